@@ -1,0 +1,132 @@
+"""From a checkpoint on disk (or a rule) to a state dict that a network loads strictly."""
+
+import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dfexport.download import download, sha256_of, verify
+from dfexport.errors import CheckpointInvalid, CheckpointMissing
+from dfexport.spec import DetectorSpec, Weights
+
+RANDOM_DIGEST = "random"
+
+
+@dataclass(frozen=True)
+class LoadedWeights:
+    """A state dict and where it came from.
+
+    Attributes:
+        state: published key → tensor.
+        kind: ``pretrained``, ``custom`` or ``random``.
+        sha256: digest of the file, or ``random``.
+        source: page or path.
+    """
+
+    state: Mapping[str, Tensor]
+    kind: Weights
+    sha256: str
+    source: str
+
+
+def published(spec: DetectorSpec, folder: Path) -> LoadedWeights:
+    """Take the authors' weights from ``folder``, else download them into it.
+
+    Raises:
+        CheckpointMissing, CheckpointInvalid: see there.
+    """
+    (remote,) = spec.checkpoint.files
+    path = folder / remote.name
+    if not path.exists():
+        path = download(remote, spec.checkpoint, folder)
+    return LoadedWeights(load_state(path), "pretrained", verify(path, remote), spec.checkpoint.page)
+
+
+def custom(path: Path) -> LoadedWeights:
+    """Take a user's own weights of a known architecture."""
+    if not path.is_file():
+        raise CheckpointMissing(f"no checkpoint at {path}")
+    return LoadedWeights(load_state(path), "custom", sha256_of(path), path.name)
+
+
+def load_state(path: Path) -> dict[str, Tensor]:
+    """Read a state dict: ``torch.save`` (weights only, never a pickle's code) or safetensors.
+
+    ``DataParallel``'s ``module.`` prefix is stripped, and a training checkpoint's ``state_dict`` or ``model`` entry is
+    taken.
+
+    Raises:
+        CheckpointInvalid: a web page, a truncated or foreign file, or one that wants to run code.
+    """
+    with path.open("rb") as file:
+        head = file.read(512).lstrip().lower()
+    if head.startswith((b"<!doctype", b"<html")):
+        raise CheckpointInvalid(
+            f"{path} is a web page, not a checkpoint: the download stopped at a confirmation or error page. "
+            "Delete it and download the file in a browser."
+        )
+    content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
+    for wrapper in ("state_dict", "model"):
+        if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
+            content = content[wrapper]
+    if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
+        raise CheckpointInvalid(f"{path}: expected a state dict (name → tensor), found {type(content).__name__}")
+    return {key.removeprefix("module."): value for key, value in content.items()}
+
+
+def _read_torch(path: Path) -> Any:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise CheckpointInvalid(
+            f"{path} holds more than weights and was not opened, since unpickling it could run code; "
+            f"save the model's state_dict() alone. ({str(error).splitlines()[0]})"
+        ) from None
+    except (RuntimeError, EOFError, ValueError) as error:
+        raise CheckpointInvalid(
+            f"{path} ({path.stat().st_size:,} bytes) is truncated or not a PyTorch checkpoint: "
+            f"{str(error).splitlines()[0] if str(error) else type(error).__name__}"
+        ) from None
+
+
+def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise CheckpointInvalid(f"{path} is truncated or not a safetensors file: {error}") from None
+
+
+def shapes_of(network: nn.Module) -> dict[str, tuple[int, ...]]:
+    """Key → shape of a network's state dict."""
+    return {key: tuple(value.shape) for key, value in network.state_dict().items()}
+
+
+def load_strictly(network: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
+    """Load every key, no more and no fewer, and put the network into eval mode.
+
+    Raises:
+        CheckpointInvalid: lists missing and unexpected keys and shapes that differ.
+    """
+    expected = shapes_of(network)
+    found = {key: tuple(value.shape) for key, value in state.items()}
+    differences = {
+        "missing": sorted(expected.keys() - found.keys()),
+        "unexpected": sorted(found.keys() - expected.keys()),
+        "of another shape": [
+            f"{key} (expected {expected[key]}, found {found[key]})"
+            for key in sorted(expected.keys() & found.keys())
+            if expected[key] != found[key]
+        ],
+    }
+    if any(differences.values()):
+        listed = "; ".join(f"{kind}: {', '.join(keys)}" for kind, keys in differences.items() if keys)
+        raise CheckpointInvalid(f"this checkpoint is not of a {type(network).__name__}: {listed}")
+    network.load_state_dict(dict(state), strict=True)
+    return network.eval()

@@ -1,0 +1,23 @@
+"""What can go wrong while exporting.
+
+ExportError                 the base: a message that says what was expected, what was found and how to mend it
+├── CheckpointMissing       no file in the weights folder and no download to be had
+├── CheckpointInvalid       a file that is not the checkpoint it should be
+└── ParityError             the exported graph does not answer what the network answers
+"""
+
+
+class ExportError(Exception):
+    """A build that can't go on; its text is for the user."""
+
+
+class CheckpointMissing(ExportError):
+    """The checkpoint is neither on disk nor to be downloaded."""
+
+
+class CheckpointInvalid(ExportError):
+    """The file is damaged, of another kind, or another model's."""
+
+
+class ParityError(ExportError):
+    """Exported and eager logits differ by more than the detector's tolerance."""
