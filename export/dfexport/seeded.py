@@ -25,7 +25,8 @@ def _fill(key: str, shape: tuple[int, ...]) -> Array:
     normal: Array = np.asarray(noise, dtype=np.float32)
     for matches, value in _RULES:
         if matches(key, last, shape):
-            return value(normal).astype(np.float32)
+            filled: Array = value(normal).astype(np.float32)
+            return filled
     scaled = normal / np.sqrt(np.prod(shape[1:]))
     # The head of SLS sums 22,847 inputs and would saturate.
     return (scaled * (0.02 if key == "fc1.weight" else 1.0)).astype(np.float32)
