@@ -23,13 +23,13 @@ def _fill(key: str, shape: tuple[int, ...]) -> Array:
         return np.zeros(shape, dtype=np.int64)
     noise = np.random.RandomState(zlib.crc32(key.encode())).standard_normal(shape)
     normal: Array = np.asarray(noise, dtype=np.float32)
-    for matches, value in _RULES:
-        if matches(key, last, shape):
-            filled: Array = value(normal).astype(np.float32)
-            return filled
-    scaled = normal / np.sqrt(np.prod(shape[1:]))
-    # The head of SLS sums 22,847 inputs and would saturate.
-    return (scaled * (0.02 if key == "fc1.weight" else 1.0)).astype(np.float32)
+    value = next((value for matches, value in _RULES if matches(key, last, shape)), None)
+    if value is not None:
+        filled = value(normal)
+    else:
+        # The head of SLS sums 22,847 inputs and would saturate.
+        filled = normal / np.sqrt(np.prod(shape[1:])) * (0.02 if key == "fc1.weight" else 1.0)
+    return np.asarray(filled, dtype=np.float32)
 
 
 _SMALL = {"pos_S", "master", "master1", "master2", "mask_emb"}
