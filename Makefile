@@ -1,0 +1,92 @@
+# dfserve: `make help` lists the targets. Variables are set on the command line: make export MODELS=aasist_l
+
+PYTHON ?= python3
+MODELS ?= aasist aasist_l
+WEIGHTS_DIR ?= $(if $(wildcard weights),weights,$(if $(wildcard ../shared/weights),../shared/weights,weights))
+WEIGHTS ?= published
+SERVER ?= embedded
+PROFILE ?=
+TORCH_INDEX_URL ?=
+
+REPOSITORY ?= $(if $(filter random,$(WEIGHTS)),model_repository_random,model_repository)
+BIN := .venv/bin
+APP := .venv/installed
+SERVER_ENV := .venv-server/installed
+# The oldest ONNX Runtime that a served file must load in: the one of Triton 24.10.
+OLD_ORT := .onnxruntime-1.19.2/installed
+PERF_ANALYZER := .perf_analyzer/installed
+PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
+
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-server python demo export serve score eval bench test test-slow check format clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo; echo "  MODELS='$(MODELS)'  WEIGHTS_DIR=$(WEIGHTS_DIR)  WEIGHTS=published|random  SERVER=embedded|docker"
+	@echo "  TORCH_INDEX_URL=https://download.pytorch.org/whl/cpu  (a CPU build of torch: 200 MB instead of gigabytes)"
+
+setup: $(APP) $(SERVER_ENV) ## both environments: .venv (export, client, eval) and .venv-server (Triton)
+
+setup-server: $(SERVER_ENV) ## the server's environment alone
+
+demo: setup ## export, serve and score a human and two synthetic recordings, with a picture
+	@$(BIN)/python -m dfdeploy.demo --weights-dir $(WEIGHTS_DIR) --weights $(WEIGHTS)
+
+export: $(APP) ## checkpoints → model repository
+	@$(BIN)/dfexport build $(MODELS) --weights $(WEIGHTS) --weights-dir $(WEIGHTS_DIR) --repository $(REPOSITORY)
+
+serve: $(APP) $(SERVER_ENV) ## serve what was exported (SERVER=docker: NVIDIA's container)
+	@$(BIN)/dfdeploy serve --server $(SERVER) --repository $(REPOSITORY) $(if $(PROFILE),--profile $(PROFILE))
+
+score: $(APP) ## score the example recordings with the running server
+	@$(BIN)/dfclient score examples --model $(firstword $(MODELS))
+
+eval: $(APP) ## figures of SCORES against PROTOCOL (see README)
+	@$(BIN)/dfeval metrics $(SCORES) --protocol $(PROTOCOL) --protocol-format $(or $(PROTOCOL_FORMAT),csv)
+
+bench: setup $(PERF_ANALYZER) ## speed: overhead of serving, throughput of server and client
+	@$(BIN)/dfdeploy bench --repository $(REPOSITORY)
+
+test: setup $(OLD_ORT) ## everything that proves it, against a real server
+	@$(BIN)/python -m pytest -m 'not slow'
+
+test-slow: setup $(OLD_ORT) ## the tests that take minutes each
+	@$(BIN)/python -m pytest -m slow
+
+check: $(APP) ## ruff and mypy
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+format: $(APP) ## let ruff put the code in shape
+	@$(BIN)/ruff check --fix . && $(BIN)/ruff format .
+
+clean: ## remove what was built; environments and weights stay
+	rm -rf model_repository/*/ model_repository_random build *.egg-info .pytest_cache .mypy_cache .ruff_cache
+
+python:
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' || { \
+	  echo "dfserve needs Python 3.11 or 3.12; $(PYTHON) is $$($(PYTHON) --version 2>&1). Choose: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { \
+	  echo "Python's venv module is missing: apt install python3-venv" >&2; exit 1; }
+
+$(APP): pyproject.toml constraints.txt | python
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo "installing the application into .venv ..."
+	@$(if $(TORCH_INDEX_URL),$(BIN)/python $(PIP_INSTALL) -c constraints.txt --no-deps --index-url $(TORCH_INDEX_URL) torch)
+	@$(BIN)/python $(PIP_INSTALL) -c constraints.txt -e '.[containers,export,eval,serve,dev]'
+	@touch $@
+
+$(SERVER_ENV): constraints-server.txt | python
+	@test -x .venv-server/bin/python || $(PYTHON) -m venv .venv-server
+	@echo "installing the server into .venv-server ..."
+	@.venv-server/bin/python $(PIP_INSTALL) -c constraints-server.txt numpy onnxruntime
+	@.venv-server/bin/python $(PIP_INSTALL) -c constraints-server.txt --no-deps nvidia-pytriton
+	@touch $@
+
+$(OLD_ORT): | python
+	@$(PYTHON) $(PIP_INSTALL) --target $(dir $@) onnxruntime==1.19.2 'numpy<2'
+	@touch $@
+
+# perf_analyzer is a program inside the wheel; with --no-deps it pins nothing.
+$(PERF_ANALYZER): | python
+	@$(PYTHON) $(PIP_INSTALL) --no-deps --target $(dir $@) tritonclient==2.51.0 nvidia-cuda-runtime-cu12
+	@touch $@
