@@ -1,0 +1,93 @@
+"""Strangers' files are read safely, and what is wrong with them is said."""
+
+import os
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from dfexport.checkpoints import custom, load_state
+from dfexport.download import sha256_of
+from dfexport.errors import CheckpointInvalid, CheckpointMissing
+
+STATE = {"layer.weight": torch.arange(6.0).reshape(2, 3), "layer.bias": torch.zeros(2)}
+
+
+def assert_is_state(state: dict[str, torch.Tensor]) -> None:
+    assert state.keys() == STATE.keys()
+    assert all(torch.equal(state[key], STATE[key]) for key in STATE)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        STATE,
+        {f"module.{key}": value for key, value in STATE.items()},
+        {"epoch": 3, "state_dict": STATE},
+        {"model": {f"module.{key}": value for key, value in STATE.items()}, "optimizer": {}},
+    ],
+    ids=["plain", "DataParallel", "training checkpoint", "wrapped DataParallel"],
+)
+def test_the_usual_shapes_of_a_checkpoint_load(tmp_path: Path, content: dict[str, object]) -> None:
+    torch.save(content, tmp_path / "weights.pth")
+    assert_is_state(load_state(tmp_path / "weights.pth"))
+
+
+def test_safetensors_loads(tmp_path: Path) -> None:
+    save_file(STATE, tmp_path / "weights.safetensors")
+    assert_is_state(load_state(tmp_path / "weights.safetensors"))
+
+
+def test_a_hostile_pickle_does_not_run(tmp_path: Path) -> None:
+    class Hostile:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return os.mkdir, (str(tmp_path / "ran"),)
+
+    for name, save in (("zip.pth", torch.save), ("bare.pth", lambda content, path: path.write_bytes(pickle.dumps(content)))):
+        save({"a": Hostile()}, tmp_path / name)
+        with pytest.raises(CheckpointInvalid, match="could run code|not a PyTorch checkpoint"):
+            load_state(tmp_path / name)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_truncated_file_says_so(tmp_path: Path) -> None:
+    torch.save(STATE, tmp_path / "weights.pth")
+    whole = (tmp_path / "weights.pth").read_bytes()
+    for size in (0, 10, len(whole) // 2, len(whole) - 1):
+        (tmp_path / "cut.pth").write_bytes(whole[:size])
+        with pytest.raises(CheckpointInvalid, match=rf"{size:,} bytes.*truncated"):
+            load_state(tmp_path / "cut.pth")
+
+
+def test_a_truncated_safetensors_says_so(tmp_path: Path) -> None:
+    save_file(STATE, tmp_path / "weights.safetensors")
+    whole = (tmp_path / "weights.safetensors").read_bytes()
+    (tmp_path / "cut.safetensors").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(CheckpointInvalid, match="truncated or not a safetensors"):
+        load_state(tmp_path / "cut.safetensors")
+
+
+def test_a_web_page_is_recognised(tmp_path: Path) -> None:
+    (tmp_path / "weights.pth").write_text("\n <!DOCTYPE html><html><title>Google Drive - Virus scan warning</title>")
+    with pytest.raises(CheckpointInvalid, match="is a web page"):
+        load_state(tmp_path / "weights.pth")
+
+
+def test_something_else_than_a_state_dict_is_named(tmp_path: Path) -> None:
+    torch.save([torch.zeros(2)], tmp_path / "weights.pth")
+    with pytest.raises(CheckpointInvalid, match="expected a state dict .* found list"):
+        load_state(tmp_path / "weights.pth")
+
+
+def test_own_weights_carry_their_digest(tmp_path: Path) -> None:
+    torch.save(STATE, tmp_path / "mine.pth")
+    weights = custom(tmp_path / "mine.pth")
+    assert (weights.kind, weights.source) == ("custom", "mine.pth")
+    assert weights.sha256 == sha256_of(tmp_path / "mine.pth")
+
+
+def test_own_weights_that_are_not_there(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointMissing, match=r"no checkpoint at .*mine\.pth"):
+        custom(tmp_path / "mine.pth")

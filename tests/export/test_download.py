@@ -1,0 +1,120 @@
+"""Downloads against a real HTTP server on loopback: whole, cut and resumed, wrong, refused."""
+
+import hashlib
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from dfexport import download as download_module
+from dfexport.download import download
+from dfexport.errors import CheckpointInvalid, CheckpointMissing
+from dfexport.spec import Checkpoint, RemoteFile
+
+CONTENT = bytes(range(256)) * 4096  # 1 MiB
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
+
+
+@dataclass
+class Publisher:
+    """A publisher whose connection can be made to break."""
+
+    url: str
+    cut_after: list[int | None] = field(default_factory=list)  # bytes until each next connection breaks
+    ranges: bool = True
+    status: int = 200
+    requested: list[str | None] = field(default_factory=list)  # the Range header of each request
+
+    def remote(self, sha256: str | None = SHA256) -> RemoteFile:
+        return RemoteFile("weights.pth", f"{self.url}/weights.pth", sha256)
+
+
+@pytest.fixture
+def publisher() -> Iterator[Publisher]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked = self.headers.get("Range")
+            state.requested.append(asked)
+            if state.status != 200:
+                return self.send_error(state.status)
+            start = int(asked.removeprefix("bytes=").removesuffix("-")) if asked and state.ranges else 0
+            if start >= len(CONTENT):
+                return self.send_error(416)
+            body = CONTENT[start:]
+            self.send_response(206 if start else 200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            cut = state.cut_after.pop(0) if state.cut_after else None
+            self.wfile.write(body[:cut])
+            return None
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        state = Publisher(f"http://127.0.0.1:{server.server_port}")
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield state
+        server.shutdown()
+        thread.join()
+
+
+CHECKPOINT = Checkpoint((), page="https://example.org/weights", licence="MIT")
+
+
+def test_a_download_arrives_whole(publisher: Publisher, tmp_path: Path) -> None:
+    path = download(publisher.remote(), CHECKPOINT, tmp_path / "new")
+    assert path == tmp_path / "new/weights.pth"
+    assert path.read_bytes() == CONTENT
+    assert [entry.name for entry in path.parent.iterdir()] == ["weights.pth"]
+
+
+def test_a_broken_connection_is_resumed_where_it_stopped(publisher: Publisher, tmp_path: Path) -> None:
+    publisher.cut_after = [300_000, 200_000]
+    assert download(publisher.remote(), CHECKPOINT, tmp_path).read_bytes() == CONTENT
+    assert publisher.requested == [None, "bytes=300000-", "bytes=500000-"]
+
+
+def test_the_next_run_resumes_what_the_last_left(publisher: Publisher, tmp_path: Path) -> None:
+    publisher.cut_after = [100_000] * download_module.ATTEMPTS
+    with pytest.raises(CheckpointMissing):
+        download(publisher.remote(), CHECKPOINT, tmp_path)
+    publisher.requested.clear()
+    assert download(publisher.remote(), CHECKPOINT, tmp_path).read_bytes() == CONTENT
+    assert publisher.requested == ["bytes=300000-"]
+
+
+def test_a_publisher_without_ranges_starts_over(publisher: Publisher, tmp_path: Path) -> None:
+    publisher.ranges = False
+    publisher.cut_after = [300_000]
+    assert download(publisher.remote(), CHECKPOINT, tmp_path).read_bytes() == CONTENT
+
+
+def test_a_part_that_is_whole_already_is_taken(publisher: Publisher, tmp_path: Path) -> None:
+    (tmp_path / "weights.pth.part").write_bytes(CONTENT)
+    assert download(publisher.remote(), CHECKPOINT, tmp_path).read_bytes() == CONTENT
+
+
+def test_another_file_than_published_is_deleted_and_said_so(publisher: Publisher, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointInvalid, match=rf"expected sha256 {'0' * 64}, found {SHA256}"):
+        download(publisher.remote(sha256="0" * 64), CHECKPOINT, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_can_not_be_had_says_which_file_from_where_to_where(publisher: Publisher, tmp_path: Path) -> None:
+    publisher.status = 404
+    with pytest.raises(CheckpointMissing) as caught:
+        download(publisher.remote(), CHECKPOINT, tmp_path)
+    for part in ("weights.pth", publisher.url, "404", "https://example.org/weights", str(tmp_path), "WEIGHTS=random"):
+        assert part in str(caught.value)
+    assert len(publisher.requested) == 1  # a refusal is not asked again
+
+
+def test_an_unreachable_publisher_is_a_clear_error(tmp_path: Path) -> None:
+    remote = RemoteFile("weights.pth", "http://127.0.0.1:9/weights.pth", SHA256)
+    with pytest.raises(CheckpointMissing, match="could not be downloaded"):
+        download(remote, CHECKPOINT, tmp_path)
