@@ -1,0 +1,65 @@
+"""Breaking figures down: per attack, codec, TTS system, language, or any column of the protocol."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dfeval.errors import EvalError
+from dfeval.formats import NOT_APPLICABLE
+from dfeval.trials import Trials
+
+SMALL = 30  # trials of a class below which a rate says little: one trial moves it by more than 3 %
+
+
+@dataclass(frozen=True)
+class Group:
+    """The trials to compare for one value of a column.
+
+    ``borrowed`` names the class that the value itself lacks, whose trials are then all there are: an attack has no
+    bona fide trials of its own, so it is set against all bona fide ones (ASVspoof's convention).
+    """
+
+    column: str
+    name: str
+    rows: NDArray[np.int64]
+    n_bonafide: int
+    n_spoof: int
+    borrowed: str | None
+
+    @property
+    def against(self) -> str:
+        """What the group is compared with, in words."""
+        return f"all {self.borrowed}" if self.borrowed else "its own"
+
+    @property
+    def is_small(self) -> bool:
+        """True when a class of its own has so few trials that the figures say little."""
+        return any(0 < count < SMALL for count in (self.n_bonafide, self.n_spoof))
+
+
+def split(trials: Trials, column: str) -> Iterator[Group]:
+    """One group for each value of the column, in order of the values.
+
+    Raises:
+        EvalError: the protocol has no such column.
+    """
+    if column not in trials.table.columns:
+        known = [name for name in trials.table.columns if name not in ("utt_id", "score", "label")]
+        raise EvalError(f"the protocol has no column {column!r}; it has {', '.join(known) or 'none but the label'}")
+    is_bonafide = trials.is_bonafide
+    everyone = {True: np.flatnonzero(is_bonafide), False: np.flatnonzero(~is_bonafide)}
+    values = trials.table.groupby(column, observed=True).indices
+    for name in sorted(values, key=str):
+        if str(name).lower() in NOT_APPLICABLE:
+            continue
+        own = np.asarray(values[name], dtype=np.int64)
+        n_bonafide = int(is_bonafide[own].sum())
+        n_spoof = len(own) - n_bonafide
+        if n_bonafide and n_spoof:
+            yield Group(column, str(name), own, n_bonafide, n_spoof, None)
+            continue
+        lacks_bonafide = n_bonafide == 0
+        rows = np.sort(np.concatenate((own, everyone[lacks_bonafide])))
+        yield Group(column, str(name), rows, n_bonafide, n_spoof, "bona fide" if lacks_bonafide else "spoof")

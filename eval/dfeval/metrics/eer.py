@@ -1,0 +1,81 @@
+"""Error rates over all thresholds and the equal error rate, by ASVspoof's convention and on the ROC convex hull."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dfeval.errors import OneClassError
+
+Floats = NDArray[np.float64]
+BELOW_ALL = 0.001  # the first threshold lies this far below the lowest score, as in the ASVspoof packages
+
+
+@dataclass(frozen=True)
+class OperatingPoint:
+    """A rate or cost and the threshold it was found at."""
+
+    value: float
+    threshold: float
+
+
+@dataclass(frozen=True)
+class ErrorRates:
+    """Both error rates at every threshold, by the convention of the ASVspoof evaluation packages.
+
+    All scores are sorted stably with the bona fide ones listed first; point k (of 0 … n) is the state after the k
+    lowest scores are rejected. ``frr`` = rejected bona fide, ``far`` = accepted spoof, each as a fraction of its
+    class, shape (n + 1,). ``is_bonafide``, shape (n,), says whose score each step was.
+    """
+
+    frr: Floats
+    far: Floats
+    thresholds: Floats
+    is_bonafide: NDArray[np.bool_]
+
+    @property
+    def n_bonafide(self) -> int:
+        """Number of bona fide trials."""
+        return int(self.is_bonafide.sum())
+
+    @property
+    def n_spoof(self) -> int:
+        """Number of spoof trials."""
+        return len(self.is_bonafide) - self.n_bonafide
+
+    @cached_property
+    def eer(self) -> OperatingPoint:
+        """Equal error rate: the mean of both rates where they are closest."""
+        closest = int(np.argmin(np.abs(self.frr - self.far)))
+        return OperatingPoint(
+            float(self.frr[closest] + self.far[closest]) / 2,
+            float(self.thresholds[closest]),
+        )
+
+
+def error_rates(bonafide: Floats, spoof: Floats) -> ErrorRates:
+    """Error rates of the scores (higher = more bona fide) of both classes, shapes (n_bonafide,) and (n_spoof,).
+
+    Raises:
+        OneClassError: a class is empty.
+    """
+    if not bonafide.size or not spoof.size:
+        raise OneClassError(bonafide.size, spoof.size, "the error rate")
+    scores = np.concatenate((bonafide, spoof))
+    order = np.argsort(scores, kind="stable")
+    is_bonafide = order < bonafide.size
+    rejected = np.concatenate(([0], np.cumsum(is_bonafide)))
+    accepted = spoof.size - (np.arange(scores.size + 1) - rejected)
+    thresholds = scores[order]
+    return ErrorRates(
+        frr=rejected / bonafide.size,
+        far=accepted / spoof.size,
+        thresholds=np.concatenate(([thresholds[0] - BELOW_ALL], thresholds)),
+        is_bonafide=is_bonafide,
+    )
+
+
+def eer(bonafide: Floats, spoof: Floats) -> OperatingPoint:
+    """Equal error rate and its threshold (ASVspoof's ``compute_eer``)."""
+    return error_rates(bonafide, spoof).eer
