@@ -45,9 +45,12 @@ def test_a_hostile_pickle_does_not_run(tmp_path: Path) -> None:
         def __reduce__(self) -> tuple[object, tuple[str]]:
             return os.mkdir, (str(tmp_path / "ran"),)
 
-    for name, save in (("zip.pth", torch.save), ("bare.pth", lambda content, path: path.write_bytes(pickle.dumps(content)))):
+    for name, save in (
+        ("zip.pth", torch.save),
+        ("bare.pth", lambda content, path: path.write_bytes(pickle.dumps(content))),
+    ):
         save({"a": Hostile()}, tmp_path / name)
-        with pytest.raises(CheckpointInvalid, match="could run code|not a PyTorch checkpoint"):
+        with pytest.raises(CheckpointInvalid, match=r"could run code|not a PyTorch checkpoint"):
             load_state(tmp_path / name)
     assert not (tmp_path / "ran").exists()
 
@@ -77,7 +80,7 @@ def test_a_web_page_is_recognised(tmp_path: Path) -> None:
 
 def test_something_else_than_a_state_dict_is_named(tmp_path: Path) -> None:
     torch.save([torch.zeros(2)], tmp_path / "weights.pth")
-    with pytest.raises(CheckpointInvalid, match="expected a state dict .* found list"):
+    with pytest.raises(CheckpointInvalid, match=r"expected a state dict .* found list"):
         load_state(tmp_path / "weights.pth")
 
 

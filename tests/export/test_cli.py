@@ -1,0 +1,63 @@
+"""``dfexport`` as a user meets it."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from google.protobuf import text_format
+from tritonclient.grpc import model_config_pb2 as pb
+
+from dfexport.__main__ import default_weights_dir, main
+from dfexport.build import seeded
+from dfexport.download import sha256_of
+from dfexport.registry import DETECTORS, find
+
+
+def test_list_names_every_detector(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list"]) == 0
+    shown = capsys.readouterr().out
+    assert all(name in shown for name in DETECTORS)
+
+
+def test_own_weights_are_served_under_their_own_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    checkpoint = tmp_path / "tuned.pth"
+    torch.save(dict(seeded(find("aasist_l")).state), checkpoint)
+    repository = tmp_path / "repository"
+    command = ["build", "aasist_l", "--checkpoint", str(checkpoint), "--as", "phone", "--repository", str(repository)]
+    assert main(command) == 0
+    assert "custom weights" in capsys.readouterr().out
+    config = text_format.Parse((repository / "phone/config.pbtxt").read_text(), pb.ModelConfig())
+    card = {key: value.string_value for key, value in config.parameters.items()}
+    assert config.name == "phone"
+    assert (card["detector"], card["weights"]) == ("aasist_l", "custom")
+    assert card["checkpoint_sha256"] == sha256_of(checkpoint)
+    assert "threshold" not in card
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        (["build", "aasist_xl"], "unknown detector 'aasist_xl'; known: aasist, aasist_l"),
+        (["build", "aasist", "aasist_l", "--as", "both"], "--checkpoint and --as go with one detector"),
+        (["build", "aasist", "--checkpoint", "nowhere.pth"], "no checkpoint at nowhere.pth"),
+        (["check", "aasist_l", "--weights", "random", "--repository", "nowhere"], "run dfexport build aasist_l"),
+    ],
+)
+def test_mistakes_are_one_line(command: list[str], expected: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(command) == 1
+    shown = capsys.readouterr().err
+    assert shown.startswith("dfexport: error: ")
+    assert expected in shown
+    assert shown.count("\n") == 1
+
+
+def test_the_weights_folder_is_the_first_that_exists(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "shared/weights").mkdir(parents=True)
+    (tmp_path / "project").mkdir()
+    monkeypatch.chdir(tmp_path / "project")
+    monkeypatch.delenv("WEIGHTS_DIR", raising=False)
+    assert default_weights_dir() == Path("../shared/weights")
+    (tmp_path / "project/weights").mkdir()
+    assert default_weights_dir() == Path("weights")
+    monkeypatch.setenv("WEIGHTS_DIR", "elsewhere")
+    assert default_weights_dir() == Path("elsewhere")

@@ -1,0 +1,83 @@
+"""What is written for Triton: golden configs, round trip, and a card that never flatters."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from google.protobuf import text_format
+from tritonclient.grpc import model_config_pb2 as pb
+
+from dfexport import repository
+from dfexport.build import Build, build, check_built, seeded
+from dfexport.errors import ExportError, ParityError
+from dfexport.registry import find
+from dfexport.signals import wave
+
+GOLDEN = Path(__file__).resolve().parents[1] / "golden"
+
+
+def card_of(weights: str) -> dict[str, str]:
+    return repository.model_card(
+        find("aasist"), weights=weights, sha256="ab" * 32, source="somewhere", self_check_logits=(1.25, -0.5)
+    )
+
+
+@pytest.mark.parametrize("profile", ["cpu", "gpu"])
+def test_the_config_is_the_golden_one(profile: str) -> None:
+    text = repository.config_text("aasist", find("aasist"), card_of("pretrained"), repository.PROFILES[profile])
+    assert text == (GOLDEN / f"aasist.{profile}.pbtxt").read_text()
+
+
+@pytest.mark.parametrize("profile", ["cpu", "gpu"])
+def test_the_text_reads_back_as_the_same_config(profile: str) -> None:
+    arguments = ("aasist", find("aasist"), card_of("pretrained"), repository.PROFILES[profile])
+    assert text_format.Parse(repository.config_text(*arguments), pb.ModelConfig()) == repository.model_config(
+        *arguments
+    )
+
+
+@pytest.mark.parametrize("weights", ["custom", "random"])
+def test_only_published_weights_carry_published_figures(weights: str) -> None:
+    card = card_of(weights)
+    assert card["weights"] == weights
+    assert "threshold" not in card
+    assert "0.83" not in card["published_result"]
+    assert "NAVER" not in card["licence"]
+
+
+def test_a_build_holds_what_triton_needs(seeded_aasist_l: Build) -> None:
+    folder = seeded_aasist_l.folder
+    files = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    assert files == {"config.pbtxt", "configs/cpu.pbtxt", "configs/gpu.pbtxt", "1/model.onnx", "warmup/WAVEFORM"}
+    assert (folder / "config.pbtxt").read_text() == (folder / "configs/cpu.pbtxt").read_text()
+    np.testing.assert_array_equal(np.fromfile(folder / "warmup/WAVEFORM", "<f4"), wave(1, 64_600))
+    config = text_format.Parse((folder / "config.pbtxt").read_text(), pb.ModelConfig())
+    assert config.parameters["weights"].string_value == "random"
+    assert config.parameters["checkpoint_sha256"].string_value == "random"
+
+
+def test_a_failed_build_leaves_the_old_model_and_no_litter(seeded_aasist_l: Build) -> None:
+    spec = find("aasist_l")
+    folder = seeded_aasist_l.folder
+    before = (folder / "1/model.onnx").read_bytes()
+    with pytest.raises(ParityError, match=r"aasist_l: logits of eager and ONNX Runtime differ by .* stated 0e\+00"):
+        build(replace(spec, tolerance=0.0), seeded(spec), folder.parent, "aasist_l")
+    assert (folder / "1/model.onnx").read_bytes() == before
+    assert [path.name for path in folder.parent.iterdir()] == ["aasist_l"]
+    assert not list(folder.parent.parent.glob(".aasist_l-*"))
+
+
+def test_checking_again_notices_another_checkpoint(seeded_aasist_l: Build) -> None:
+    spec = find("aasist_l")
+    assert check_built(spec, seeded(spec), seeded_aasist_l.folder).eager_difference <= spec.tolerance
+    other = seeded(spec)
+    state = {**other.state, "out_layer.bias": other.state["out_layer.bias"] + 0.01}
+    with pytest.raises(ParityError):
+        check_built(spec, replace(other, state=state), seeded_aasist_l.folder)
+
+
+def test_checking_what_was_never_built(tmp_path: Path) -> None:
+    spec = find("aasist_l")
+    with pytest.raises(ExportError, match="run dfexport build aasist_l"):
+        check_built(spec, seeded(spec), tmp_path / "aasist_l")
