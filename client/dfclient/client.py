@@ -1,0 +1,285 @@
+"""`Detector`: one model on one server, and the way from recordings to scores."""
+
+import itertools
+import operator
+import os
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+
+from dfclient import audio, windows
+from dfclient.card import ModelCard
+from dfclient.errors import DfclientError, InputError, ModelNotFound, RequestRefused, ServerError
+from dfclient.inputs import Clip
+from dfclient.pipeline import ordered_map
+from dfclient.results import Failed, Score, WindowScore
+from dfclient.transport import Transport
+
+DEFAULT_URL = "127.0.0.1:8001"
+DEFAULT_TIMEOUT_S = 60.0
+DEFAULT_CONCURRENCY = 8
+MAX_CONCURRENCY = 512
+DECODERS = min(4, os.cpu_count() or 1)
+DECODED_AHEAD_S = 900  # of audio that waits its turn to be scored: 58 MB at 16 kHz
+
+Source = str | Path | Clip | tuple[npt.ArrayLike, int]  # a path, a named path, or (waveform, sample_rate_hz)
+Answer = tuple[npt.NDArray[np.float32], float]  # logits (2,), score
+
+
+@dataclass(frozen=True)
+class Windowing:
+    """How a recording is cut and pooled, checked against a model's window."""
+
+    mode: str
+    hop_samples: int
+    pool: str
+
+    @classmethod
+    def checked(cls, card: ModelCard, mode: str, hop_s: float | None, pool: str | None) -> Self:
+        """Defaults: one window in protocol mode; in sliding mode a hop of one window, pooled by the mean."""
+        hop_samples = card.window_samples if hop_s is None else audio.samples_of(hop_s, card.sample_rate_hz)
+        if mode == "protocol" and (hop_s is not None or pool is not None):
+            raise InputError("hop and pool belong to sliding mode; protocol mode scores one window a clip")
+        try:
+            windows.window_starts(mode, card.window_samples, card.window_samples, hop_samples)
+            return cls(mode, hop_samples, windows.check_pool(pool or "mean"))
+        except ValueError as error:
+            raise InputError(f"{error} (window of {card.model}: {card.window_s:g} s)") from None
+
+    def reported(self, sample_rate_hz: int) -> tuple[str, float | None]:
+        """Pool and hop_s as results name them: neither exists in protocol mode."""
+        return (self.pool, self.hop_samples / sample_rate_hz) if self.mode == "sliding" else ("", None)
+
+
+@dataclass(frozen=True, eq=False)
+class _Decoded:
+    """A clip on its way to the server: a waveform and where its windows start, or why there is none."""
+
+    utt_id: str
+    path: str
+    waveform: audio.Waveform | None = None
+    starts: tuple[int, ...] = ()
+    error: DfclientError | None = None
+
+
+class Detector:
+    """A model on a Triton server.
+
+        with Detector("host:8001", "aasist") as detector:
+            print(detector.score("a.wav").score)
+
+    Raises on construction:
+        ServerUnavailable, ServerSlow: no server answers at `url`.
+        ModelNotFound: it does not serve `model` (or that `version`); the message lists what it serves.
+        ContractError: the model is no detector.
+    """
+
+    def __init__(
+        self, url: str = DEFAULT_URL, model: str = "aasist", *, version: str = "", timeout_s: float = DEFAULT_TIMEOUT_S
+    ) -> None:
+        """`version`: the newest unless given; pinned, so that all scores of this object come from one.
+
+        `timeout_s`: the deadline of each request.
+        """
+        self._transport = Transport(url, timeout_s=timeout_s)
+        try:
+            self.card = self._read_card(model, version)
+        except DfclientError:
+            self.close()
+            raise
+
+    def __enter__(self) -> Self:
+        """Itself: `close` comes at the end of the block."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the connection."""
+        self.close()
+
+    def close(self) -> None:
+        """Cancel what is in flight and close the connection."""
+        self._transport.close()
+
+    def infer(
+        self, waveforms: npt.NDArray[np.float32], *, concurrency: int = DEFAULT_CONCURRENCY
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """Logits (n, 2) and scores (n,) of ready-made windows (n, window_samples) at the card's rate.
+
+        Each window is a request of its own, at most `concurrency` in flight: the server forms the batches.
+
+        Raises:
+            InputError: another shape.
+            RequestRefused: the server refused a window (NaN, infinity).
+        """
+        array = np.asarray(waveforms, dtype=np.float32)
+        if array.ndim != 2 or array.shape[1] != self.card.window_samples:
+            raise InputError(f"expected windows of shape (n, {self.card.window_samples}), found {array.shape}")
+        pool = ThreadPoolExecutor(_checked_concurrency(concurrency), "dfclient-infer")
+        try:
+            answers = list(ordered_map(pool, self._infer_one, array, 2 * concurrency))
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+        logits = np.array([logits for logits, _ in answers], np.float32).reshape(-1, 2)
+        return logits, np.array([score for _, score in answers], np.float32)
+
+    def score(
+        self,
+        clip: str | Path | Clip | npt.ArrayLike,
+        sample_rate_hz: int | None = None,
+        *,
+        mode: str = "protocol",
+        hop_s: float | None = None,
+        pool: str | None = None,
+        concurrency: int = DEFAULT_CONCURRENCY,
+    ) -> Score:
+        """Score one recording: a path, or an array (samples,) or (samples, channels) with its `sample_rate_hz`.
+
+        Raises:
+            AudioError: the recording can't be decoded or holds NaN or infinity.
+            InputError: an option or array that can't be used.
+            ServerError: the server is away, busy, slow or refused the request.
+        """
+        if isinstance(clip, str | Path | Clip):
+            source: Source = clip
+        elif sample_rate_hz is None:
+            raise InputError("expected the array's sample_rate_hz as second argument, found none")
+        else:
+            source = (clip, sample_rate_hz)
+        result = next(iter(self.score_many([source], mode=mode, hop_s=hop_s, pool=pool, concurrency=concurrency)))
+        if isinstance(result, Failed):
+            raise result.error
+        return result
+
+    def score_many(
+        self,
+        clips: Iterable[Source],
+        *,
+        mode: str = "protocol",
+        hop_s: float | None = None,
+        pool: str | None = None,
+        concurrency: int = DEFAULT_CONCURRENCY,
+    ) -> Iterator[Score | Failed]:
+        """Score recordings, in the order of `clips`, which is read lazily: a `Score` or a `Failed` for each.
+
+        Decoding runs ahead of inference in threads of its own; at most `concurrency` windows are in flight, be they of
+        many short clips or of one long one.
+
+        Raises:
+            InputError: an option that can't be used (at the call, not at the first result).
+            ServerUnavailable, ServerBusy, ServerSlow: while iterating, once every attempt has failed.
+        """
+        windowing = Windowing.checked(self.card, mode, hop_s, pool)
+        return self._scored(clips, windowing, _checked_concurrency(concurrency))
+
+    def _scored(self, clips: Iterable[Source], windowing: Windowing, concurrency: int) -> Iterator[Score | Failed]:
+        decoders = ThreadPoolExecutor(DECODERS, "dfclient-decode")
+        senders = ThreadPoolExecutor(concurrency, "dfclient-infer")
+        try:
+            decoded = ordered_map(
+                decoders,
+                partial(self._decode, windowing),
+                enumerate(clips),
+                max(2 * DECODERS, concurrency),
+                weight=lambda clip: 0 if clip.waveform is None else len(clip.waveform.samples),
+                weight_limit=DECODED_AHEAD_S * self.card.sample_rate_hz,
+            )
+            jobs = ((clip, start) for clip in decoded for start in clip.starts or (0,))
+            answered = ordered_map(senders, self._infer_window, jobs, 2 * concurrency)
+            for _, group in itertools.groupby(answered, key=operator.itemgetter(0)):
+                clip, answers = zip(*group, strict=True)
+                yield self._assemble(clip[0], answers, windowing)
+        finally:
+            decoders.shutdown(wait=False, cancel_futures=True)
+            senders.shutdown(wait=False, cancel_futures=True)
+
+    def _decode(self, windowing: Windowing, numbered: tuple[int, Source]) -> _Decoded:
+        number, source = numbered
+        rate_hz, window_samples = self.card.sample_rate_hz, self.card.window_samples
+        if isinstance(source, tuple):
+            clip, load = Clip("", f"array_{number}"), partial(audio.from_array, *source)
+        else:
+            clip = source if isinstance(source, Clip) else Clip(str(source), Path(source).stem)
+            load = partial(audio.load, clip.path)
+        try:
+            waveform = load(rate_hz)
+        except InputError as error:
+            return _Decoded(clip.utt_id, clip.path, error=error)
+        starts = windows.window_starts(windowing.mode, len(waveform.samples), window_samples, windowing.hop_samples)
+        return _Decoded(clip.utt_id, clip.path, waveform, tuple(starts))
+
+    def _infer_one(self, window: npt.NDArray[np.float32]) -> Answer:
+        return self._transport.infer(self.card.model, self.card.version, window)
+
+    def _infer_window(self, job: tuple[_Decoded, int]) -> tuple[_Decoded, Answer | RequestRefused | None]:
+        """One window's answer; a refusal is the clip's own affair, any other error ends the run."""
+        clip, start = job
+        if clip.waveform is None:
+            return clip, None
+        try:
+            return clip, self._infer_one(windows.cut(clip.waveform.samples, start, self.card.window_samples))
+        except RequestRefused as error:
+            return clip, error
+
+    def _assemble(
+        self, clip: _Decoded, answers: tuple[Answer | RequestRefused | None, ...], windowing: Windowing
+    ) -> Score | Failed:
+        error = clip.error or next((answer for answer in answers if isinstance(answer, RequestRefused)), None)
+        if error is not None or clip.waveform is None:
+            return Failed(clip.utt_id, clip.path, error or InputError("it was not decoded"))
+        card, samples = self.card, clip.waveform.samples
+        scored = tuple(
+            WindowScore(
+                start_s=start / card.sample_rate_hz,
+                end_s=min(start + card.window_samples, len(samples)) / card.sample_rate_hz,
+                score=answer[1],
+                logits=(float(answer[0][0]), float(answer[0][1])),
+            )
+            for start, answer in zip(clip.starts, answers, strict=True)
+            if isinstance(answer, tuple)
+        )
+        pool, hop_s = windowing.reported(card.sample_rate_hz)
+        return Score(
+            utt_id=clip.utt_id,
+            path=clip.path,
+            score=windows.pool_scores([window.score for window in scored], windowing.pool),
+            windows=scored,
+            mode=windowing.mode,
+            pool=pool,
+            hop_s=hop_s,
+            duration_s=clip.waveform.duration_s,
+            sample_rate_hz=clip.waveform.source_rate_hz,
+            channels=clip.waveform.source_channels,
+            warnings=audio.warnings_of(
+                clip.waveform, [windows.cut(samples, start, card.window_samples) for start in clip.starts]
+            ),
+            card=card,
+        )
+
+    def _read_card(self, model: str, version: str) -> ModelCard:
+        try:
+            info = self._transport.model_info(model, version)
+        except ModelNotFound as error:
+            raise ModelNotFound(f"{error}; it serves: {self._served()}") from None
+        return ModelCard.from_parameters(model, info.version, info.parameters)
+
+    def _served(self) -> str:
+        try:
+            states = self._transport.model_states()
+        except ServerError:  # a server may keep its index to administrators
+            return "(it keeps its list of models to itself)"
+        return ", ".join(sorted({state.name for state in states if state.state == "READY"})) or "no model at all"
+
+
+def _checked_concurrency(concurrency: int) -> int:
+    if not 1 <= concurrency <= MAX_CONCURRENCY:
+        raise InputError(f"expected a concurrency of 1 to {MAX_CONCURRENCY}, found {concurrency}")
+    return concurrency

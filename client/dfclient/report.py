@@ -1,0 +1,121 @@
+"""What a person reads: one line a recording, the summary, the banner, the tables of models and of health."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from dfclient.card import ModelCard
+from dfclient.progress import Progress
+from dfclient.results import Failed, Score
+
+BANNER_WIDTH = 76
+
+
+def banner(card: ModelCard) -> str:
+    """A box nobody can miss, for a model whose weights were never trained."""
+    lines = [
+        "RANDOM WEIGHTS",
+        f"Model {card.model!r} was built with random weights: it has learned nothing.",
+        "These scores show that the machinery works. They say NOTHING about",
+        "whether any recording is real or fake. Do not use them.",
+    ]
+    edge = "!" * BANNER_WIDTH
+    return "\n".join([edge, *(f"!!{line:^{BANNER_WIDTH - 4}}!!" for line in lines), edge])
+
+
+def heading(card: ModelCard) -> str:
+    """What the scores below are and how to read them."""
+    about = f"model {card.model} version {card.version}, weights {card.weights}"
+    meaning = f"score: {card.score_kind} of bona fide, higher sounds more bona fide"
+    return f"{about}\n{meaning}; {_threshold_text(card)}"
+
+
+def score_line(result: Score | Failed) -> str:
+    """Score, side of the threshold, length and path of one recording."""
+    if isinstance(result, Failed):
+        return f"{'error':>10}  {'':5}  {'':>9}  {result.path or result.utt_id}: {result.error}"
+    side = {True: "above", False: "below", None: ""}[result.above_threshold]
+    notes = f"  [{'; '.join(result.warnings)}]" if result.warnings else ""
+    return f"{result.score:>10.4f}  {side:5}  {result.duration_s:>7.2f} s  {result.path or result.utt_id}{notes}"
+
+
+def _threshold_text(card: ModelCard) -> str:
+    if card.is_random:
+        return "no threshold makes sense for random weights"
+    if card.threshold is None:
+        return "the card states no threshold"
+    return f"above/below: against {card.threshold:g}, the threshold set on {card.threshold_source or 'unnamed data'}"
+
+
+@dataclass
+class Tally:
+    """What the summary counts."""
+
+    scored: int = 0
+    failed: int = 0
+    warned: int = 0
+    cut: int = 0  # protocol mode: recordings longer than the one window that was scored
+    above: int = 0
+
+    def add(self, result: Score | Failed) -> None:
+        """Count one result."""
+        if isinstance(result, Failed):
+            self.failed += 1
+            return
+        self.scored += 1
+        self.warned += bool(result.warnings)
+        self.above += result.above_threshold is True
+        self.cut += result.mode == "protocol" and result.duration_s > result.card.window_s
+
+
+def summary(
+    tally: Tally, progress: Progress, card: ModelCard, *, skipped: int, rows: Path | None, errors: Path | None
+) -> str:
+    """A few lines at the end: counts, time, where the rows are, what a score does not say."""
+    done = f"{tally.scored} scored, {tally.failed} failed" + (f", {skipped} already there" if skipped else "")
+    speed = f"{progress.clips_per_s:.1f} clips/s, {progress.real_time_factor:.0f}x real time"
+    lines = [f"{done}, in {progress.elapsed_s:.1f} s ({speed})"]
+    if tally.scored and card.threshold is not None and not card.is_random:
+        source = card.threshold_source or "unnamed data"
+        lines.append(f"{tally.above} of {tally.scored} above {card.threshold:g}, the threshold set on {source}")
+    if tally.warned:
+        lines.append(f"{tally.warned} with a warning about their audio")
+    if tally.cut:
+        lines.append(
+            f"{tally.cut} longer than the window: only the first {card.window_s:.2f} s counted "
+            "(--mode sliding scores all of it)"
+        )
+    if rows is not None:
+        lines.append(f"rows: {rows}" + (f"   errors: {errors}" if tally.failed else ""))
+    lines.append("a score is one model's opinion, and far less certain on audio unlike the data it was trained on")
+    return "\n".join(lines)
+
+
+def table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
+    """Columns padded to their widest cell."""
+    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in [header, *rows]
+    )
+
+
+MODEL_HEADER = (
+    "MODEL", "VERSION", "WINDOW", "RATE", "WEIGHTS", "SCORE", "THRESHOLD", "PRECISION", "CHECKPOINT", "LICENCE"
+)  # fmt: skip
+
+
+def model_row(card: ModelCard) -> tuple[str, ...]:
+    """A row under MODEL_HEADER."""
+    return (
+        card.model,
+        card.version,
+        f"{card.window_s:.3f} s",
+        f"{card.sample_rate_hz} Hz",
+        card.weights.upper() if card.is_random else card.weights,
+        card.score_kind,
+        "none" if card.threshold is None else f"{card.threshold:g}",
+        card.precision,
+        card.checkpoint_sha256[:12] or "unknown",
+        card.licence,
+    )
