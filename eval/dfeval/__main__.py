@@ -1,11 +1,20 @@
-"""``dfeval``: figures, reports and calibration from score files."""
+"""``dfeval``: figures, reports, comparisons and calibration from score files."""
 
 import argparse
+import json
+import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dfeval.errors import EvalError
 from dfeval.formats import FORMATS
+
+if TYPE_CHECKING:
+    from dfeval.evaluation import Settings
+    from dfeval.trials import Trials
+
+DESCRIPTION = "Scores and a protocol in, the figures that the field publishes out. Higher scores are more bona fide."
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -17,49 +26,215 @@ def main(argv: list[str] | None = None) -> int:
         print(f"dfeval: error: {error}", file=sys.stderr)
     except ModuleNotFoundError as error:
         print(f"dfeval: error: {error.name} is missing; pip install 'dfserve[eval]'", file=sys.stderr)
+    except OSError as error:
+        if isinstance(error, BrokenPipeError):  # whoever read our output has seen enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
+        print(f"dfeval: error: {error.filename}: {error.strerror}", file=sys.stderr)
     except KeyboardInterrupt:
         return 130
     return 1
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="dfeval", description="Scores and a protocol in, figures out.")
+    parser = argparse.ArgumentParser(prog="dfeval", description=DESCRIPTION)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    metrics = commands.add_parser("metrics", help="figures of one score file")
+
+    metrics = commands.add_parser("metrics", help="figures of one score file, in the terminal or as JSON")
     metrics.add_argument("scores", type=Path, metavar="SCORES")
-    _add_protocol(metrics)
+    metrics.add_argument("--json", action="store_true", help="print JSON instead of tables")
     metrics.set_defaults(run=_metrics)
+
+    report = commands.add_parser("report", help="one HTML page with pictures, tables and files; several detectors")
+    report.add_argument("scores", type=Path, nargs="+", metavar="SCORES")
+    report.add_argument("--out", type=Path, required=True, metavar="DIR", help="where index.html and the rest go")
+    report.set_defaults(run=_report)
+
+    compare = commands.add_parser("compare", help="is one detector better than another on the same trials?")
+    compare.add_argument("scores", type=Path, nargs=2, metavar="SCORES")
+    compare.set_defaults(run=_compare)
+
+    calibrate = commands.add_parser("calibrate", help="fit a calibration and a threshold, or apply one")
+    actions = calibrate.add_subparsers(required=True, metavar="ACTION")
+    fitting = actions.add_parser("fit", help="fit on labelled scores, write JSON")
+    fitting.add_argument("scores", type=Path, metavar="SCORES")
+    _add_calibration(fitting)
+    applying = actions.add_parser("apply", help="add the columns llr and verdict to a score file")
+    applying.add_argument("scores", type=Path, metavar="SCORES")
+    applying.add_argument("--calibration", type=Path, required=True, metavar="FILE")
+    applying.add_argument("--out", type=Path, required=True, metavar="FILE")
+    applying.set_defaults(run=_calibrate_apply)
+
+    sasv = commands.add_parser("sasv", help="a-DCF, t-EER and min t-DCF of ASVspoof 5, track 2")
+    sasv.add_argument("scores", type=Path, metavar="SCORES", help="TSV: spk filename cm-score asv-score sasv-score")
+    sasv.add_argument("--key", type=Path, required=True, metavar="FILE", help="TSV: spk filename cm-label asv-label")
+    sasv.add_argument("--json", action="store_true", help="print JSON")
+    sasv.set_defaults(run=_sasv)
+
+    for command in (metrics, report, compare, fitting):
+        _add_protocol(command)
+    for command in (metrics, report, fitting, applying):
+        command.add_argument("--score-column", metavar="NAME", help="the CSV column to evaluate (default: score)")
+        command.add_argument("--model", metavar="NAME", help="the model to evaluate, where a file has several")
+    for command in (metrics, report):
+        _add_settings(command)
+    for command in (metrics, report, compare):
+        command.add_argument(
+            "--bootstrap", type=int, default=1000, metavar="N", help="replicates for intervals; 0: none (%(default)s)"
+        )
+        command.add_argument("--seed", type=int, default=0, help="of the bootstrap (%(default)s)")
     return parser
 
 
 def _add_protocol(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--protocol", type=Path, nargs="+", required=True, metavar="FILE")
-    command.add_argument("--protocol-format", choices=FORMATS, default="csv")
-    command.add_argument("--phase")
-    command.add_argument("--by", nargs="+", metavar="COLUMN")
+    group = command.add_argument_group("protocol")
+    group.add_argument(
+        "--protocol", type=Path, nargs="+", required=True, metavar="FILE", help="two files for BRSpeech-DF"
+    )
+    group.add_argument("--protocol-format", choices=FORMATS, default="csv", help="(default: %(default)s)")
+    group.add_argument("--phase", help="which trials count (2021: progress, eval, hidden; default eval), or all")
 
 
-def _metrics(arguments: argparse.Namespace) -> int:
-    from dfeval.groups import split
-    from dfeval.metrics.eer import eer
+def _add_settings(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--by", nargs="*", metavar="COLUMN", help="break figures down by these protocol columns; none: pooled alone"
+    )
+    command.add_argument(
+        "--threshold", type=float, help="decide at this score (default: this data's own EER threshold)"
+    )
+    _add_costs(command)
+    group = command.add_argument_group("t-DCF: the speaker verifier's errors, from its scores or as given")
+    group.add_argument("--asv-scores", type=Path, metavar="FILE")
+    group.add_argument("--asv-key", type=Path, metavar="FILE", help="ASVspoof 2021's ASV/trial_metadata.txt")
+    group.add_argument("--asv-rates", type=float, nargs=3, metavar=("P_FA", "P_MISS", "P_FA_SPOOF"))
+
+
+def _add_costs(command: argparse.ArgumentParser) -> None:
+    group = command.add_argument_group("detection cost (defaults: ASVspoof 5)")
+    group.add_argument("--p-spoof", type=float, default=0.05, help="prior of spoof (%(default)s)")
+    group.add_argument("--c-miss", type=float, default=1.0, help="cost of rejecting bona fide (%(default)s)")
+    group.add_argument("--c-fa", type=float, default=10.0, help="cost of accepting spoof (%(default)s)")
+
+
+def _add_calibration(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--kind", choices=("affine", "isotonic"), default="affine", help="(default: %(default)s)")
+    target = command.add_mutually_exclusive_group()
+    target.add_argument("--target-far", type=float, metavar="RATE", help="accept at most this share of spoof")
+    target.add_argument("--target-frr", type=float, metavar="RATE", help="reject at most this share of bona fide")
+    _add_costs(command)
+    command.add_argument("--out", type=Path, required=True, metavar="FILE", help="the calibration, JSON")
+    command.set_defaults(run=_calibrate_fit)
+
+
+def _trials(arguments: argparse.Namespace, paths: list[Path]) -> "list[Trials]":
     from dfeval.protocols import load_protocol
     from dfeval.scores import load_scores
     from dfeval.trials import join
 
     protocol = load_protocol(arguments.protocol, arguments.protocol_format, arguments.phase)
-    trials = join(load_scores(arguments.scores), protocol)
-    print(f"{trials.detector} on {protocol.description}")
+    column, model = getattr(arguments, "score_column", None), getattr(arguments, "model", None)
+    return [join(load_scores(path, column, model), protocol) for path in paths]
+
+
+def _settings(arguments: argparse.Namespace) -> "Settings":
+    from dfeval.evaluation import Settings
+    from dfeval.metrics.dcf import DcfCosts
+    from dfeval.metrics.tdcf import AsvRates
+    from dfeval.tandem import load_asv_rates
+
+    asv = AsvRates(*arguments.asv_rates) if arguments.asv_rates else None
+    if arguments.asv_scores:
+        phase = arguments.phase or FORMATS[arguments.protocol_format].default_phase
+        asv = load_asv_rates(arguments.asv_scores, arguments.asv_key, phase)
+    return Settings(
+        by=arguments.by,
+        threshold=arguments.threshold,
+        costs=DcfCosts(arguments.p_spoof, arguments.c_miss, arguments.c_fa),
+        asv=asv,
+        n_replicates=arguments.bootstrap,
+        seed=arguments.seed,
+    )
+
+
+def _metrics(arguments: argparse.Namespace) -> int:
+    from dfeval.evaluation import evaluate
+
+    (trials,) = _trials(arguments, [arguments.scores])
+    evaluation = evaluate(trials, _settings(arguments))
+    if arguments.json:
+        print(json.dumps(evaluation.as_dict(), indent=2))
+        return 0
+    from dfeval.console import console, show
+
+    show(evaluation, console())
+    return 0
+
+
+def _report(arguments: argparse.Namespace) -> int:
+    from dfeval.evaluation import evaluate
+    from dfeval.report import write_report
+
+    settings = _settings(arguments)
+    evaluations = [evaluate(trials, settings) for trials in _trials(arguments, arguments.scores)]
+    page = write_report(evaluations, arguments.out)
+    print(f"wrote {page} and, beside it, metrics.json, metrics.csv and the pictures as PNG and SVG")
+    return 0
+
+
+def _compare(arguments: argparse.Namespace) -> int:
+    from dfeval.comparison import compare_trials
+    from dfeval.console import console, show_comparison
+
+    first, second = _trials(arguments, arguments.scores)
+    out = console()
+    comparison = compare_trials(first, second, arguments.bootstrap, arguments.seed)
+    show_comparison(comparison, first.detector, second.detector, out)
+    return 0
+
+
+def _calibrate_fit(arguments: argparse.Namespace) -> int:
+    from dfeval.calibration import Target, fit
+    from dfeval.metrics.dcf import DcfCosts
+
+    costs = DcfCosts(arguments.p_spoof, arguments.c_miss, arguments.c_fa)
+    (trials,) = _trials(arguments, [arguments.scores])
     for note in trials.matching.notes():
-        print(f"  note: {note}")
-    pooled = eer(trials.bonafide, trials.spoof)
-    print(f"  {'pooled':30} {len(trials.bonafide):6} bona fide {len(trials.spoof):6} spoof  EER {pooled.value:7.2%}")
-    for column in arguments.by or protocol.groups:
-        for group in split(trials, column):
-            mine = trials.table.iloc[group.rows]
-            bonafide = (mine["label"] == "bonafide").to_numpy(dtype=bool)
-            values = mine["score"].to_numpy(dtype=float)
-            rate = eer(values[bonafide], values[~bonafide]).value
-            print(f"  {group.name:30} {group.n_bonafide:6} bona fide {group.n_spoof:6} spoof  EER {rate:7.2%}")
+        print(f"dfeval: note: {note}", file=sys.stderr)
+    calibration = fit(trials, arguments.kind, Target(arguments.target_far, arguments.target_frr, costs))
+    calibration.save(arguments.out)
+    figures, threshold = calibration.figures, calibration.threshold
+    print(f"{arguments.kind} calibration of {calibration.detector}, fitted on {calibration.fitted_on['protocol']}")
+    print(
+        f"  Cllr {figures['cllr_before']:.4f} → {figures['cllr_after']:.4f} (least possible {figures['min_cllr']:.4f})"
+    )
+    print(f"  bona fide from the score {threshold.score:.4f}, LLR {threshold.llr:.4f}: {threshold.rule}")
+    print(f"wrote {arguments.out}")
+    return 0
+
+
+def _calibrate_apply(arguments: argparse.Namespace) -> int:
+    from dfeval.calibration import apply, load_calibration
+    from dfeval.scores import load_scores, write_scores
+
+    scores = load_scores(arguments.scores, arguments.score_column, arguments.model)
+    calibrated = apply(load_calibration(arguments.calibration), scores)
+    write_scores(calibrated, arguments.out)
+    print(f"wrote {arguments.out}: {len(calibrated.table):,} rows with llr and verdict")
+    return 0
+
+
+def _sasv(arguments: argparse.Namespace) -> int:
+    from dfeval.tandem import evaluate_tandem
+
+    figures = evaluate_tandem(arguments.scores, arguments.key)
+    if arguments.json:
+        print(json.dumps(figures, indent=2))
+        return 0
+    print(", ".join(f"{figures[f'n_{kind}']:,} {kind}" for kind in ("target", "nontarget", "spoof")) + " trials")
+    print(f"  a-DCF      {figures['a_dcf']:.5f}")
+    print(f"  t-EER      {figures['t_eer']:.2%}")
+    print(f"  min t-DCF  {figures['min_tdcf']:.5f}  (2019 form, the ASV rates of the ASVspoof 5 organisers)")
+    print(f"  CM EER     {figures['cm_eer']:.2%}")
     return 0
 
 

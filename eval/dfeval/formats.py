@@ -1,4 +1,4 @@
-"""How each data set writes its protocol: one row of ``FORMATS`` a data set, and the words that labels are written in."""
+"""How each data set writes its protocol, one row of ``FORMATS`` each, and the words that labels are written in."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -58,6 +58,13 @@ def load_scores(path: Path, score_column: str | None = None, model: str | None =
     return _one_detector(table, path, model)
 
 
+def write_scores(scores: ScoreFile, path: Path) -> None:
+    """Write a score file as CSV, provenance in a column each."""
+    known = {"model": scores.detector, "weights": scores.weights, "checkpoint_sha256": scores.checkpoint_sha256}
+    table = scores.table.assign(**{name: value for name, value in known.items() if value})
+    table.to_csv(path, index=False)
+
+
 def _one_detector(table: pd.DataFrame, path: Path, model: str | None) -> ScoreFile:
     models = [str(name) for name in table["model"].unique()] if "model" in table.columns else []
     if model is not None:

@@ -44,14 +44,32 @@ class ErrorRates:
         """Number of spoof trials."""
         return len(self.is_bonafide) - self.n_bonafide
 
+    @property
+    def scores(self) -> Floats:
+        """All scores in ascending order, shape (n,)."""
+        return self.thresholds[1:]
+
+    @cached_property
+    def distinct(self) -> NDArray[np.int64]:
+        """The points that a threshold can reach: those between scores that differ, and both ends."""
+        steps = np.flatnonzero(self.scores[1:] > self.scores[:-1]) + 1
+        return np.concatenate(([0], steps, [self.scores.size]))
+
+    def at(self, threshold: float) -> tuple[float, float]:
+        """(FRR, FAR) when scores below the threshold are rejected and those at or above it are accepted."""
+        rejected = int(np.searchsorted(self.scores, threshold, side="left"))
+        return float(self.frr[rejected]), float(self.far[rejected])
+
     @cached_property
     def eer(self) -> OperatingPoint:
         """Equal error rate: the mean of both rates where they are closest."""
         closest = int(np.argmin(np.abs(self.frr - self.far)))
-        return OperatingPoint(
-            float(self.frr[closest] + self.far[closest]) / 2,
-            float(self.thresholds[closest]),
-        )
+        return OperatingPoint(float(self.frr[closest] + self.far[closest]) / 2, float(self.thresholds[closest]))
+
+    @cached_property
+    def auc(self) -> float:
+        """Area under the ROC: how often a bona fide trial outscores a spoof one, a tie counting half."""
+        return float(np.trapezoid(1 - self.frr[self.distinct], 1 - self.far[self.distinct]))
 
 
 def error_rates(bonafide: Floats, spoof: Floats) -> ErrorRates:

@@ -1,0 +1,125 @@
+"""Figures as a terminal shows them."""
+
+import math
+import sys
+from collections.abc import Iterable
+
+from rich.console import Console
+from rich.table import Table
+
+from dfeval.evaluation import METRICS, Evaluation, GroupFigures
+from dfeval.metrics.bootstrap import Interval
+from dfeval.metrics.compare import Comparison
+
+NOTHING = "-"
+RANDOM_BANNER = "[bold white on red] RANDOM WEIGHTS [/] {}: the graph is right, its scores mean nothing"
+
+
+def console() -> Console:
+    """Where figures go: as wide as the terminal, and wide enough for a file."""
+    return Console(soft_wrap=True, highlight=False, width=None if sys.stdout.isatty() else 110)
+
+
+def show(evaluation: Evaluation, out: Console) -> None:
+    """Print an evaluation."""
+    trials, rates = evaluation.trials, evaluation.rates
+    if trials.is_random:
+        out.print(RANDOM_BANNER.format(trials.detector))
+    out.print(f"[bold]{trials.detector}[/] on {trials.protocol.description}")
+    scored = f"{trials.matching.n_matched:,} of {trials.matching.n_trials:,} trials"
+    out.print(f"{scored}: {rates.n_bonafide:,} bona fide, {rates.n_spoof:,} spoof; a higher score is more bona fide")
+    for note in evaluation.notes:
+        out.print(f"[yellow]note:[/] {note}")
+    out.print()
+    out.print(_pooled(evaluation))
+    for column in dict.fromkeys(figures.group.column for figures in evaluation.groups):
+        out.print()
+        out.print(_groups(column, [figures for figures in evaluation.groups if figures.group.column == column]))
+    out.print()
+    _decisions(evaluation, out)
+
+
+def show_comparison(comparison: Comparison, first: str, second: str, out: Console) -> None:
+    """Print a comparison of two detectors."""
+    interval = comparison.difference
+    out.print(f"{comparison.n_bonafide:,} bona fide and {comparison.n_spoof:,} spoof trials that both have scored")
+    out.print(f"  EER of {first}: {comparison.first:.2%}")
+    out.print(f"  EER of {second}: {comparison.second:.2%}")
+    points = [100 * value for value in (comparison.second - comparison.first, interval.low, interval.high)]
+    out.print(
+        f"  difference: {points[0]:+.2f} points, {interval.level:.0%} interval {points[1]:+.2f} to {points[2]:+.2f}"
+    )
+    out.print(f"  p = {comparison.p_value:.3g} (paired bootstrap, {drawn(interval)})")
+
+
+def rate(value: float) -> str:
+    """A rate as a percentage; a dash where there is none."""
+    return NOTHING if math.isnan(value) else f"{value:.2%}"
+
+
+def figure(name: str, value: float) -> str:
+    """A metric's value as it is written."""
+    return rate(value) if METRICS[name].is_rate else f"{value:.4f}"
+
+
+def bounds(interval: Interval | None, is_rate: bool = True) -> str:
+    """An interval as two numbers; a dash where there is none."""
+    if interval is None:
+        return NOTHING
+    low, high = (f"{100 * v:.2f}" if is_rate else f"{v:.4f}" for v in (interval.low, interval.high))
+    return f"{low} to {high}"
+
+
+def drawn(interval: Interval) -> str:
+    """What the bootstrap drew, in words."""
+    return f"{interval.n_replicates:,} draws of {interval.n_units:,} {interval.unit}s"
+
+
+def _pooled(evaluation: Evaluation) -> Table:
+    interval = evaluation.intervals.get("eer")
+    level = f"{interval.level:.0%} interval" if interval else "interval"
+    table = _table("pooled", ["", level, "at threshold"], caption=f"intervals: {drawn(interval)}" if interval else None)
+    for name, value in evaluation.pooled.items():
+        threshold = evaluation.thresholds.get(name)
+        table.add_row(
+            METRICS[name].title,
+            figure(name, value),
+            bounds(evaluation.intervals.get(name), METRICS[name].is_rate),
+            NOTHING if threshold is None else f"{threshold:.4f}",
+        )
+    return table
+
+
+def _groups(column: str, rows: Iterable[GroupFigures]) -> Table:
+    table = _table(f"by {column}", ["bona fide", "spoof", "against", "EER", "interval", "missed", "accepted", ""])
+    for figures in rows:
+        group = figures.group
+        table.add_row(
+            group.name,
+            f"{group.n_bonafide:,}",
+            f"{group.n_spoof:,}",
+            group.against,
+            rate(figures.eer),
+            bounds(figures.interval),
+            rate(figures.frr_at_threshold),
+            rate(figures.far_at_threshold),
+            "small" if group.is_small else "",
+        )
+    return table
+
+
+def _table(title: str, columns: Iterable[str], caption: str | None = None) -> Table:
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False, caption=caption, caption_justify="left")
+    table.add_column("")
+    for name in columns:
+        table.add_column(name, justify="left" if name in ("against", "") else "right")
+    return table
+
+
+def _decisions(evaluation: Evaluation, out: Console) -> None:
+    table = evaluation.confusion
+    out.print(f"decisions at the threshold {table.threshold:.4f} ({evaluation.threshold_source}); spoof is positive")
+    out.print(f"  spoof      caught {table.spoof_caught:,}, accepted {table.spoof_accepted:,}")
+    out.print(f"  bona fide  accepted {table.bonafide_accepted:,}, rejected {table.bonafide_rejected:,}")
+    names = ("accuracy", "balanced_accuracy", "precision", "recall", "f1")
+    out.print("  " + "  ".join(f"{name.replace('_', ' ')} {getattr(table, name):.4f}" for name in names))

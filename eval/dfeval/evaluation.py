@@ -1,0 +1,266 @@
+"""All figures of one detector on one data set: pooled, with intervals, and by group."""
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dfeval.errors import OneClassError
+from dfeval.groups import Group, split
+from dfeval.metrics.bootstrap import Interval, Replicates, bootstrap, drawable
+from dfeval.metrics.cllr import cllr, min_cllr
+from dfeval.metrics.confusion import Confusion, confusion
+from dfeval.metrics.convex_hull import Hull, convex_hull
+from dfeval.metrics.dcf import DcfCosts, act_dcf, min_dcf
+from dfeval.metrics.eer import ErrorRates, error_rates
+from dfeval.metrics.tdcf import AsvRates, TdcfCosts, min_tdcf_2019, min_tdcf_2021
+from dfeval.trials import Trials
+
+MANY_GROUPS = 100  # values of a column beyond which it is an identifier rather than a condition
+
+
+@dataclass(frozen=True)
+class Metric:
+    """How a figure is written and read."""
+
+    title: str
+    is_rate: bool
+    meaning: str
+
+
+METRICS: Mapping[str, Metric] = {
+    "eer": Metric("EER", True, "error rate where as many bona fide are rejected as spoof accepted (ASVspoof)"),
+    "eer_convex_hull": Metric("EER, convex hull", True, "the same on the ROC convex hull"),
+    "auc": Metric("AUC", False, "how often a bona fide trial outscores a spoof one"),
+    "min_dcf": Metric("min DCF", False, "detection cost at the best threshold; 1 = of no use"),
+    "act_dcf": Metric("actual DCF", False, "detection cost when the score is taken for a log-likelihood ratio"),
+    "cllr": Metric("Cllr", False, "cost of the score taken for a log-likelihood ratio, in bits; 1 = knows nothing"),
+    "min_cllr": Metric("min Cllr", False, "the same after the best order-keeping calibration"),
+    "min_tdcf_2019": Metric("min t-DCF 2019", False, "tandem cost, ASVspoof 2019's form"),
+    "min_tdcf_2021": Metric("min t-DCF 2021", False, "tandem cost, ASVspoof 2021's form"),
+}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What can be chosen: costs, columns, the decision threshold (default: the EER's), bootstrap, ASV rates."""
+
+    by: Sequence[str] | None = None
+    threshold: float | None = None
+    costs: DcfCosts = field(default_factory=DcfCosts)
+    asv: AsvRates | None = None
+    tdcf_costs: TdcfCosts = field(default_factory=TdcfCosts)
+    n_replicates: int = 1000
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class GroupFigures:
+    """Figures of one group: its EER, and both error rates at the threshold that is used for all."""
+
+    group: Group
+    eer: float
+    interval: Interval | None
+    frr_at_threshold: float
+    far_at_threshold: float
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """All figures of one detector on one data set."""
+
+    trials: Trials
+    settings: Settings
+    rates: ErrorRates
+    hull: Hull
+    pooled: Mapping[str, float]
+    thresholds: Mapping[str, float]
+    confusion: Confusion
+    replicates: Replicates | None
+    groups: Sequence[GroupFigures]
+    notes: Sequence[str]
+
+    @cached_property
+    def intervals(self) -> dict[str, Interval]:
+        """Bootstrap intervals of the pooled figures that have one."""
+        if self.replicates is None:
+            return {}
+        drawn = {"eer": self.replicates.eers, "auc": self.replicates.aucs}
+        intervals = {name: self.replicates.interval(values) for name, values in drawn.items()}
+        return {name: interval for name, interval in intervals.items() if interval is not None}
+
+    @property
+    def threshold_source(self) -> str:
+        """Where the decision threshold comes from, in words."""
+        return "as given" if self.settings.threshold is not None else "at this data's own EER, hence optimistic"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything as JSON can hold it; NaN and infinite figures are null."""
+        trials, matching = self.trials, self.trials.matching
+        figures: dict[str, Any] = _plain(
+            {
+                "detector": trials.detector,
+                "weights": trials.weights,
+                "checkpoint_sha256": trials.checkpoint_sha256,
+                "scores": trials.scores_path.name,
+                "protocol": trials.protocol.description,
+                "phase": trials.protocol.phase,
+                "matching": dataclasses.asdict(matching),
+                "notes": list(self.notes),
+                "n_bonafide": self.rates.n_bonafide,
+                "n_spoof": self.rates.n_spoof,
+                "pooled": dict(self.pooled),
+                "thresholds": dict(self.thresholds),
+                "intervals": {name: dataclasses.asdict(interval) for name, interval in self.intervals.items()},
+                "costs": dataclasses.asdict(self.settings.costs),
+                "asv": dataclasses.asdict(self.settings.asv) if self.settings.asv else None,
+                "decisions": _decisions(self.confusion) | {"threshold_source": self.threshold_source},
+                "groups": [_group_as_dict(figures) for figures in self.groups],
+            }
+        )
+        return figures
+
+
+def evaluate(trials: Trials, settings: Settings | None = None) -> Evaluation:
+    """Compute every figure that the trials allow.
+
+    Raises:
+        OneClassError: the trials are all bona fide or all spoof.
+        EvalError: an unknown column, or a t-DCF that the given ASV rates leave undefined.
+    """
+    chosen = settings or Settings()
+    rates = _rates(trials)
+    hull = convex_hull(rates)
+    pooled, thresholds = _pooled(trials, rates, hull, chosen)
+    threshold = rates.eer.threshold if chosen.threshold is None else chosen.threshold
+    speakers = _speakers_in_order(trials)
+    replicates = bootstrap(rates, speakers, chosen.n_replicates, chosen.seed) if chosen.n_replicates else None
+    columns, notes = _columns(trials, chosen.by)
+    return Evaluation(
+        trials=trials,
+        settings=chosen,
+        rates=rates,
+        hull=hull,
+        pooled=pooled,
+        thresholds=thresholds,
+        confusion=confusion(rates, threshold),
+        replicates=replicates,
+        groups=[_group(trials, group, threshold, chosen) for column in columns for group in split(trials, column)],
+        notes=[*trials.matching.notes(), *notes, *_cautions(rates)],
+    )
+
+
+def _rates(trials: Trials) -> ErrorRates:
+    bonafide, spoof = trials.bonafide, trials.spoof
+    if not bonafide.size or not spoof.size:
+        matching = trials.matching
+        where = f" among the {matching.n_matched:,} scored trials of {trials.protocol.description}"
+        if not matching.n_matched and matching.n_score_rows:
+            raise OneClassError(
+                0, 0, f"no score of {trials.scores_path.name} is of a trial of {trials.protocol.description}; an EER"
+            )
+        raise OneClassError(bonafide.size, spoof.size, f"an EER{where}")
+    return error_rates(bonafide, spoof)
+
+
+def _pooled(
+    trials: Trials, rates: ErrorRates, hull: Hull, settings: Settings
+) -> tuple[dict[str, float], dict[str, float]]:
+    points = {
+        "eer": rates.eer,
+        "min_dcf": min_dcf(rates, settings.costs),
+        "act_dcf": act_dcf(rates, settings.costs),
+    }
+    if settings.asv is not None:
+        points["min_tdcf_2019"] = min_tdcf_2019(rates, settings.asv, settings.tdcf_costs)
+        points["min_tdcf_2021"] = min_tdcf_2021(rates, settings.asv, settings.tdcf_costs)
+    figures = {name: point.value for name, point in points.items()} | {
+        "eer_convex_hull": hull.eer,
+        "auc": rates.auc,
+        "cllr": cllr(trials.bonafide, trials.spoof),
+        "min_cllr": min_cllr(hull),
+    }
+    ordered = {name: figures[name] for name in METRICS if name in figures}
+    return ordered, {name: point.threshold for name, point in points.items()}
+
+
+def _speakers_in_order(trials: Trials, rows: NDArray[np.int64] | None = None) -> NDArray[np.int64] | None:
+    """Each trial's speaker in the order of ``ErrorRates.is_bonafide``, or None where speakers can't be drawn."""
+    chosen = np.arange(len(trials.table)) if rows is None else rows
+    is_bonafide = trials.is_bonafide[chosen]
+    known = trials.speakers
+    speakers = None if known is None else drawable(known[chosen], is_bonafide)
+    return None if speakers is None else speakers[np.lexsort((~is_bonafide, trials.scores[chosen]))]
+
+
+def _columns(trials: Trials, by: Sequence[str] | None) -> tuple[Sequence[str], list[str]]:
+    """The columns to break down by; a column nobody asked for is passed over when it has too many values."""
+    if by is not None:
+        return by, []
+    columns = trials.protocol.groups
+    crowded = [name for name in columns if trials.table[name].nunique() > MANY_GROUPS]
+    notes = [f"the column {name} has over {MANY_GROUPS} values; break it down with --by {name}" for name in crowded]
+    return [name for name in columns if name not in crowded], notes
+
+
+def _group(trials: Trials, group: Group, threshold: float, settings: Settings) -> GroupFigures:
+    is_bonafide, scores = trials.is_bonafide[group.rows], trials.scores[group.rows]
+    rates = error_rates(scores[is_bonafide], scores[~is_bonafide])
+    interval = None
+    if settings.n_replicates:
+        replicates = bootstrap(rates, _speakers_in_order(trials, group.rows), settings.n_replicates, settings.seed)
+        interval = replicates.interval(replicates.eers)
+    frr, far = rates.at(threshold)
+    return GroupFigures(
+        group=group,
+        eer=rates.eer.value,
+        interval=interval,
+        frr_at_threshold=frr if group.n_bonafide else math.nan,
+        far_at_threshold=far if group.n_spoof else math.nan,
+    )
+
+
+def _cautions(rates: ErrorRates) -> list[str]:
+    cautions = []
+    if rates.eer.value > 0.5:
+        cautions.append("the EER is above 50 %: bona fide scores lie below spoof scores; is the polarity right?")
+    rarer = min(rates.n_bonafide, rates.n_spoof)
+    if rarer < 100:
+        cautions.append(f"only {rarer} trials of the rarer class: mind the intervals")
+    return cautions
+
+
+def _decisions(table: Confusion) -> dict[str, Any]:
+    ratios = ("accuracy", "balanced_accuracy", "precision", "recall", "f1")
+    return dataclasses.asdict(table) | {name: getattr(table, name) for name in ratios} | {"positive_class": "spoof"}
+
+
+def _group_as_dict(figures: GroupFigures) -> dict[str, Any]:
+    group = figures.group
+    return {
+        "column": group.column,
+        "name": group.name,
+        "n_bonafide": group.n_bonafide,
+        "n_spoof": group.n_spoof,
+        "against": group.against,
+        "is_small": group.is_small,
+        "eer": figures.eer,
+        "interval": dataclasses.asdict(figures.interval) if figures.interval else None,
+        "frr_at_threshold": figures.frr_at_threshold,
+        "far_at_threshold": figures.far_at_threshold,
+    }
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

@@ -1,0 +1,26 @@
+"""Cost of log-likelihood ratios, in bits: Brümmer & du Preez, "Application-independent evaluation", CSL 20, 2006."""
+
+import math
+
+import numpy as np
+
+from dfeval.errors import OneClassError
+from dfeval.metrics.convex_hull import Hull
+from dfeval.metrics.eer import Floats
+
+
+def cllr(bonafide: Floats, spoof: Floats) -> float:
+    """Cllr of scores taken for natural-log likelihood ratios: 0 perfect, 1 what knowing nothing costs, no upper end."""
+    if not bonafide.size or not spoof.size:
+        raise OneClassError(bonafide.size, spoof.size, "Cllr")
+    cost = np.logaddexp(0, -bonafide).mean() + np.logaddexp(0, spoof).mean()
+    return float(cost / (2 * math.log(2)))
+
+
+def min_cllr(hull: Hull) -> float:
+    """Cllr after the best order-keeping calibration, fitted on these very trials: what discrimination alone costs."""
+    llrs = hull.llrs
+    bonafide, spoof = hull.n_bonafide > 0, hull.n_spoof > 0
+    cost_bonafide = np.average(np.logaddexp(0, -llrs[bonafide]), weights=hull.n_bonafide[bonafide])
+    cost_spoof = np.average(np.logaddexp(0, llrs[spoof]), weights=hull.n_spoof[spoof])
+    return float((cost_bonafide + cost_spoof) / (2 * math.log(2)))

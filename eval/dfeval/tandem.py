@@ -1,0 +1,131 @@
+"""Countermeasure and speaker verifier (ASV) together: the verifier's rates, and the figures of ASVspoof 5, track 2."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from dfeval.errors import EvalError, ScoreFileError
+from dfeval.formats import ALL_PHASES, BONAFIDE
+from dfeval.metrics.eer import Floats, error_rates
+from dfeval.metrics.sasv import AdcfCosts, min_a_dcf, verification_rates
+from dfeval.metrics.tdcf import AsvRates, TdcfCosts, asv_rates, min_tdcf_2019
+from dfeval.metrics.teer import concurrent_teer
+
+KINDS = ("target", "nontarget", "spoof")
+KEY_COLUMN, PHASE_COLUMN = 5, 7  # ASVspoof 2021's ASV/trial_metadata.txt: speaker utt codec tx attack key trim phase
+# The organisers' verifier, by whose rates the ASVspoof 5 package computes the t-DCF of every submission.
+ASVSPOOF5_ASV = AsvRates(p_fa=0.01881016557566423, p_miss=0.01880141010575793, p_fa_spoof=0.4607082907604729)
+
+
+def load_asv_rates(scores: Path, key: Path | None = None, phase: str = ALL_PHASES) -> AsvRates:
+    """Rates of a verifier at its EER.
+
+    ``scores`` is ASVspoof 2019's file (``attack key score``, key = target, nontarget or spoof) or, with ``key`` its
+    trial metadata, ASVspoof 2021's (``speaker utt score``, line by line with the metadata); of the latter only the
+    trials of ``phase`` count.
+
+    Raises:
+        ScoreFileError: unreadable, or the two files do not belong together.
+        EvalError: a kind of trials is absent.
+    """
+    table = _read(scores)
+    if table.shape[1] != 3:
+        raise ScoreFileError(f"{scores}: expected three fields a line (… … score), found {table.shape[1]}")
+    kinds, wanted = table[1], np.ones(len(table), dtype=bool)
+    if key is not None:
+        metadata = _read(key)
+        if metadata.shape[1] <= PHASE_COLUMN or len(metadata) != len(table) or (metadata[1] != table[1]).any():
+            raise ScoreFileError(
+                f"{key}: expected a line of ASV trial metadata (8 fields) for each of the {len(table):,} lines of "
+                f"{scores.name}, in the same order; found {len(metadata):,} lines of {metadata.shape[1]} fields"
+            )
+        kinds = metadata[KEY_COLUMN]
+        if phase != ALL_PHASES:
+            wanted = (metadata[PHASE_COLUMN] == phase).to_numpy(dtype=bool)
+    values = _numbers(table[2], scores)
+    parts = [values[wanted & (kinds == kind).to_numpy(dtype=bool)] for kind in KINDS]
+    if not all(part.size for part in parts):
+        found = ", ".join(f"{part.size} {kind}" for part, kind in zip(parts, KINDS, strict=True))
+        raise EvalError(f"{scores}: expected ASV scores of target, nontarget and spoof trials, found {found}")
+    return asv_rates(*parts)
+
+
+def load_tandem(scores: Path, key: Path) -> pd.DataFrame:
+    """Trials of ASVspoof 5, track 2, scored by a countermeasure, a verifier and both.
+
+    ``scores``: TSV with header ``spk filename cm-score asv-score sasv-score``; ``key``: TSV with header
+    ``spk filename cm-label asv-label``. Returns both joined on speaker and file.
+
+    Raises:
+        ScoreFileError: unreadable, a column is missing, the files do not have the same trials.
+    """
+    ids = ["spk", "filename"]
+    tables = [
+        _read_headed(path, ids, columns)
+        for path, columns in ((scores, ["cm-score", "asv-score", "sasv-score"]), (key, ["cm-label", "asv-label"]))
+    ]
+    joined = tables[0].merge(tables[1], on=ids, how="inner", validate="one_to_one")
+    if not len(joined) == len(tables[0]) == len(tables[1]):
+        raise ScoreFileError(
+            f"{scores.name} has {len(tables[0]):,} trials and {key.name} {len(tables[1]):,}, of which {len(joined):,} "
+            "are the same; expected the same trials in both"
+        )
+    for column in ("cm-score", "asv-score", "sasv-score"):
+        joined[column] = _numbers(joined[column], scores)
+    return joined
+
+
+def evaluate_tandem(scores: Path, key: Path) -> dict[str, float | int]:
+    """Figures of ASVspoof 5, track 2, as its package defines them, with the number of trials of each kind.
+
+    Raises:
+        ScoreFileError: see load_tandem.
+        EvalError: a kind of trials is absent.
+    """
+    table = load_tandem(scores, key)
+    of_kind = {kind: (table["asv-label"] == kind).to_numpy(dtype=bool) for kind in KINDS}
+    cm, asv, sasv = (table[name].to_numpy(dtype=np.float64) for name in ("cm-score", "asv-score", "sasv-score"))
+    bonafide = of_kind["target"] | of_kind["nontarget"]
+    is_bonafide = (table["cm-label"] == BONAFIDE).to_numpy(dtype=bool)
+    verifier = verification_rates(*(asv[of_kind[kind]] for kind in KINDS))
+    detector = error_rates(cm[bonafide], cm[of_kind["spoof"]])
+    return {
+        **{f"n_{kind}": int(mask.sum()) for kind, mask in of_kind.items()},
+        "a_dcf": min_a_dcf(verification_rates(*(sasv[of_kind[kind]] for kind in KINDS)), AdcfCosts()).value,
+        "t_eer": concurrent_teer(detector, verifier),
+        "min_tdcf": min_tdcf_2019(error_rates(cm[is_bonafide], cm[~is_bonafide]), ASVSPOOF5_ASV, TdcfCosts()).value,
+        "cm_eer": detector.eer.value,
+    }
+
+
+def _numbers(column: "pd.Series[Any]", path: Path) -> Floats:
+    values = np.asarray(pd.to_numeric(column, errors="coerce"), dtype=np.float64)
+    if not np.isfinite(values).all():
+        raise ScoreFileError(f"{path}: line {int(np.argmin(np.isfinite(values))) + 1} has no finite score")
+    return values
+
+
+def _read(path: Path) -> pd.DataFrame:
+    try:
+        return pd.read_csv(path, sep=r"\s+", header=None, dtype=str, keep_default_na=False)
+    except (OSError, ValueError) as error:
+        raise ScoreFileError(f"{path}: can't be read as ASV scores: {error}") from error
+
+
+def _read_headed(path: Path, ids: list[str], columns: list[str]) -> pd.DataFrame:
+    renamed = {"tar_spk_anon": "spk", "trial_anon": "filename"}
+    try:
+        table = pd.read_csv(path, sep=r"\s+", dtype=str, keep_default_na=False).rename(columns=renamed)
+    except (OSError, ValueError) as error:
+        raise ScoreFileError(f"{path}: can't be read: {error}") from error
+    missing = [name for name in (*ids, *columns) if name not in table.columns]
+    if missing:
+        raise ScoreFileError(f"{path}: expected the columns {' '.join((*ids, *columns))}; {' '.join(missing)} missing")
+    repeated = table.duplicated(ids)
+    if repeated.any():
+        raise ScoreFileError(
+            f"{path}: {int(repeated.sum()):,} trials come twice, as {table[repeated].iloc[0].tolist()}"
+        )
+    return table[[*ids, *columns]]
