@@ -1,0 +1,140 @@
+"""Python twin of Triton's native ONNX Runtime backend: for every model whose config says ``backend: "onnxruntime"``.
+
+It runs inside the server's own environment (numpy < 2) and knows nothing of dfserve but the config it is handed.
+
+On a CPU a batch is no faster than its clips one by one, and ONNX Runtime uses two cores best through two callers with
+one thread each. So a batch is split: its clips go over worker threads, and a clip that is alone gets all threads to
+itself. That also makes an answer independent of its neighbours. On a GPU the batch runs whole.
+"""
+
+import json
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import triton_python_backend_utils as pb_utils
+
+MODEL_FILE = "model.onnx"
+# A second session for single-threaded callers holds the weights again: fine for megabytes, not for gigabytes.
+SMALL_MODEL_BYTES = 64 << 20
+
+
+class TritonPythonModel:
+    """One instance of one model."""
+
+    def initialize(self, args):
+        """Load ``<repository>/<version>/model.onnx``."""
+        config = json.loads(args["model_config"])
+        parameters = {key: value["string_value"] for key, value in config.get("parameters", {}).items()}
+        self.input = config["input"][0]["name"]
+        self.outputs = [output["name"] for output in config["output"]]
+        folder = Path(args["model_repository"]) / args["model_version"]
+        if args["model_instance_kind"] == "GPU":
+            self.runner = GpuRunner(folder, self.input, self.outputs, int(args["model_instance_device_id"]))
+        else:
+            threads = int(parameters.get("intra_op_thread_count", 0)) or len(os.sched_getaffinity(0))
+            self.runner = CpuRunner(folder, self.input, self.outputs, threads)
+
+    def execute(self, requests):
+        """Answer each request; what is wrong with one is that one's error."""
+        waveforms = [pb_utils.get_input_tensor_by_name(request, self.input).as_numpy() for request in requests]
+        finite = [bool(np.isfinite(waveform).all()) for waveform in waveforms]
+        answers = iter(self.runner.run([waveform for waveform, good in zip(waveforms, finite, strict=True) if good]))
+        return [
+            self._response(next(answers) if good else ValueError(self._complaint(waveform)))
+            for waveform, good in zip(waveforms, finite, strict=True)
+        ]
+
+    def finalize(self):
+        """Let the worker threads go."""
+        self.runner.close()
+
+    def _response(self, answer):
+        if isinstance(answer, Exception):
+            return pb_utils.InferenceResponse(error=pb_utils.TritonError(str(answer)))
+        tensors = [pb_utils.Tensor(name, value) for name, value in zip(self.outputs, answer, strict=True)]
+        return pb_utils.InferenceResponse(output_tensors=tensors)
+
+    def _complaint(self, waveform):
+        count = waveform.size - int(np.isfinite(waveform).sum())
+        return f"{self.input}: expected finite samples, found {count} NaN or infinite; check the recording's decoder"
+
+
+class CpuRunner:
+    """Clips over worker threads, a lone clip over all cores."""
+
+    def __init__(self, folder, input_name, output_names, threads):
+        self.input, self.outputs, self.threads = input_name, output_names, threads
+        self.wide = open_session(folder, threads, ["CPUExecutionProvider"])
+        size = sum(file.stat().st_size for file in folder.iterdir() if file.is_file())
+        small = threads > 1 and size <= SMALL_MODEL_BYTES
+        self.narrow = open_session(folder, 1, ["CPUExecutionProvider"]) if small else self.wide
+        self.workers = ThreadPoolExecutor(threads)
+
+    def run(self, waveforms):
+        """For each (batch, samples) array: its output arrays, or the exception that it caused."""
+        clips = [waveform[row : row + 1] for waveform in waveforms for row in range(len(waveform))]
+        # The last of an odd number would leave the other cores idle.
+        paired = len(clips) - len(clips) % self.threads if len(clips) % self.threads == 1 else len(clips)
+        rows = list(self.workers.map(lambda clip: self._answer(self.narrow, clip), clips[:paired]))
+        rows += [self._answer(self.wide, clip) for clip in clips[paired:]]
+        remaining = iter(rows)
+        return [stack([next(remaining) for _ in waveform]) for waveform in waveforms]
+
+    def close(self):
+        """Wait for the worker threads."""
+        self.workers.shutdown()
+
+    def _answer(self, session, clip):
+        try:
+            return session.run(self.outputs, {self.input: clip})
+        except Exception as error:
+            return error
+
+
+class GpuRunner:
+    """The whole batch in one call."""
+
+    def __init__(self, folder, input_name, output_names, device_id):
+        self.input, self.outputs = input_name, output_names
+        if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
+            raise RuntimeError(
+                "the gpu profile needs onnxruntime-gpu in the server's environment: "
+                "use --profile cpu, or NVIDIA's container (--server docker)"
+            )
+        cuda = {
+            "device_id": device_id,
+            "arena_extend_strategy": "kSameAsRequested",
+            "cudnn_conv_algo_search": "HEURISTIC",
+        }
+        self.session = open_session(folder, 1, [("CUDAExecutionProvider", cuda), "CPUExecutionProvider"])
+
+    def run(self, waveforms):
+        """For each (batch, samples) array: its output arrays, or the exception that the batch caused."""
+        if not waveforms:
+            return []
+        try:
+            outputs = self.session.run(self.outputs, {self.input: np.concatenate(waveforms)})
+        except Exception as error:
+            return [error] * len(waveforms)
+        ends = np.cumsum([len(waveform) for waveform in waveforms])[:-1]
+        return list(zip(*(np.split(output, ends) for output in outputs), strict=True))
+
+    def close(self):
+        """Nothing to release by hand."""
+
+
+def stack(answers):
+    """Outputs of single clips → outputs of their batch, or the first exception among them."""
+    failed = [answer for answer in answers if isinstance(answer, Exception)]
+    return failed[0] if failed else [np.concatenate(rows) for rows in zip(*answers, strict=True)]
+
+
+def open_session(folder, threads, providers):
+    """An ONNX Runtime session with ``threads`` threads that sleep, not spin, while others use the cores."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return onnxruntime.InferenceSession(folder / MODEL_FILE, options, providers=providers)

@@ -1,0 +1,77 @@
+"""NVIDIA's Triton container on the same repository: what may face a network.
+
+The command is made in one place, as a list, and printed by ``dfdeploy serve --server docker --dry-run``. Flags: the
+``docker run`` reference; NVIDIA's Triton user guide, "Model repository" and "Secure deployment considerations".
+"""
+
+import shutil
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+from dfdeploy.errors import DeployError
+
+# The first release with fixes for all advisories up to CVE-2026-47627; the embedded 24.10 has none of them.
+IMAGE = "nvcr.io/nvidia/tritonserver:26.07-py3"
+MOUNT = "/models"
+CONTAINER_PORTS = {"grpc": 8001, "http": 8000, "metrics": 8002}
+
+
+def default_profile() -> str:
+    """``gpu`` where NVIDIA's driver lists one, else ``cpu``."""
+    smi = shutil.which("nvidia-smi")
+    listed = smi and subprocess.run([smi, "-L"], capture_output=True, check=False)
+    return "gpu" if listed and listed.returncode == 0 and listed.stdout.strip() else "cpu"
+
+
+def command(repository: Path, *, profile: str, host: str, host_ports: Mapping[str, int]) -> list[str]:
+    """The ``docker run`` that serves ``repository``.
+
+    Args:
+        repository: mounted read-only.
+        profile: ``cpu`` or ``gpu``.
+        host: address of this machine that the ports are published on.
+        host_ports: ``grpc``, ``http`` and ``metrics`` → port on this machine.
+    """
+    published = [
+        f"--publish={host}:{host_ports[name]}:{container_port}" for name, container_port in CONTAINER_PORTS.items()
+    ]
+    return [
+        "docker",
+        "run",
+        "--rm",
+        "--init",
+        *(["--gpus=all"] if profile == "gpu" else []),
+        *published,
+        # Triton writes to neither; a process that breaks out of it finds nothing to gain.
+        f"--mount=type=bind,source={repository.resolve()},target={MOUNT},readonly",
+        "--read-only",
+        "--tmpfs=/tmp",
+        "--cap-drop=ALL",
+        "--security-opt=no-new-privileges",
+        "--user=1000:1000",
+        "--shm-size=1g",
+        IMAGE,
+        "tritonserver",
+        f"--model-repository={MOUNT}",
+        f"--model-config-name={profile}",
+        "--disable-auto-complete-config",
+        "--model-control-mode=none",
+        "--exit-timeout-secs=30",
+    ]
+
+
+def run(arguments: list[str]) -> int:
+    """Run the container in the foreground; Docker passes signals on. Its exit status.
+
+    Raises:
+        DeployError: no Docker, or no engine behind it.
+    """
+    if shutil.which(arguments[0]) is None:
+        raise DeployError("no docker on this machine; install Docker Engine and NVIDIA's container toolkit")
+    engine = subprocess.run(["docker", "info"], capture_output=True, text=True, check=False)
+    if engine.returncode:
+        raise DeployError(
+            f"docker is installed but its engine does not answer: {engine.stderr.strip().splitlines()[-1]}"
+        )
+    return subprocess.run(arguments, check=False).returncode

@@ -1,0 +1,61 @@
+"""Owns one Triton: its process group and its shared memory. Cleans up both, whatever happens to whoever started it.
+
+Run as ``python -m dfdeploy.guard PREFIX COMMAND…`` with a pipe as standard input. The owner stops Triton by closing the
+pipe; an owner that dies closes it too. Triton's Python backends share its process group and would outlive it, and so
+would their shared-memory regions, whose names begin with PREFIX.
+"""
+
+import os
+import select
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  (where Linux keeps POSIX shared memory)
+DRAIN_S = 20  # an open client stream, even an idle one, would keep Triton alive for ever
+
+
+def main() -> int:
+    """Run the command until it ends or the owner lets go; its exit status."""
+    prefix, *command = sys.argv[1:]
+    signal.signal(signal.SIGTERM, _exit)
+    signal.signal(signal.SIGINT, _exit)
+    # A session of its own: a Ctrl-C at the terminal reaches the owner alone, and the whole group can be killed.
+    triton = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
+    exited = os.pidfd_open(triton.pid)
+    try:
+        readable, _, _ = select.select([sys.stdin, exited], [], [])
+        if exited not in readable:
+            triton.send_signal(signal.SIGTERM)
+            select.select([exited], [], [], DRAIN_S)
+    finally:
+        # Not reaped yet, so its id, the group's, can't be another's.
+        kill_group(triton.pid)
+        triton.wait()
+        unlink_regions(prefix)
+    return triton.returncode
+
+
+def kill_group(group: int) -> None:
+    """End every process of the group at once."""
+    try:
+        os.killpg(group, signal.SIGKILL)
+    except ProcessLookupError:
+        return
+
+
+def unlink_regions(prefix: str) -> None:
+    """Remove the shared-memory regions whose names begin with ``prefix``."""
+    for region in SHARED_MEMORY.glob(f"{prefix}*"):
+        region.unlink(missing_ok=True)
+
+
+def _exit(number: int, _frame: FrameType | None) -> NoReturn:
+    sys.exit(128 + number)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
