@@ -90,9 +90,9 @@ def from_array(waveform: npt.ArrayLike, source_rate_hz: int, rate_hz: int) -> Wa
         raise InputError(f"expected a waveform of shape (samples,) or (samples, channels), found {array.shape}")
     if array.dtype.kind not in "fi":
         raise InputError(f"expected a waveform of floats in [-1, 1] or signed integers, found {array.dtype}")
-    scale = float(-np.iinfo(array.dtype).min) if array.dtype.kind == "i" else 1.0
-    floats = (array / scale).astype(np.float32) if array.dtype.kind == "i" else array.astype(np.float32)
-    frames = floats.reshape(len(floats), -1)
+    if array.dtype.kind == "i":
+        array = array / -float(np.iinfo(array.dtype).min)
+    frames = (array[:, np.newaxis] if array.ndim == 1 else array).astype(np.float32)
     return _waveform(iter([frames]), source_rate_hz, frames.shape[1], rate_hz)
 
 
@@ -186,7 +186,7 @@ def _decoded_by_ffmpeg(path: Path, sndfile_says: str) -> Iterator[Decoded]:
         raise AudioError(f"not audio that libsndfile reads ({sndfile_says}); {hint}") from None
     try:
         with av.open(str(path)) as container:
-            if not container.streams.audio:
+            if not container.streams.audio or not container.streams.audio[0].rate:
                 raise AudioError(f"no audio in it (libsndfile: {sndfile_says}; FFmpeg: no audio stream)")
             stream = container.streams.audio[0]
             yield stream.rate, stream.channels, _ffmpeg_blocks(container, stream)

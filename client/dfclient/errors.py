@@ -9,7 +9,7 @@
         ├── ServerBusy          the server's queue is full, or a request waited too long in it     (retried)
         ├── ServerSlow          no answer within the request's deadline              (retried)
         ├── ModelNotFound       the server has no such model or version
-        ├── RequestRefused      the server found this one request wrong; others are unaffected
+        ├── RequestRefused      the server refused or failed on this one request; others are unaffected
         └── ContractError       the model answers, but not as a detector should
 
 Foreign exceptions are turned into these in one place each: gRPC's in `transport.py`, the decoders' in `audio.py`.
@@ -53,7 +53,7 @@ class ModelNotFound(ServerError):
 
 
 class RequestRefused(ServerError):
-    """The server refused this one request (INVALID_ARGUMENT)."""
+    """The server refused this one request (INVALID_ARGUMENT) or failed on it (INTERNAL)."""
 
 
 class ContractError(ServerError):

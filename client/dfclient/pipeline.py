@@ -10,31 +10,18 @@ Result = TypeVar("Result")
 
 
 def ordered_map(
-    pool: ThreadPoolExecutor,
-    work: Callable[[Item], Result],
-    items: Iterable[Item],
-    ahead: int,
-    *,
-    weight: Callable[[Result], int] | None = None,
-    weight_limit: int = 0,
+    pool: ThreadPoolExecutor, work: Callable[[Item], Result], items: Iterable[Item], ahead: int
 ) -> Iterator[Result]:
-    """`map(work, items)` run by `pool`, at most `ahead` items begun and not yet yielded.
+    """`map(work, items)` run by `pool`; items are taken lazily, at most `ahead` begun and not yet yielded.
 
-    Items are taken lazily, and nothing more is begun while finished results that wait their turn weigh more than
-    `weight_limit`. An exception of `work` is raised in its turn; what has not begun by then never does.
+    A result is yielded as soon as it and all before it are there. An exception of `work` is raised in its turn; what
+    has not begun by then never does.
     """
     pending: deque[Future[Result]] = deque()
-
-    def is_full() -> bool:
-        if len(pending) >= ahead or weight is None:
-            return len(pending) >= ahead
-        finished = [future for future in pending if future.done() and future.exception() is None]
-        return sum(weight(future.result()) for future in finished) > weight_limit
-
     try:
         for item in items:
             pending.append(pool.submit(work, item))
-            while pending and (pending[0].done() or is_full()):
+            while pending and (pending[0].done() or len(pending) >= ahead):
                 yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()

@@ -75,6 +75,7 @@ CAUSES: tuple[tuple[str, type[ServerError], str], ...] = (
         "or a lower concurrency",
     ),
     ("INVALID_ARGUMENT", RequestRefused, "the server refused the request: {details}"),
+    ("INTERNAL", RequestRefused, "the server failed on the request: {details}"),
 )
 OTHER_CAUSE = (ServerError, "{url}: the server answered an error: {details}")
 
@@ -158,7 +159,12 @@ class Transport:
             model,
             lambda: self._client.infer(model, [waveform], model_version=version, client_timeout=self.timeout_s),
         )
-        logits, score = answer.as_numpy("LOGITS"), answer.as_numpy("SCORE")
+        try:
+            logits, score = answer.as_numpy("LOGITS"), answer.as_numpy("SCORE")
+        except ValueError:  # shapes without data: what a Python backend with numpy 2 answers on Triton 24.10
+            raise ContractError(
+                f"model {model!r} answers empty tensors: the server's own environment needs numpy < 2"
+            ) from None
         shapes = tuple(None if array is None else array.shape for array in (logits, score))
         if shapes != ((1, 2), (1, 1)):
             raise ContractError(

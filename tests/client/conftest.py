@@ -1,0 +1,152 @@
+"""Recordings made by rule, and gRPC servers that fail on purpose."""
+
+import threading
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
+
+import grpc
+import numpy as np
+import pytest
+import soundfile
+from tritonclient.grpc import service_pb2 as pb
+
+from dfclient.card import ModelCard
+
+
+def _speechlike(n_samples: int, rate_hz: int, seed: int = 1) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    time_s = np.arange(n_samples) / rate_hz
+    tones = sum(
+        rng.uniform(0.02, 0.1) * np.sin(2 * np.pi * rng.uniform(100, 3000) * time_s + rng.uniform(0, 6))
+        for _ in range(6)
+    )
+    return (tones * (0.6 + 0.4 * np.sin(2 * np.pi * 3 * time_s))).astype(np.float32)
+
+
+@pytest.fixture(scope="session")
+def speechlike():
+    """speechlike(n_samples, rate_hz, seed=1) → (n_samples,) float32 of tones below 3 kHz."""
+    return _speechlike
+
+
+@pytest.fixture
+def recording(tmp_path):
+    """recording(name, seconds=1.0, rate_hz=16000, channels=1, seed=1) → path of a file of that name in tmp_path."""
+
+    def make(name: str, seconds: float = 1.0, rate_hz: int = 16000, channels: int = 1, seed: int = 1):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        samples = [_speechlike(round(seconds * rate_hz), rate_hz, seed + c) for c in range(channels)]
+        soundfile.write(path, np.stack(samples, 1), rate_hz)
+        return path
+
+    return make
+
+
+@pytest.fixture
+def card():
+    """card(**changes) → a ModelCard of a made-up detector with 16,000-sample windows."""
+
+    def make(**changes: str) -> ModelCard:
+        parameters = {
+            "sample_rate_hz": "16000",
+            "window_samples": "16000",
+            "weights": "custom",
+            "checkpoint_sha256": "ab" * 32,
+            "threshold": "0.25",
+            "threshold_source": "a made-up set",
+        }
+        return ModelCard.from_parameters("toy", "1", {**parameters, **changes})
+
+    return make
+
+
+class FaultyTriton(grpc.GenericRpcHandler):
+    """Answers as Triton does, except for what `fault(number, name, request)` makes it do to the n-th ModelInfer.
+
+    It may return (status, details) to abort with, or None to answer. Logits are minus and plus the window's mean.
+    """
+
+    def __init__(self, fault) -> None:
+        self.fault = fault
+        self.calls: Counter[str] = Counter()
+        self.in_flight = self.most_in_flight = 0
+        self._lock = threading.Lock()
+
+    def service(self, details):
+        name = details.method.rsplit("/", 1)[1]
+        request_type = getattr(pb, f"{name}Request")
+        response_type = getattr(pb, f"{name}Response")
+        return grpc.unary_unary_rpc_method_handler(
+            lambda request, context: self._answer(name, request, context),
+            request_deserializer=request_type.FromString,
+            response_serializer=response_type.SerializeToString,
+        )
+
+    def _answer(self, name, request, context):
+        with self._lock:
+            self.calls[name] += 1
+            number = self.calls[name]
+            self.in_flight += 1
+            self.most_in_flight = max(self.most_in_flight, self.in_flight)
+        try:
+            fault = self.fault(number, name, request)
+            if fault is not None:
+                context.abort(*fault)
+            return getattr(self, name)(request)
+        finally:
+            with self._lock:
+                self.in_flight -= 1
+
+    def ModelMetadata(self, request):  # noqa: N802
+        return pb.ModelMetadataResponse(name=request.name, versions=["1", "10", "9"])
+
+    def ModelConfig(self, request):  # noqa: N802
+        answer = pb.ModelConfigResponse()
+        values = {"sample_rate_hz": "16000", "window_samples": "16000", "weights": "custom"}
+        for key, value in values.items():
+            answer.config.parameters[key].string_value = value
+        return answer
+
+    def RepositoryIndex(self, request):  # noqa: N802
+        answer = pb.RepositoryIndexResponse()
+        answer.models.add(name="toy", version="10", state="READY")
+        return answer
+
+    def ModelInfer(self, request):  # noqa: N802
+        mean = np.frombuffer(request.raw_input_contents[0], np.float32).mean()
+        answer = pb.ModelInferResponse(model_name=request.model_name, model_version=request.model_version)
+        for name, values in (("LOGITS", [-mean, mean]), ("SCORE", [mean])):
+            answer.outputs.add(name=name, datatype="FP32", shape=[1, len(values)])
+            answer.raw_output_contents.append(np.array(values, np.float32).tobytes())
+        return answer
+
+
+@pytest.fixture
+def faulty_server():
+    """faulty_server(fault, port=0) → a started real gRPC server: `.url`, `.port`, `.triton` (counts), `.stop()`."""
+    servers = []
+
+    def start(fault=lambda number, name, request: None, port: int = 0) -> SimpleNamespace:
+        triton = FaultyTriton(fault)
+        server = grpc.server(
+            ThreadPoolExecutor(32), handlers=[triton], options=[("grpc.max_receive_message_length", -1)]
+        )
+        port = server.add_insecure_port(f"127.0.0.1:{port}")
+        server.start()
+        servers.append(server)
+        return SimpleNamespace(url=f"127.0.0.1:{port}", port=port, triton=triton, stop=lambda: server.stop(0).wait())
+
+    yield start
+    for server in servers:
+        server.stop(0)
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    """Retries as always, with pauses a hundredth as long."""
+    from dfclient import transport
+
+    monkeypatch.setattr(transport, "FIRST_DELAY_S", transport.FIRST_DELAY_S / 100)
+    monkeypatch.setattr(transport, "MAX_DELAY_S", transport.MAX_DELAY_S / 100)

@@ -1,0 +1,282 @@
+"""The command line as a user meets it, in processes of its own where signals and exits matter."""
+
+import csv
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import soundfile
+
+from dfclient.__main__ import main
+
+COMMAND = [sys.executable, "-m", "dfclient"]
+
+
+@pytest.fixture
+def dfclient(tiny_server, tmp_path, monkeypatch, capsys):
+    """dfclient(*arguments) → (exit code, stdout, stderr) of a command against the tiny server, run in tmp_path."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        code = main([arguments[0], "--url", tiny_server.grpc_url, *arguments[1:]])
+        return code, *capsys.readouterr()
+
+    return run
+
+
+def rows_of(path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_folder_becomes_rows(dfclient, recording, tmp_path):
+    for number in range(5):
+        recording(f"in/{number}.wav", 0.6 + number / 2, seed=number)
+    code, out, err = dfclient("score", "in", "--model", "tiny_trained", "--out", "s.csv")
+    assert (code, out) == (0, "")
+    rows = rows_of(tmp_path / "s.csv")
+    assert [row["utt_id"] for row in rows] == ["0", "1", "2", "3", "4"]
+    assert {row["model"] for row in rows} == {"tiny_trained"}
+    assert "5 scored, 0 failed" in err
+    assert "x real time" in err
+    assert "rows: s.csv" in err
+    assert "above 0.25, the threshold set on" in err
+    assert "4 longer than the window: only the first 1.00 s counted" in err
+    assert "RANDOM" not in err
+
+
+def test_random_weights_cannot_be_missed(dfclient, recording, tmp_path):
+    recording("a.wav")
+    code, out, err = dfclient("score", "a.wav", "--model", "tiny", "--out", "s.csv")
+    assert code == 0
+    assert "RANDOM WEIGHTS" in err
+    assert "NOTHING" in err
+    assert rows_of(tmp_path / "s.csv")[0]["weights"] == "random"
+    code, out, err = dfclient("score", "a.wav", "--model", "tiny")
+    assert "weights random" in out
+    assert "RANDOM WEIGHTS" in err
+    assert "above" not in out.splitlines()[-1]
+
+
+def test_without_out_there_are_lines_to_read(dfclient, recording):
+    recording("a.wav", 1.2)
+    recording("b.wav", 0.2)
+    code, out, err = dfclient("score", "a.wav", "b.wav", "--model", "tiny_trained")
+    assert code == 0
+    head, meaning, first, second = out.splitlines()
+    assert head == "model tiny_trained version 1, weights custom"
+    assert "higher sounds more bona fide" in meaning
+    assert re.fullmatch(r" +-?\d+\.\d{4}  (above|below) +1\.20 s  a\.wav", first)
+    assert second.endswith("b.wav  [short: 0.200 s of audio, under 0.5 s]")
+    assert not re.search(r"\b(fake|real)\b(?! time)", out + err)
+
+
+def test_bad_files_get_a_row_and_exit_1_and_stop_nothing(dfclient, recording, tmp_path):
+    for name in ("a.wav", "z.wav"):
+        recording(f"in/{name}")
+    (tmp_path / "in/empty.wav").touch()
+    (tmp_path / "in/text.wav").write_text("hello\n" * 100)
+    soundfile.write(tmp_path / "in/none.wav", np.zeros(0), 16000)
+    soundfile.write(tmp_path / "in/nan.wav", np.full(9, np.nan), 16000, subtype="FLOAT")
+    soundfile.write(tmp_path / "in/silent.wav", np.zeros(16000), 16000)
+    code, _, err = dfclient("score", "in", "gone.wav", "--model", "tiny_trained", "--out", "out/s.csv")
+    assert code == 1
+    assert "3 scored, 5 failed" in err
+    assert "out/s.errors.csv" in err
+    rows = rows_of(tmp_path / "out/s.csv")
+    assert [row["utt_id"] for row in rows] == ["a", "silent", "z"]
+    assert "silence" in rows[1]["warnings"]
+    errors = {row["path"]: row["error"] for row in rows_of(tmp_path / "out/s.errors.csv")}
+    assert set(errors) == {"in/empty.wav", "in/text.wav", "in/none.wav", "in/nan.wav", "gone.wav"}
+    assert "empty" in errors["in/empty.wav"]
+    assert "No such file" in errors["gone.wav"]
+
+
+def test_resume_does_only_what_is_missing(dfclient, recording, tmp_path):
+    for number in range(4):
+        recording(f"in/{number}.wav", seed=number)
+    arguments = ("in", "--model", "tiny_trained", "--out", "s.csv")
+    assert dfclient("score", *arguments)[0] == 0
+    whole = (tmp_path / "s.csv").read_bytes()
+    code, _, err = dfclient("score", *arguments)
+    assert code == 1
+    assert "--resume" in err
+    assert "--overwrite" in err
+    (tmp_path / "s.csv").write_bytes(whole[: whole.rindex(b"tiny_trained")])  # in the midst of the last row
+    code, _, err = dfclient("score", *arguments, "--resume")
+    assert code == 0
+    assert "1 scored, 0 failed, 3 already there" in err
+    assert (tmp_path / "s.csv").read_bytes() == whole
+    code, _, err = dfclient("score", "in", "--model", "tiny", "--out", "s.csv", "--resume")
+    assert code == 1
+    assert "made with model 'tiny_trained'" in err
+    code, _, err = dfclient("score", *arguments, "--resume", "--mode", "sliding")
+    assert code == 1
+    assert "mode 'protocol'" in err
+    assert (tmp_path / "s.csv").read_bytes() == whole
+
+
+def test_asvspoof_format(dfclient, recording, tmp_path):
+    recording("LA_1.flac")
+    assert dfclient("score", "LA_1.flac", "--model", "tiny_trained", "--out", "s.txt", "--format", "asvspoof")[0] == 0
+    assert re.fullmatch(r"LA_1 -?[\d.e-]+\n", (tmp_path / "s.txt").read_text())
+    recording("a b.wav")
+    code, _, err = dfclient("score", "a b.wav", "--model", "tiny_trained", "--out", "t.txt", "--format", "asvspoof")
+    assert code == 2
+    assert "spaces" in err
+    code, _, err = dfclient("score", "LA_1.flac", "--model", "tiny", "--out", "u.txt", "--format", "asvspoof")
+    assert code == 1
+    assert "random" in err
+    assert not (tmp_path / "u.txt").exists()
+
+
+def test_models_and_health(dfclient):
+    code, out, _ = dfclient("models")
+    assert code == 0
+    assert re.search(r"^tiny +1 +1\.000 s +16000 Hz +RANDOM", out, re.MULTILINE)
+    assert re.search(r"^tiny_trained .* custom ", out, re.MULTILINE)
+    code, out, _ = dfclient("health")
+    assert code == 0
+    assert "live, ready" in out
+    assert "NOT" not in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["score", "x.wav", "--model", "nope"], 1, "no model 'nope'.*it serves: tiny, tiny_trained"),
+        (["score", "@gone.txt", "--model", "tiny"], 2, "gone.txt: cannot read"),
+        (["score", "x.wav", "--model", "tiny", "--resume"], 2, "--out FILE"),
+        (["score", "x.wav", "--model", "tiny", "--hop", "1"], 2, "sliding"),
+        (["score", "x.wav", "--model", "tiny", "--mode", "sliding", "--hop", "9"], 2, "hop"),
+        (["score", "x.wav", "--model", "tiny", "--concurrency", "0"], 2, "concurrency"),
+        (["score", "x.wav", "--model", "tiny", "--timeout", "-1"], 2, "timeout"),
+    ],
+)
+def test_mistakes_get_one_line(dfclient, arguments, code, words):
+    found, _, err = dfclient(*arguments)
+    assert found == code
+    last = err.splitlines()[-1] if code == 2 else next(line for line in err.splitlines() if "error" in line)
+    assert re.match(rf"dfclient: error: .*{words}", last)
+
+
+def test_a_server_that_is_away(faulty_server, impatient, capsys):
+    server = faulty_server()
+    server.stop()
+    for arguments in (["score", "x.wav", "--model", "toy"], ["models"], ["health"]):
+        assert main([arguments[0], "--url", server.url, *arguments[1:]]) == 1
+        out, err = capsys.readouterr()
+        assert out == ""
+        assert re.fullmatch(rf"dfclient: error: no Triton server answers at {server.url} .*dfdeploy serve.*\n", err)
+
+
+def start(url: str, *arguments: str, cwd) -> subprocess.Popen:
+    command = [
+        *COMMAND,
+        "score",
+        "in",
+        "--url",
+        url,
+        "--model",
+        "toy",
+        "--out",
+        "s.csv",
+        "--concurrency",
+        "2",
+        *arguments,
+    ]
+    return subprocess.Popen(command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def wait_for_rows(path, n_rows: int) -> None:
+    deadline = time.monotonic() + 20
+    while not path.exists() or path.read_bytes().count(b"\n") < n_rows + 1:
+        assert time.monotonic() < deadline, "no rows came"
+        time.sleep(0.01)
+
+
+@pytest.fixture
+def slow_run(faulty_server, recording, tmp_path):
+    """A server that takes 50 ms a window, and 40 recordings to score."""
+    for number in range(40):
+        recording(f"in/{number:02}.wav", 0.6, seed=number)
+    return faulty_server(lambda number, name, request: time.sleep(0.05) if name == "ModelInfer" else None)
+
+
+def finish(server, tmp_path) -> list[dict[str, str]]:
+    resumed = start(server.url, "--resume", cwd=tmp_path)
+    assert resumed.wait(30) == 0, resumed.stderr.read()
+    return rows_of(tmp_path / "s.csv")
+
+
+def test_ctrl_c_keeps_the_rows_and_says_how_to_go_on(slow_run, tmp_path):
+    process = start(slow_run.url, cwd=tmp_path)
+    wait_for_rows(tmp_path / "s.csv", 3)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=10)
+    assert process.returncode == 130
+    assert "interrupted" in err
+    assert "--resume" in err
+    assert "Traceback" not in err
+    kept = rows_of(tmp_path / "s.csv")
+    assert 3 <= len(kept) < 40
+    rows = finish(slow_run, tmp_path)
+    assert rows[: len(kept)] == kept
+    assert [row["utt_id"] for row in rows] == [f"{number:02}" for number in range(40)]
+
+
+def test_kill_9_loses_nothing(slow_run, tmp_path):
+    process = start(slow_run.url, cwd=tmp_path)
+    wait_for_rows(tmp_path / "s.csv", 3)
+    process.kill()
+    process.wait(10)
+    kept = rows_of(tmp_path / "s.csv")
+    assert len(kept) >= 3
+    asked = slow_run.triton.calls["ModelInfer"]
+    rows = finish(slow_run, tmp_path)
+    assert rows[: len(kept)] == kept
+    assert [row["utt_id"] for row in rows] == [f"{number:02}" for number in range(40)]
+    assert slow_run.triton.calls["ModelInfer"] - asked == 40 - len(kept)
+
+
+def test_a_server_that_dies_in_mid_run_keeps_the_rows(slow_run, tmp_path):
+    process = start(slow_run.url, cwd=tmp_path)
+    wait_for_rows(tmp_path / "s.csv", 3)
+    slow_run.stop()
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert re.search(r"^dfclient: error: no Triton server answers.*rows so far are kept.*--resume", err, re.MULTILINE)
+    assert "Traceback" not in err
+    assert len(rows_of(tmp_path / "s.csv")) >= 3
+
+
+def test_a_terminal_sees_a_bar(slow_run, tmp_path):
+    ours, theirs = pty.openpty()
+    command = [*COMMAND, "score", "in", "--url", slow_run.url, "--model", "toy", "--out", "s.csv"]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=theirs, stderr=theirs, env={**os.environ, "TERM": "xterm"})
+    os.close(theirs)
+    seen = b""
+    while True:
+        try:
+            seen += os.read(ours, 4096)
+        except OSError:
+            break
+    assert process.wait(10) == 0
+    assert re.search(rb"40/40", seen)
+    assert b"clips/s" in seen
+    assert b"x real time" in seen
+
+
+def test_the_reader_of_our_output_may_leave(tiny_server, recording, tmp_path):
+    for number in range(20):
+        recording(f"in/{number}.wav", seed=number)
+    command = f"{sys.executable} -m dfclient score in --url {tiny_server.grpc_url} --model tiny | head -n 1"
+    found = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert "model tiny" in found.stdout
+    assert "Traceback" not in found.stderr
