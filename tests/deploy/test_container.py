@@ -1,0 +1,60 @@
+"""NVIDIA's container: the command as text. No engine runs it here."""
+
+from pathlib import Path
+
+import pytest
+
+from dfdeploy import container
+from dfdeploy.__main__ import main
+
+PORTS = {"grpc": 8001, "http": 8000, "metrics": 8002}
+
+
+def text(profile: str, host: str = "127.0.0.1") -> str:
+    return " ".join(container.command(Path("/data/models"), profile=profile, host=host, host_ports=PORTS))
+
+
+def test_the_command_for_a_gpu() -> None:
+    assert text("gpu") == (
+        "docker run --rm --init --gpus=all "
+        "--publish=127.0.0.1:8001:8001 --publish=127.0.0.1:8000:8000 --publish=127.0.0.1:8002:8002 "
+        "--mount=type=bind,source=/data/models,target=/models,readonly --read-only --tmpfs=/tmp "
+        "--cap-drop=ALL --security-opt=no-new-privileges --user=1000:1000 --shm-size=1g "
+        "nvcr.io/nvidia/tritonserver:26.07-py3 "
+        "tritonserver --model-repository=/models --model-config-name=gpu --disable-auto-complete-config "
+        "--model-control-mode=none --exit-timeout-secs=30"
+    )
+
+
+def test_a_cpu_asks_for_no_gpu() -> None:
+    assert "--gpus" not in text("cpu")
+    assert "--model-config-name=cpu" in text("cpu")
+
+
+def test_only_an_explicit_host_is_published_to_others() -> None:
+    assert "0.0.0.0" not in text("gpu")
+    assert "--publish=0.0.0.0:8001:8001" in text("gpu", host="0.0.0.0")
+
+
+def test_the_release_is_a_patched_one() -> None:
+    release = container.IMAGE.rpartition(":")[2].removesuffix("-py3")
+    assert tuple(map(int, release.split("."))) >= (26, 7)
+
+
+def test_dry_run_prints_and_runs_nothing(tiny_models: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = [
+        "serve",
+        "--server=docker",
+        "--dry-run",
+        f"--repository={tiny_models}",
+        "--profile=gpu",
+        "--grpc-port=9001",
+    ]
+    assert main(command) == 0
+    assert f"source={tiny_models}" in capsys.readouterr().out.replace("\n", "")
+
+
+def test_no_engine_is_a_clear_error(tiny_models: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    monkeypatch.setenv("DOCKER_HOST", "tcp://127.0.0.1:9")
+    assert main(["serve", "--server=docker", f"--repository={tiny_models}", "--profile=cpu"]) == 1
+    assert capsys.readouterr().err.startswith("dfdeploy: error: ")

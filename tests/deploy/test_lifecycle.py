@@ -1,0 +1,153 @@
+"""``dfdeploy serve`` comes up, goes down, and leaves nothing behind, however it ends."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pytest
+import tritonclient.grpc as triton
+
+from dfdeploy import ports
+
+SHARED_MEMORY = Path("/dev/shm")
+
+
+@dataclass
+class Serving:
+    """A ``dfdeploy serve`` as a user starts it."""
+
+    process: subprocess.Popen[str]
+    grpc_url: str
+    tree: list[psutil.Process]  # the guard, Triton, its backends
+    ready_line: str
+
+    def named(self, part: str) -> psutil.Process:
+        return next(process for process in self.tree if part in " ".join(process.cmdline()))
+
+    def regions(self) -> list[Path]:
+        return list(SHARED_MEMORY.glob(f"dfserve-{self.process.pid}-*"))
+
+    def wait_until_nothing_is_left(self) -> None:
+        wait_for(lambda: not any(process.is_running() for process in self.tree), "a process outlived its server")
+        wait_for(lambda: not self.regions(), "shared memory outlived its server")
+
+
+def wait_for(condition: Callable[[], bool], otherwise: str, timeout_s: float = 40) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, otherwise
+        time.sleep(0.05)
+
+
+def command(repository: Path, *more: str) -> list[str]:
+    chosen = ports.resolve({"grpc": 0, "http": 0, "metrics": 0})
+    options = [f"--{name}-port={port}" for name, port in chosen.items()]
+    return [sys.executable, "-m", "dfdeploy", "serve", f"--repository={repository}", *options, *more]
+
+
+def read_until(process: subprocess.Popen[str], pattern: str) -> re.Match[str]:
+    assert process.stdout is not None
+    seen = ""
+    for line in process.stdout:
+        seen += line
+        if found := re.search(pattern, line):
+            return found
+    raise AssertionError(f"{pattern} never came: {seen}")
+
+
+@pytest.fixture
+def serving(tiny_models: Path) -> Iterator[Serving]:
+    process = subprocess.Popen(
+        command(tiny_models), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    )
+    try:
+        ready_line = read_until(process, "ready.*").group()
+        grpc_url = read_until(process, r"gRPC +(\S+)").group(1)
+        yield Serving(process, grpc_url, psutil.Process(process.pid).children(recursive=True), ready_line)
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_it_cleanly(serving: Serving, number: signal.Signals) -> None:
+    assert serving.ready_line.startswith("ready and self-checked: tiny, tiny_trained")
+    assert len(serving.tree) == 4  # guard, Triton, two backends
+    assert serving.regions()
+    serving.process.send_signal(number)
+    assert serving.process.wait(30) == 0
+    serving.wait_until_nothing_is_left()
+
+
+def test_an_open_stream_does_not_keep_it_alive(serving: Serving) -> None:
+    with triton.InferenceServerClient(serving.grpc_url) as client:
+        client.start_stream(callback=lambda result, error: None)
+        serving.process.send_signal(signal.SIGTERM)
+        assert serving.process.wait(40) == 0
+        serving.wait_until_nothing_is_left()
+
+
+def test_killing_dfdeploy_takes_everything_with_it(serving: Serving) -> None:
+    serving.process.kill()
+    serving.wait_until_nothing_is_left()
+
+
+@pytest.mark.parametrize("victim", ["triton_python_backend_stub", "bin/tritonserver", "dfdeploy.guard"])
+def test_whatever_dies_the_server_comes_back(serving: Serving, victim: str) -> None:
+    """The port stays; the old processes are gone; then a stop leaves nothing, as ever."""
+    # The guard's command line names Triton's too, and comes first.
+    target = serving.tree[1] if "tritonserver" in victim else serving.named(victim)
+    target.kill()
+    reason = read_until(serving.process, "restarting in").string
+    assert ("backend process" in reason) == ("stub" in victim)
+    read_until(serving.process, "ready.*")
+    assert read_until(serving.process, r"gRPC +(\S+)").group(1) == serving.grpc_url
+    assert not any(process.is_running() for process in serving.tree)
+    with triton.InferenceServerClient(serving.grpc_url) as client:
+        assert client.is_model_ready("tiny")
+    serving.tree = psutil.Process(serving.process.pid).children(recursive=True)
+    serving.process.send_signal(signal.SIGTERM)
+    assert serving.process.wait(30) == 0
+    serving.wait_until_nothing_is_left()
+
+
+def test_a_taken_port_is_refused_before_anything_is_loaded(serving: Serving, tiny_models: Path) -> None:
+    port = serving.grpc_url.rpartition(":")[2]
+    taken = [argument for argument in command(tiny_models) if "--http-port" not in argument] + [f"--http-port={port}"]
+    before = set(SHARED_MEMORY.iterdir())
+    finished = subprocess.run(taken, capture_output=True, text=True, check=False, timeout=60)
+    assert finished.returncode == 1
+    assert f"the http port {port} is taken on 127.0.0.1" in finished.stderr
+    assert "--http-port" in finished.stderr
+    assert set(SHARED_MEMORY.iterdir()) <= before
+
+
+def test_another_address_than_loopback_is_refused(tiny_models: Path) -> None:
+    finished = subprocess.run(
+        command(tiny_models, "--host=0.0.0.0"), capture_output=True, text=True, check=False, timeout=60
+    )
+    assert finished.returncode == 1
+    assert "published vulnerabilities" in finished.stderr
+    assert "--server docker" in finished.stderr
+
+
+def test_what_a_killed_owner_left_is_swept_at_the_next_start(tiny_models: Path) -> None:
+    from dfdeploy.embedded import Server
+
+    gone = subprocess.check_output([sys.executable, "-c", "import os; print(os.getpid())"], text=True).strip()
+    dead, alive = SHARED_MEMORY / f"dfserve-{gone}-x", SHARED_MEMORY / f"dfserve-{os.getpid()}-kept"
+    for region in (dead, alive):
+        region.write_bytes(b"left")
+    try:
+        with Server(tiny_models):
+            assert not dead.exists()
+            assert alive.exists()
+    finally:
+        alive.unlink()

@@ -1,0 +1,136 @@
+"""The embedded server answers right, to each request alone."""
+
+import concurrent.futures
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+import tritonclient.grpc as triton
+from tritonclient.utils import InferenceServerException
+
+import tiny_repository
+from dfdeploy import selfcheck
+from dfdeploy.embedded import Server
+from dfdeploy.errors import RepositoryUnusable, WrongAnswers
+from dfexport.signals import wave
+
+N = tiny_repository.WINDOW_SAMPLES
+
+
+@pytest.fixture(scope="module")
+def client(tiny_server: Server) -> triton.InferenceServerClient:
+    with triton.InferenceServerClient(tiny_server.grpc_url) as client:
+        yield client
+
+
+def request(array: np.ndarray, dtype: str = "FP32") -> list[triton.InferInput]:
+    tensor = triton.InferInput("WAVEFORM", list(array.shape), dtype)
+    tensor.set_data_from_numpy(array)
+    return [tensor]
+
+
+@pytest.mark.parametrize("batch", [1, 2, 3, 5, 8])
+def test_a_batch_of_any_size_is_answered_in_order(client: triton.InferenceServerClient, batch: int) -> None:
+    windows = np.stack([wave(seed, N) for seed in range(batch)])
+    answer = client.infer("tiny", request(windows))
+    expected = np.stack([tiny_repository.logits_of(window) for window in windows])
+    np.testing.assert_allclose(answer.as_numpy("LOGITS"), expected, atol=1e-5)
+    np.testing.assert_array_equal(answer.as_numpy("SCORE"), answer.as_numpy("LOGITS")[:, 1:])
+
+
+def test_a_bad_waveform_is_its_own_error_alone(client: triton.InferenceServerClient) -> None:
+    windows = [wave(seed, N) for seed in range(12)]
+    for index, value in ((3, np.nan), (7, np.inf), (10, -np.inf)):
+        windows[index] = windows[index].copy()
+        windows[index][100] = value
+    with concurrent.futures.ThreadPoolExecutor(12) as pool:  # all at once, so that they share batches
+        futures = [pool.submit(client.infer, "tiny", request(window[None])) for window in windows]
+    for index, (window, future) in enumerate(zip(windows, futures, strict=True)):
+        if index in (3, 7, 10):
+            with pytest.raises(InferenceServerException, match="expected finite samples, found 1 NaN or infinite"):
+                future.result()
+        else:
+            logits = future.result().as_numpy("LOGITS")[0]
+            np.testing.assert_allclose(logits, tiny_repository.logits_of(window), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("array", "dtype"),
+    [
+        (np.zeros((1, N), np.float64), "FP64"),
+        (np.zeros((1, N), np.int16), "INT16"),
+        (np.zeros((1, N - 1), np.float32), "FP32"),
+        (np.zeros((N,), np.float32), "FP32"),
+        (np.zeros((1, 1, N), np.float32), "FP32"),
+        (np.zeros((9, N), np.float32), "FP32"),
+    ],
+    ids=["float64", "int16", "short", "no batch axis", "three axes", "batch above the limit"],
+)
+def test_a_wrong_tensor_is_an_invalid_argument(
+    client: triton.InferenceServerClient, array: np.ndarray, dtype: str
+) -> None:
+    with pytest.raises(InferenceServerException) as caught:
+        client.infer("tiny", request(array, dtype))
+    assert caught.value.status() == "StatusCode.INVALID_ARGUMENT"
+
+
+def test_a_full_queue_rejects_at_once(client: triton.InferenceServerClient) -> None:
+    """128 wait at most; the rest hear so, and those that waited are answered."""
+    window = wave(1, N)[None].repeat(8, axis=0)
+    with concurrent.futures.ThreadPoolExecutor(300) as pool:
+        futures = [pool.submit(client.infer, "tiny", request(window)) for _ in range(900)]
+    errors = [future.exception() for future in futures if future.exception()]
+    assert 0 < len(errors) < len(futures)
+    assert {error.status() for error in errors} <= {"StatusCode.UNAVAILABLE"}
+    assert all("Exceeds maximum queue size" in error.message() for error in errors)
+
+
+def test_everything_listens_on_loopback_alone(tiny_server: Server) -> None:
+    listening = [
+        connection.laddr.ip
+        for connection in psutil.Process(tiny_server.pid).net_connections(kind="inet")
+        if connection.status == psutil.CONN_LISTEN
+    ]
+    assert len(listening) >= 3
+    assert {address.removeprefix("::ffff:") for address in listening} == {"127.0.0.1"}  # IPv4 in IPv6's clothes
+
+
+def test_metrics_count_what_was_served(tiny_server: Server, client: triton.InferenceServerClient) -> None:
+    import urllib.request
+
+    client.infer("tiny", request(wave(1, N)[None]))
+    with urllib.request.urlopen(tiny_server.metrics_url) as response:
+        text = response.read().decode()
+    assert 'nv_inference_request_success{model="tiny"' in text
+
+
+def test_a_model_that_answers_wrong_is_never_ready(tmp_path: Path) -> None:
+    models = tiny_repository.write(tmp_path / "models")
+    for config in (models / "tiny").rglob("*.pbtxt"):
+        text = config.read_text()
+        spoof, bonafide = tiny_repository.logits_of(wave(1, N))
+        assert f"{spoof:.7g} {bonafide:.7g}" in text
+        config.write_text(text.replace(f"{spoof:.7g} {bonafide:.7g}", f"{spoof:.7g} {bonafide + 0.001:.7g}"))
+    with pytest.raises(WrongAnswers, match="tiny answers wrong: logits"), Server(models):
+        pytest.fail("a server that answers wrong was called ready")
+
+
+def test_a_model_without_a_self_check_is_not_trusted(tiny_server: Server, tmp_path: Path) -> None:
+    with pytest.raises(WrongAnswers, match="tiny can't be checked"):
+        selfcheck.check_models(tiny_server.grpc_url, tmp_path, ["tiny"])
+
+
+def test_a_model_that_does_not_load_is_named(tmp_path: Path) -> None:
+    models = tiny_repository.write(tmp_path / "models")
+    (models / "tiny_trained/1/model.onnx").write_bytes(b"not a graph")
+    with (
+        pytest.raises(RepositoryUnusable, match=r"failed to load 'tiny_trained'.*Its log: .*triton\.log"),
+        Server(models),
+    ):
+        pytest.fail("a broken model was called ready")
+
+
+def test_an_empty_repository_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(RepositoryUnusable, match="make export"):
+        Server(tmp_path)
