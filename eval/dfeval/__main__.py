@@ -65,6 +65,13 @@ def _parser() -> argparse.ArgumentParser:
     applying.add_argument("--out", type=Path, required=True, metavar="FILE")
     applying.set_defaults(run=_calibrate_apply)
 
+    timeline = commands.add_parser("timeline", help="picture of the score along a recording (sliding mode)")
+    timeline.add_argument("scores", type=Path, metavar="SCORES")
+    timeline.add_argument("--utt-id", metavar="ID", help="which recording (default: the one with most windows)")
+    timeline.add_argument("--threshold", type=float, help="mark windows below this score as spoof")
+    timeline.add_argument("--out", type=Path, required=True, metavar="FILE", help="a .png or .svg")
+    timeline.set_defaults(run=_timeline)
+
     sasv = commands.add_parser("sasv", help="a-DCF, t-EER and min t-DCF of ASVspoof 5, track 2")
     sasv.add_argument("scores", type=Path, metavar="SCORES", help="TSV: spk filename cm-score asv-score sasv-score")
     sasv.add_argument("--key", type=Path, required=True, metavar="FILE", help="TSV: spk filename cm-label asv-label")
@@ -220,6 +227,17 @@ def _calibrate_apply(arguments: argparse.Namespace) -> int:
     calibrated = apply(load_calibration(arguments.calibration), scores)
     write_scores(calibrated, arguments.out)
     print(f"wrote {arguments.out}: {len(calibrated.table):,} rows with llr and verdict")
+    return 0
+
+
+def _timeline(arguments: argparse.Namespace) -> int:
+    from dfeval.plots import draw_timeline
+    from dfeval.plots.style import save_as
+    from dfeval.windows import load_windows
+
+    recording = load_windows(arguments.scores, arguments.utt_id)
+    save_as(draw_timeline(recording, arguments.threshold), arguments.out)
+    print(f"wrote {arguments.out}: {recording.utt_id}, {len(recording.scores)} windows of {recording.window_s:.2f} s")
     return 0
 
 

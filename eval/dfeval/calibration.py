@@ -21,7 +21,7 @@ It holds for that detector and for data like those it was fitted on, and no furt
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -169,7 +169,7 @@ def apply(calibration: Calibration, scores: ScoreFile) -> ScoreFile:
     verdicts = np.where(values >= calibration.threshold.score, "bonafide", "spoof")
     verdicts = np.where(np.isnan(values), "", verdicts)
     table = scores.table.assign(llr=calibration.llr(values), verdict=verdicts)
-    return ScoreFile(table, scores.path, scores.detector, scores.weights, scores.checkpoint_sha256)
+    return replace(scores, table=table)
 
 
 def _llr(kind: str, parameters: Mapping[str, Any], scores: Floats) -> Floats:

@@ -25,7 +25,8 @@ def show(evaluation: Evaluation, out: Console) -> None:
     trials, rates = evaluation.trials, evaluation.rates
     if trials.is_random:
         out.print(RANDOM_BANNER.format(trials.detector))
-    out.print(f"[bold]{trials.detector}[/] on {trials.protocol.description}")
+    mode = f" (windows: {trials.mode})" if trials.mode else ""
+    out.print(f"[bold]{trials.detector}[/]{mode} on {trials.protocol.description}")
     scored = f"{trials.matching.n_matched:,} of {trials.matching.n_trials:,} trials"
     out.print(f"{scored}: {rates.n_bonafide:,} bona fide, {rates.n_spoof:,} spoof; a higher score is more bona fide")
     for note in evaluation.notes:

@@ -108,6 +108,7 @@ class Evaluation:
                 "weights": trials.weights,
                 "checkpoint_sha256": trials.checkpoint_sha256,
                 "scores": trials.scores_path.name,
+                "windows": trials.mode,
                 "protocol": trials.protocol.description,
                 "phase": trials.protocol.phase,
                 "matching": dataclasses.asdict(matching),
@@ -153,6 +154,11 @@ def evaluate(trials: Trials, settings: Settings | None = None) -> Evaluation:
         groups=[_group(trials, group, threshold, chosen) for column in columns for group in split(trials, column)],
         notes=[*trials.matching.notes(), *notes, *_cautions(rates)],
     )
+
+
+def columns_of(evaluations: Sequence[Evaluation]) -> list[str]:
+    """The columns that figures are broken down by, in order."""
+    return list(dict.fromkeys(figures.group.column for evaluation in evaluations for figures in evaluation.groups))
 
 
 def _rates(trials: Trials) -> ErrorRates:

@@ -88,7 +88,7 @@ FORMATS: Mapping[str, ProtocolFormat] = MappingProxyType(
             phase_column="subset",
         ),
         "csv": ProtocolFormat(
-            title="CSV",
+            title="CSV protocol",
             separator=",",
             groups=("system", "attack", "tts", "vocoder", "codec", "language"),
             phase_column="phase",

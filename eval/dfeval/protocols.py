@@ -34,8 +34,8 @@ class Protocol:
         """The data set and phase in words: every figure is shown with it."""
         names = " + ".join(path.name for path in self.paths)
         if self.format.phase_column is None or not self.phase_counts:
-            return f"{self.format.title}, {names}"
-        return f"{self.format.title}, {names}, {self.format.phase_column} {self.phase}"
+            return f"{self.format.title} {names}"
+        return f"{self.format.title} {names}, {self.format.phase_column} {self.phase}"
 
     @property
     def groups(self) -> tuple[str, ...]:

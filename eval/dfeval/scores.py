@@ -17,7 +17,8 @@ from dfeval.errors import ScoreFileError
 ID_COLUMNS = ("utt_id", "filename", "trial_anon", "file")
 SCORE_COLUMNS = ("score", "cm-score", "cm_score")
 PROVENANCE = ("model", "weights", "checkpoint_sha256")
-KEPT = (*PROVENANCE, "path", "mode")
+RUN = ("mode", "pool", "hop_s")
+KEPT = (*PROVENANCE, *RUN, "path")
 PICKLE_MAGIC = b"\x80"
 
 
@@ -30,6 +31,7 @@ class ScoreFile:
     detector: str
     weights: str | None = None
     checkpoint_sha256: str | None = None
+    mode: str | None = None
 
     @property
     def is_random(self) -> bool:
@@ -74,14 +76,21 @@ def _one_detector(table: pd.DataFrame, path: Path, model: str | None) -> ScoreFi
         table = table[table["model"] == model].reset_index(drop=True)
     elif len(models) > 1:
         raise ScoreFileError(f"{path}: has scores of {len(models)} models ({', '.join(models)}); choose with --model")
-    provenance = {name: _joined(table, name) for name in PROVENANCE}
+    provenance = {name: _joined(table, name) for name in (*PROVENANCE, *RUN)}
     return ScoreFile(
-        table=table.drop(columns=[name for name in PROVENANCE if name in table.columns]),
+        table=table.drop(columns=[name for name in provenance if name in table.columns]),
         path=path,
         detector=provenance["model"] or path.stem,
         weights=provenance["weights"],
         checkpoint_sha256=provenance["checkpoint_sha256"],
+        mode=_mode(provenance),
     )
+
+
+def _mode(run: dict[str, str | None]) -> str | None:
+    """How recordings were cut into windows, in words: no figure is complete without it."""
+    words = (run["mode"], run["pool"], f"hop {run['hop_s']} s" if run["hop_s"] else None)
+    return ", ".join(word for word in words if word) or None
 
 
 def _joined(table: pd.DataFrame, column: str) -> str | None:

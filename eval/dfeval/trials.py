@@ -90,6 +90,7 @@ class Trials:
     matching: Matching
     weights: str | None = None
     checkpoint_sha256: str | None = None
+    mode: str | None = None
 
     @property
     def scores(self) -> Floats:
@@ -167,7 +168,16 @@ def join(scores: ScoreFile, protocol: Protocol) -> Trials:
             "not_finite": [score_ids[i] for i in kept[~finite][:N_EXAMPLES]],
         },
     )
-    return Trials(table, scores.detector, protocol, scores.path, matching, scores.weights, scores.checkpoint_sha256)
+    return Trials(
+        table=table,
+        detector=scores.detector,
+        protocol=protocol,
+        scores_path=scores.path,
+        matching=matching,
+        weights=scores.weights,
+        checkpoint_sha256=scores.checkpoint_sha256,
+        mode=scores.mode,
+    )
 
 
 def _score_ids(table: pd.DataFrame) -> list[str]:

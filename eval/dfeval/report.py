@@ -1,0 +1,169 @@
+"""One self-contained HTML page about one or several detectors, and its parts as files.
+
+DIR/index.html       everything, pictures inline, no network, light and dark
+DIR/metrics.json     every figure
+DIR/metrics.csv      every figure, a row each
+DIR/pictures/*.png, *.svg
+"""
+
+import csv
+import json
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from dfeval.comparison import compare_trials
+from dfeval.console import NOTHING, bounds, drawn, figure, rate
+from dfeval.errors import EvalError
+from dfeval.evaluation import METRICS, Evaluation, GroupFigures, columns_of
+from dfeval.metrics.bootstrap import Interval
+from dfeval.metrics.compare import Comparison
+from dfeval.plots import Picture, draw_all
+from dfeval.plots.style import DETECTORS, inline_svg, save
+
+MAX_COMPARED = 20_000  # trials
+CSV_HEADER = ("detector", "column", "group", "n_bonafide", "n_spoof", "metric", "value", "low", "high")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A table cell: what it shows, and the number that it sorts by."""
+
+    text: str
+    sort: float | str
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class _Row:
+    name: str
+    note: str
+    cells: Sequence[Cell]
+
+
+def write_report(evaluations: Sequence[Evaluation], folder: Path) -> Path:
+    """Write the report of evaluations on one protocol into a folder (made if need be); returns the page's path.
+
+    Raises:
+        EvalError: the folder can't be written, or two detectors have the same name.
+    """
+    names = [evaluation.trials.detector for evaluation in evaluations]
+    if len(set(names)) < len(names):
+        raise EvalError(f"the score files name their detectors {', '.join(names)}: give each a name of its own")
+    pictures_folder = folder / "pictures"
+    try:
+        pictures_folder.mkdir(parents=True, exist_ok=True)
+        (folder / "metrics.json").write_text(json.dumps([e.as_dict() for e in evaluations], indent=2) + "\n")
+        with (folder / "metrics.csv").open("w", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows([CSV_HEADER, *_csv_rows(evaluations)])
+        pictures = []
+        for picture in draw_all(evaluations):
+            save(picture.figure, pictures_folder, picture.name)
+            pictures.append((picture, inline_svg(picture.figure, picture.name)))
+        page = folder / "index.html"
+        page.write_text(_render(evaluations, pictures), encoding="utf-8")
+    except OSError as error:
+        raise EvalError(f"{folder}: can't write the report: {error.strerror}") from error
+    return page
+
+
+def _render(evaluations: Sequence[Evaluation], pictures: Sequence[tuple[Picture, str]]) -> str:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("dfeval", "templates"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    return environment.get_template("report.html.j2").render(
+        evaluations=evaluations,
+        protocol=evaluations[0].trials.protocol,
+        pooled=list(_pooled_rows(evaluations)),
+        groups=[(column, list(_group_rows(evaluations, column))) for column in columns_of(evaluations)],
+        shared=[(picture, svg) for picture, svg in pictures if picture.detector is None],
+        own=[[(p, svg) for p, svg in pictures if p.detector == index] for index in range(len(evaluations))],
+        metrics={name: METRICS[name] for name in _names(evaluations)},
+        comparisons=list(_comparisons(evaluations)),
+        intervals=_interval_note(evaluations),
+        colours=DETECTORS,
+        rate=rate,
+        is_any_random=any(evaluation.trials.is_random for evaluation in evaluations),
+    )
+
+
+def _names(evaluations: Sequence[Evaluation]) -> list[str]:
+    return [name for name in METRICS if any(name in evaluation.pooled for evaluation in evaluations)]
+
+
+def _pooled_rows(evaluations: Sequence[Evaluation]) -> Iterator[_Row]:
+    for name in _names(evaluations):
+        metric = METRICS[name]
+        cells = []
+        for evaluation in evaluations:
+            value, interval = evaluation.pooled[name], evaluation.intervals.get(name)
+            cells.append(Cell(figure(name, value), value, bounds(interval, metric.is_rate) if interval else ""))
+        yield _Row(metric.title, metric.meaning, cells)
+
+
+def _group_rows(evaluations: Sequence[Evaluation], column: str) -> Iterator[_Row]:
+    by_detector = [{g.group.name: g for g in e.groups if g.group.column == column} for e in evaluations]
+    for name in dict.fromkeys(name for figures in by_detector for name in figures):
+        group = next(figures[name].group for figures in by_detector if name in figures)
+        cells = [
+            Cell(f"{group.n_bonafide:,}", group.n_bonafide),
+            Cell(f"{group.n_spoof:,}", group.n_spoof),
+            Cell(group.against, group.against),
+        ]
+        for figures in by_detector:
+            cells += _group_cells(figures.get(name))
+        yield _Row(name, "small" if group.is_small else "", cells)
+
+
+def _group_cells(figures: GroupFigures | None) -> list[Cell]:
+    if figures is None:
+        return [Cell(NOTHING, -1.0)] * 2
+    # One column for both classes: which of the two error rates is meant follows from the class that is there.
+    wrong = [
+        (name, value)
+        for name, value in (("rejected", figures.frr_at_threshold), ("accepted", figures.far_at_threshold))
+        if not math.isnan(value)
+    ]
+    return [
+        Cell(rate(figures.eer), figures.eer, bounds(figures.interval) if figures.interval else ""),
+        Cell(", ".join(f"{rate(value)} {name}" for name, value in wrong), max(value for _, value in wrong)),
+    ]
+
+
+def _comparisons(evaluations: Sequence[Evaluation]) -> Iterator[tuple[str, Comparison]]:
+    """Every other detector against the first, where that takes seconds (dfeval compare does the rest)."""
+    first, *others = evaluations
+    n_replicates = first.settings.n_replicates
+    if not n_replicates or first.trials.matching.n_matched > MAX_COMPARED:
+        return
+    for other in others:
+        comparison = compare_trials(first.trials, other.trials, n_replicates, first.settings.seed)
+        yield f"{other.trials.detector} against {first.trials.detector}", comparison
+
+
+def _interval_note(evaluations: Sequence[Evaluation]) -> str:
+    known = [evaluation.intervals["eer"] for evaluation in evaluations if "eer" in evaluation.intervals]
+    if not known:
+        return ""
+    return f"Small figures are {known[0].level:.0%} bootstrap intervals ({drawn(known[0])})."
+
+
+def _csv_rows(evaluations: Sequence[Evaluation]) -> Iterator[tuple[object, ...]]:
+    for evaluation in evaluations:
+        detector, rates = evaluation.trials.detector, evaluation.rates
+        for name, value in evaluation.pooled.items():
+            counts = (rates.n_bonafide, rates.n_spoof)
+            yield detector, "pooled", "", *counts, name, value, *_ends(evaluation.intervals.get(name))
+        for figures in evaluation.groups:
+            group = figures.group
+            head = (detector, group.column, group.name, group.n_bonafide, group.n_spoof)
+            yield *head, "eer", figures.eer, *_ends(figures.interval)
+            yield *head, "frr_at_threshold", figures.frr_at_threshold, "", ""
+            yield *head, "far_at_threshold", figures.far_at_threshold, "", ""
+
+
+def _ends(interval: Interval | None) -> tuple[object, object]:
+    return (interval.low, interval.high) if interval else ("", "")
