@@ -1,10 +1,5 @@
-"""Joining scores and protocol: what matched is evaluated, what did not is counted and shown, never dropped in silence.
+"""Joining scores and protocol: what matched is evaluated, what did not is counted and shown, never silently dropped."""
 
-Two ids are the same when, audio extension aside, one path is the end of the other: ``LA_E_1`` is ``flac/LA_E_1.flac``
-and ``yourtts/7.wav`` is ``/data/yourtts/7.wav``, but ``fish/7.wav`` is neither.
-"""
-
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,26 +8,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from dfeval.formats import BONAFIDE
+from dfeval.ids import NONE, SEVERAL, match
 from dfeval.protocols import Protocol
 from dfeval.scores import ScoreFile
 
-AUDIO_EXTENSIONS = (
-    ".wav",
-    ".flac",
-    ".mp3",
-    ".ogg",
-    ".opus",
-    ".m4a",
-    ".mp4",
-    ".aac",
-    ".wma",
-    ".aiff",
-    ".aif",
-    ".amr",
-    ".webm",
-)
 N_EXAMPLES = 5
-_NONE, _SEVERAL = -1, -2  # in place of a row number
 
 Floats = NDArray[np.float64]
 
@@ -127,9 +107,9 @@ class Trials:
 
 
 def join(scores: ScoreFile, protocol: Protocol) -> Trials:
-    """Match each score with its trial; see the module for when two ids are the same."""
+    """Match each score with its trial; ``ids`` says when two ids are the same."""
     trial_ids, score_ids = protocol.table["utt_id"].tolist(), _score_ids(scores.table)
-    row_of, ambiguous = _match(score_ids, trial_ids)
+    row_of = match(score_ids, trial_ids)
     values = scores.table["score"].to_numpy(dtype=np.float64)
 
     hit = np.flatnonzero(row_of >= 0)
@@ -140,33 +120,30 @@ def join(scores: ScoreFile, protocol: Protocol) -> Trials:
     repeats = np.setdiff1d(hit, kept, assume_unique=True)
     differs = values[repeats] != values[kept[np.searchsorted(trials, row_of[repeats])]]
     finite = np.isfinite(values[kept])
-
     missing = protocol.in_phase.copy()
     missing[trials] = False
-    extra = np.flatnonzero((row_of < 0) & ~ambiguous)
+
     table = protocol.table.iloc[trials[finite]].reset_index(drop=True)
     table.insert(1, "score", values[kept[finite]])
+    wanting = {
+        "extra": np.flatnonzero(row_of == NONE),
+        "ambiguous": np.flatnonzero(row_of == SEVERAL),
+        "duplicate": repeats,
+        "conflicting": repeats[differs],
+        "not_finite": kept[~finite],
+    }
+    examples = {kind: [score_ids[row] for row in rows[:N_EXAMPLES].tolist()] for kind, rows in wanting.items()}
+    examples["missing"] = [trial_ids[row] for row in np.flatnonzero(missing)[:N_EXAMPLES].tolist()]
     matching = Matching(
         n_trials=int(protocol.in_phase.sum()),
         n_score_rows=len(values),
         n_matched=len(table),
         n_missing=int(missing.sum()),
-        n_extra=len(extra),
-        n_ambiguous=int(ambiguous.sum()),
         n_other_phase=n_other_phase,
-        n_duplicate=len(repeats),
-        n_conflicting=int(differs.sum()),
-        n_not_finite=int((~finite).sum()),
-        n_distinct=len(np.unique(table["score"])) if len(table) else 0,
+        n_distinct=table["score"].nunique(),
         n_protocol_duplicate=protocol.n_duplicate,
-        examples={
-            "missing": [trial_ids[i] for i in np.flatnonzero(missing)[:N_EXAMPLES]],
-            "extra": [score_ids[i] for i in extra[:N_EXAMPLES]],
-            "ambiguous": [score_ids[i] for i in np.flatnonzero(ambiguous)[:N_EXAMPLES]],
-            "duplicate": [score_ids[i] for i in repeats[:N_EXAMPLES]],
-            "conflicting": [score_ids[i] for i in repeats[differs][:N_EXAMPLES]],
-            "not_finite": [score_ids[i] for i in kept[~finite][:N_EXAMPLES]],
-        },
+        examples=examples,
+        **{f"n_{kind}": len(rows) for kind, rows in wanting.items()},
     )
     return Trials(
         table=table,
@@ -185,41 +162,3 @@ def _score_ids(table: pd.DataFrame) -> list[str]:
     if "path" in table.columns and table["utt_id"].duplicated().any() and table["path"].is_unique:
         return [str(path) for path in table["path"]]
     return [str(utt_id) for utt_id in table["utt_id"]]
-
-
-def _match(score_ids: Sequence[str], trial_ids: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Row of the protocol for each score id (-1: none), and which ids fit several trials."""
-    exact = pd.Index(trial_ids).get_indexer(pd.Index(score_ids)).astype(np.int64)
-    ambiguous = np.zeros(len(score_ids), dtype=bool)
-    left = np.flatnonzero(exact < 0)
-    if not len(left):
-        return exact, ambiguous
-    whole: dict[str, int] = {}
-    ends: dict[str, int] = {}
-    for row, parts in enumerate(map(_parts, trial_ids)):
-        for start in range(len(parts)):
-            keys, key = ends if start else whole, "/".join(parts[start:])
-            keys[key] = _SEVERAL if key in keys else row
-    for index in left.tolist():
-        parts = _parts(score_ids[index])
-        tails = ["/".join(parts[start:]) for start in range(len(parts))]
-        candidates = [keys[tail] for keys, tail in _lookups(whole, ends, tails) if tail in keys]
-        found = candidates[0] if candidates else _NONE
-        exact[index], ambiguous[index] = max(found, _NONE), found == _SEVERAL
-    return exact, ambiguous
-
-
-def _lookups(whole: dict[str, int], ends: dict[str, int], tails: Sequence[str]) -> Iterator[tuple[dict[str, int], str]]:
-    """Where to look for an id, the closest first: the same path, a trial's path that ends in it, an end that is one."""
-    if tails:
-        yield whole, tails[0]
-        yield ends, tails[0]
-    for tail in tails[1:]:
-        yield whole, tail
-
-
-def _parts(utt_id: str) -> list[str]:
-    parts = [part for part in utt_id.replace("\\", "/").split("/") if part not in ("", ".")]
-    if parts and parts[-1].lower().endswith(AUDIO_EXTENSIONS):
-        parts[-1] = parts[-1].rpartition(".")[0]
-    return parts

@@ -78,7 +78,7 @@ def _row_label(figures: GroupFigures) -> str:
     return f"{shorten(figures.group.name)}  ({count:,})"
 
 
-def shorten(name: str, longest: int = 24) -> str:
+def shorten(name: str, longest: int = 34) -> str:
     """A group's name short enough to stand beside a picture."""
     return name if len(name) <= longest else name[: longest - 1] + "…"
 

@@ -40,7 +40,8 @@ def draw_rates(evaluations: Sequence[Evaluation], column: str) -> tuple[Figure, 
         ax.axvline(100 * evaluation.rates.eer.value, color=colour, linewidth=1.2, linestyle=(0, (2, 2)), alpha=0.8)
     ax.set_yticks(range(len(shown)), [shorten(name) for name in shown])
     ax.set(xlabel="EER (%)", ylim=(-0.6, len(shown) - 0.4))
-    ax.set_xlim(left=min(-1.0, ax.get_xlim()[0]))
+    low, high = ax.get_xlim()
+    ax.set_xlim(min(-0.02 * high, low), 1.03 * high)
     legend(figure, 2 if len(evaluations) > 1 else 1)
     left_out = len(ranked) - len(shown)
     return figure, f"; {left_out} groups of lower EER are not drawn" if left_out else ""
