@@ -95,8 +95,8 @@ def _show(scores: list[Score]) -> None:
         )
     else:
         console.print(
-            f"The authors' scores separate best at {card.threshold:g} ({card.threshold_source}). On our recordings of "
-            "other origin every third verdict was wrong, and speech pasted from real recordings comes close to a human: "
+            f"The authors' scores separate best at {card.threshold:g} ({card.threshold_source}). On recordings of other "
+            "origin we saw every third verdict wrong, and speech pasted from real recordings comes close to a human: "
             "a score sorts, it proves nothing."
         )
 
