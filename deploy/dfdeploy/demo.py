@@ -95,9 +95,9 @@ def _show(scores: list[Score]) -> None:
         )
     else:
         console.print(
-            f"The authors' scores separate best at {card.threshold:g} ({card.threshold_source}). On recordings of other "
-            "origin we saw every third verdict wrong, and speech pasted from real recordings comes close to a human: "
-            "a score sorts, it proves nothing."
+            f"The authors' scores separate best at {card.threshold:g} ({card.threshold_source}). On recordings of "
+            "other origin we saw every third verdict wrong, and speech pasted from real recordings comes close to a "
+            "human: a score sorts, it proves nothing."
         )
 
 
