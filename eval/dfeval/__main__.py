@@ -86,10 +86,8 @@ def _parser() -> argparse.ArgumentParser:
     for command in (metrics, report):
         _add_settings(command)
     for command in (metrics, report, compare):
-        command.add_argument(
-            "--bootstrap", type=int, default=1000, metavar="N", help="replicates for intervals; 0: none (%(default)s)"
-        )
-        command.add_argument("--seed", type=int, default=0, help="of the bootstrap (%(default)s)")
+        command.add_argument("--bootstrap", type=_count, default=1000, metavar="N", help="replicates (%(default)s)")
+        command.add_argument("--seed", type=_count, default=0, help="of the bootstrap (%(default)s)")
     return parser
 
 
@@ -126,11 +124,23 @@ def _add_costs(command: argparse.ArgumentParser) -> None:
 def _add_calibration(command: argparse.ArgumentParser) -> None:
     command.add_argument("--kind", choices=("affine", "isotonic"), default="affine", help="(default: %(default)s)")
     target = command.add_mutually_exclusive_group()
-    target.add_argument("--target-far", type=float, metavar="RATE", help="accept at most this share of spoof")
-    target.add_argument("--target-frr", type=float, metavar="RATE", help="reject at most this share of bona fide")
+    target.add_argument("--target-far", type=_share, metavar="RATE", help="accept at most this share of spoof")
+    target.add_argument("--target-frr", type=_share, metavar="RATE", help="reject at most this share of bona fide")
     _add_costs(command)
     command.add_argument("--out", type=Path, required=True, metavar="FILE", help="the calibration, JSON")
     command.set_defaults(run=_calibrate_fit)
+
+
+def _count(text: str) -> int:
+    if (number := int(text)) < 0:
+        raise argparse.ArgumentTypeError(f"expected a number from 0 on, found {text}")
+    return number
+
+
+def _share(text: str) -> float:
+    if not 0 <= (share := float(text)) <= 1:
+        raise argparse.ArgumentTypeError(f"expected a share between 0 and 1, found {text}")
+    return share
 
 
 def _trials(arguments: argparse.Namespace, paths: list[Path]) -> "list[Trials]":

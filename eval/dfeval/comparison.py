@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from dfeval.errors import OneClassError
+from dfeval.errors import EvalError, OneClassError
 from dfeval.formats import BONAFIDE
 from dfeval.metrics.compare import Comparison, compare
 from dfeval.trials import Trials
@@ -12,8 +12,11 @@ def compare_trials(first: Trials, second: Trials, n_replicates: int = 1000, seed
     """Compare two detectors on their common trials (of one protocol), by speaker where speakers are known.
 
     Raises:
+        EvalError: no replicates were asked for.
         OneClassError: the common trials are all of one class.
     """
+    if n_replicates < 1:
+        raise EvalError("a comparison needs bootstrap replicates: --bootstrap 1000")
     ours, theirs = first.table.set_index("utt_id"), second.table.set_index("utt_id")
     common = ours.index.intersection(theirs.index, sort=False)
     is_bonafide = (ours.loc[common, "label"] == BONAFIDE).to_numpy(dtype=bool)

@@ -57,7 +57,7 @@ class Replicates:
 
     def interval(self, values: Floats, level: float = LEVEL) -> Interval | None:
         """Percentile interval of one value a replicate; None where all are the same, as when no error was seen."""
-        if np.ptp(values) == 0:
+        if not values.size or np.ptp(values) == 0:
             return None
         tail = (1 - level) / 2
         low, high = np.quantile(values, (tail, 1 - tail))

@@ -1,0 +1,122 @@
+"""Scores by rule, small protocols, and the shared corpus where it is."""
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dfeval.protocols import load_protocol
+from dfeval.scores import load_scores
+from dfeval.trials import Trials, join
+
+GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "metrics.json"
+SHARED = Path(__file__).resolve().parents[2] / ".." / "shared"
+
+
+@pytest.fixture(scope="session")
+def golden() -> dict:
+    return json.loads(GOLDEN.read_text())
+
+
+@pytest.fixture(scope="session")
+def golden_scores() -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Bona fide and spoof scores of each golden case, by the rule in the shared golden README."""
+    bonafide = np.random.RandomState(1).normal(2, 1.5, 2000)
+    spoof = np.random.RandomState(2).normal(-1, 2, 8000)
+    return {
+        "continuous": (bonafide, spoof),
+        "ties": (bonafide.round(1), spoof.round(1)),
+        "separable": (bonafide + 20, spoof - 20),
+        "inverted": (spoof[:2000], np.tile(bonafide, 2)),
+    }
+
+
+@pytest.fixture(scope="session")
+def golden_asv() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """ASV scores of target, nontarget and spoof trials."""
+    return (
+        np.random.RandomState(3).normal(3, 1, 1500),
+        np.random.RandomState(4).normal(-2, 1.2, 3000),
+        np.random.RandomState(5).normal(1.5, 1.5, 4000),
+    )
+
+
+@pytest.fixture
+def write_csv(tmp_path: Path) -> Callable[..., Path]:
+    """Write rows (dicts) as CSV under a name; returns the path."""
+
+    def write(name: str, rows: list[dict]) -> Path:
+        path = tmp_path / name
+        with path.open("w", newline="") as file:
+            writer = csv.DictWriter(file, list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)
+        return path
+
+    return write
+
+
+@pytest.fixture
+def small_data(write_csv: Callable[..., Path]) -> tuple[Path, Path]:
+    """Score file and protocol of 120 trials: 60 bona fide of 12 speakers, two systems of 30 spoofs each."""
+    rng = np.random.default_rng(11)
+    labels = ["bonafide"] * 60 + ["spoof"] * 60
+    systems = ["-"] * 60 + ["fish"] * 30 + ["yourtts"] * 30
+    means = np.repeat((2.0, 0.5, -2.0), (60, 30, 30))
+    ids = [f"clip_{index:03d}" for index in range(120)]
+    scores = rng.normal(means, 1.2)
+    protocol = [
+        {
+            "utt_id": utt,
+            "label": label,
+            "system": system,
+            "speaker": f"s{index % 12}",
+            "language": ("pt", "en")[index % 2],
+        }
+        for index, (utt, label, system) in enumerate(zip(ids, labels, systems, strict=True))
+    ]
+    rows = [
+        {
+            "utt_id": utt,
+            "score": f"{score:.6f}",
+            "path": f"audio/{utt}.wav",
+            "model": "made_up",
+            "weights": "pretrained",
+        }
+        for utt, score in zip(ids, scores, strict=True)
+    ]
+    return write_csv("scores.csv", rows), write_csv("protocol.csv", protocol)
+
+
+@pytest.fixture
+def small_trials(small_data: tuple[Path, Path]) -> Trials:
+    scores, protocol = small_data
+    return join(load_scores(scores), load_protocol(protocol, "csv"))
+
+
+@pytest.fixture(scope="session")
+def corpus_scores(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Score files of the original AASIST and AASIST-L on the shared corpus."""
+    logits = SHARED / "golden" / "aasist_corpus_logits.csv"
+    if not logits.exists():
+        pytest.skip(f"{logits} is not here: the corpus figures can't be checked")
+    folder = tmp_path_factory.mktemp("corpus")
+    with logits.open() as file:
+        rows = list(csv.DictReader(file))
+    paths = {}
+    for column, name in (("AASIST", "aasist"), ("AASIST-L", "aasist_l")):
+        paths[name] = folder / f"{name}.csv"
+        lines = [f"{row['utt_id']},{row[f'{column}_logit_bonafide']},{name},pretrained" for row in rows]
+        paths[name].write_text("\n".join(["utt_id,score,model,weights", *lines]) + "\n")
+    return paths
+
+
+@pytest.fixture(scope="session")
+def corpus_protocol() -> Path:
+    path = SHARED / "corpus" / "protocol.csv"
+    if not path.exists():
+        pytest.skip(f"{path} is not here: the corpus figures can't be checked")
+    return path

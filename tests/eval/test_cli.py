@@ -1,0 +1,229 @@
+"""The command line as a user meets it."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from dfeval.__main__ import main
+from dfeval.metrics.eer import eer
+
+
+@pytest.fixture
+def run(capsys):
+    """run(*arguments) → exit code, stdout, stderr."""
+
+    def run_main(*arguments):
+        code = main([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run_main
+
+
+def test_metrics_prints_pooled_and_by_group_with_counts(run, small_data, small_trials):
+    scores, protocol = small_data
+    code, out, err = run("metrics", scores, "--protocol", protocol, "--protocol-format", "csv")
+    assert (code, err) == (0, "")
+    expected = eer(small_trials.bonafide, small_trials.spoof)
+    assert f"{expected.value:.2%}" in out
+    assert "120 of 120 trials: 60 bona fide, 60 spoof" in out
+    assert "by system" in out
+    assert "yourtts" in out
+    assert "all bona fide" in out
+    assert "spoof is positive" in out
+
+
+def test_json_is_json_and_says_the_same(run, small_data, small_trials):
+    scores, protocol = small_data
+    code, out, _ = run("metrics", scores, "--protocol", protocol, "--json", "--by", "speaker", "--bootstrap", "50")
+    figures = json.loads(out)
+    assert code == 0
+    assert figures["pooled"]["eer"] == eer(small_trials.bonafide, small_trials.spoof).value
+    assert figures["intervals"]["eer"]["unit"] == "speaker"
+    assert figures["intervals"]["eer"]["low"] < figures["pooled"]["eer"] < figures["intervals"]["eer"]["high"]
+    assert len(figures["groups"]) == 12
+    assert all(group["is_small"] for group in figures["groups"])
+    assert figures["decisions"]["positive_class"] == "spoof"
+
+
+def test_what_did_not_match_is_shown(run, small_data):
+    scores, protocol = small_data
+    lines = scores.read_text().splitlines()
+    scores.write_text("\n".join([*lines[:-2], lines[1], "stray,1,stray.wav,made_up,pretrained"]) + "\n")
+    _, out, _ = run("metrics", scores, "--protocol", protocol, "--by", "--bootstrap", "0")
+    assert "2 of 120 trials have no score and are left out (clip_118, clip_119)" in out
+    assert "1 score rows repeat an id: the first counts (clip_000)" in out
+    assert "1 score rows are not in the protocol (stray)" in out
+
+
+def test_random_weights_have_a_banner(run, small_data, tmp_path):
+    scores, protocol = small_data
+    scores.write_text(scores.read_text().replace("pretrained", "random"))
+    _, out, _ = run("metrics", scores, "--protocol", protocol, "--by", "--bootstrap", "0")
+    assert "RANDOM WEIGHTS" in out.splitlines()[0]
+    code, _, err = run("calibrate", "fit", scores, "--protocol", protocol, "--out", tmp_path / "c.json")
+    assert code == 1
+    assert "they mean nothing" in err
+
+
+def test_one_class_is_one_clear_line(run, small_data):
+    scores, protocol = small_data
+    lines = [line for line in protocol.read_text().splitlines() if ",spoof," not in line]
+    protocol.write_text("\n".join(lines) + "\n")
+    code, out, err = run("metrics", scores, "--protocol", protocol)
+    assert (code, out) == (1, "")
+    assert err.startswith("dfeval: error: an EER among the 60 scored trials")
+    assert "found 60 bona fide and 0 spoof" in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--by", "colour"], "has no column 'colour'"),
+        (["--phase", "eval"], "has no phases"),
+        (["--p-spoof", "2"], "expected 0 < p_spoof < 1"),
+        (["--asv-rates", "1", "2", "3"], "between 0 and 1"),
+        (["--asv-scores", "nowhere.txt"], "nowhere.txt"),
+        (["--score-column", "llr"], "expected a column llr"),
+        (["--protocol-format", "asvspoof2021-df"], "another --protocol-format"),
+    ],
+)
+def test_wrong_input_is_one_clear_line(arguments, message, run, small_data):
+    scores, protocol = small_data
+    code, _, err = run("metrics", scores, "--protocol", protocol, *arguments)
+    assert code == 1
+    assert message in err
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("arguments", [("--bootstrap", "-1"), ("--bootstrap", "many"), ("--protocol-format", "x")])
+def test_wrong_usage_is_exit_2(arguments, run, small_data, capsys):
+    scores, protocol = small_data
+    with pytest.raises(SystemExit) as caught:
+        run("metrics", scores, "--protocol", protocol, *arguments)
+    assert caught.value.code == 2
+    assert arguments[0] in capsys.readouterr().err
+
+
+def test_tdcf_from_a_2019_file_and_from_rates_agree(run, small_data, tmp_path, golden_asv):
+    scores, protocol = small_data
+    kinds = ("target", "nontarget", "spoof")
+    lines = [f"- {kind} {value!r}" for kind, values in zip(kinds, golden_asv, strict=True) for value in values.tolist()]
+    asv = tmp_path / "asv.txt"
+    asv.write_text("\n".join(lines) + "\n")
+    common = ("metrics", scores, "--protocol", protocol, "--json", "--by", "--bootstrap", "0")
+    from_scores = json.loads(run(*common, "--asv-scores", asv)[1])
+    given = json.loads(run(*common, "--asv-rates", 0.010666666666666666, 0.01, 0.717)[1])
+    assert from_scores["pooled"]["min_tdcf_2021"] == pytest.approx(given["pooled"]["min_tdcf_2021"], abs=1e-12)
+    assert from_scores["pooled"]["min_tdcf_2019"] == pytest.approx(given["pooled"]["min_tdcf_2019"], abs=1e-12)
+
+
+def test_2021_asv_scores_count_the_phase(tmp_path, golden_asv):
+    from dfeval.tandem import load_asv_rates
+
+    kinds = ("target", "nontarget", "spoof")
+    rows = [(kind, value) for kind, values in zip(kinds, golden_asv, strict=True) for value in values.tolist()]
+    # The other phase's scores are worthless, so counting them would show.
+    scores = [f"S u{index} {value!r}" for index, (_, value) in enumerate(rows)] + ["S v0 0", "S v1 0", "S v2 0"]
+    key = [f"S u{index} c t a {kind} notrim eval" for index, (kind, _) in enumerate(rows)]
+    key += [f"S v{index} c t a {kind} notrim progress" for index, kind in enumerate(kinds)]
+    for name, lines in (("score.txt", scores), ("key.txt", key)):
+        (tmp_path / name).write_text("\n".join(lines) + "\n")
+    rates = load_asv_rates(tmp_path / "score.txt", tmp_path / "key.txt", "eval")
+    assert (rates.p_fa, rates.p_miss, rates.p_fa_spoof) == pytest.approx((0.010666666666666666, 0.01, 0.717))
+    everything = load_asv_rates(tmp_path / "score.txt", tmp_path / "key.txt")
+    assert everything.p_fa != rates.p_fa
+
+
+def test_calibrate_apply_and_evaluate_again(run, small_data, tmp_path):
+    scores, protocol = small_data
+    calibration, calibrated = tmp_path / "calibration.json", tmp_path / "calibrated.csv"
+    code, out, _ = run("calibrate", "fit", scores, "--protocol", protocol, "--target-far", "0.1", "--out", calibration)
+    assert code == 0
+    assert "false-alarm rate at most 0.1" in out
+    assert run("calibrate", "apply", scores, "--calibration", calibration, "--out", calibrated)[0] == 0
+    header, first = calibrated.read_text().splitlines()[:2]
+    assert header == "utt_id,score,path,llr,verdict,model,weights"
+    assert first.endswith(",made_up,pretrained")
+    common = ("--protocol", protocol, "--json", "--by", "--bootstrap", "0")
+    raw, llr = (
+        json.loads(run("metrics", path, *common, *more)[1])
+        for path, more in ((scores, ()), (calibrated, ("--score-column", "llr")))
+    )
+    assert llr["pooled"]["eer"] == raw["pooled"]["eer"]
+    assert llr["pooled"]["cllr"] <= raw["pooled"]["cllr"]
+    assert llr["pooled"]["cllr"] == pytest.approx(json.loads(calibration.read_text())["figures"]["cllr_after"])
+
+
+def test_compare_names_both_and_a_p_value(run, small_data, tmp_path):
+    scores, protocol = small_data
+    other = tmp_path / "other.csv"
+    rng = np.random.default_rng(1)
+    rows = [f"{line.split(',')[0]},{rng.normal():.4f}" for line in scores.read_text().splitlines()[1:]]
+    other.write_text("\n".join(["utt_id,score", *rows]) + "\n")
+    code, out, _ = run("compare", scores, other, "--protocol", protocol, "--bootstrap", "200")
+    assert code == 0
+    assert "EER of made_up" in out
+    assert "EER of other" in out
+    assert run("compare", scores, other, "--protocol", protocol, "--bootstrap", "0")[0] == 1
+    assert "p = 0.00995" in out  # (0 + 1) · 2 / (200 + 1): never the other sign
+
+
+def test_sasv_figures(run, tmp_path, golden_asv, golden):
+    kinds = ("target", "nontarget", "spoof")
+    rng = np.random.default_rng(6)
+    rows, key = ["spk\tfilename\tcm-score\tasv-score\tsasv-score"], ["spk\tfilename\tcm-label\tasv-label"]
+    for kind, values in zip(kinds, golden_asv, strict=True):
+        label = "spoof" if kind == "spoof" else "bonafide"
+        for index, value in enumerate(values.tolist()):
+            cm = rng.normal(-2 if kind == "spoof" else 2, 1)
+            rows.append(f"S\t{kind}{index}\t{cm}\t{value!r}\t{value!r}")
+            key.append(f"S\t{kind}{index}\t{label}\t{kind}")
+    for name, lines in (("scores.tsv", rows), ("key.tsv", key)):
+        (tmp_path / name).write_text("\n".join(lines) + "\n")
+    code, out, _ = run("sasv", tmp_path / "scores.tsv", "--key", tmp_path / "key.tsv", "--json")
+    figures = json.loads(out)
+    assert code == 0
+    assert figures["a_dcf"] == pytest.approx(golden["a_dcf"], abs=1e-9)
+    assert (figures["n_target"], figures["n_nontarget"], figures["n_spoof"]) == (1500, 3000, 4000)
+    assert 0 < figures["t_eer"] < 0.1
+    (tmp_path / "key.tsv").write_text("\n".join(key[:-1]) + "\n")
+    code, _, err = run("sasv", tmp_path / "scores.tsv", "--key", tmp_path / "key.tsv")
+    assert code == 1
+    assert "expected the same trials in both" in err
+
+
+def test_timeline_draws_the_longest_recording(run, tmp_path):
+    scores, picture = tmp_path / "scores.csv", tmp_path / "timeline.png"
+    scores.write_text(
+        "utt_id,score,window_starts_s,window_scores,duration_s\nshort,1,0,1,4\nlong,0.5,0;2;4;5.96,3;2;-1;-2,10\n"
+    )
+    code, out, _ = run("timeline", scores, "--threshold", "0", "--out", picture)
+    assert code == 0
+    assert "long, 4 windows of 4.04 s" in out
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    code, _, err = run("timeline", scores, "--utt-id", "absent", "--out", picture)
+    assert (code, "has no recording 'absent'" in err) == (1, True)
+    assert run("timeline", scores, "--out", tmp_path / "x.gif")[0] == 1
+
+
+def test_importing_dfeval_and_asking_for_help_load_no_heavy_library():
+    code = "import sys, dfeval; heavy = {'pandas', 'scipy', 'sklearn', 'matplotlib', 'torch', 'dfclient', 'dfexport'}; "
+    code += "from dfeval.__main__ import _parser; _parser(); sys.exit(', '.join(heavy & set(sys.modules)) or 0)"
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_metrics_draw_nothing_and_know_no_other_room(small_data):
+    scores, protocol = small_data
+    code = (
+        "import sys; from dfeval.__main__ import main; main(sys.argv[1:]); "
+        "sys.exit(', '.join({'matplotlib', 'sklearn', 'torch', 'dfclient', 'dfexport'} & set(sys.modules)) or 0)"
+    )
+    command = [sys.executable, "-c", code, "metrics", str(scores), "--protocol", str(protocol), "--bootstrap", "0"]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")

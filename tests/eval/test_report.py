@@ -1,0 +1,125 @@
+"""The report: self-contained, safe from what file names hold, and working in a browser."""
+
+import csv
+import json
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+
+import pytest
+
+from dfeval import evaluate, join, load_protocol, load_scores
+from dfeval.evaluation import Settings
+from dfeval.report import write_report
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+HOSTILE = "<script>document.title='owned'</script> $x^{$ \"'&"
+
+
+@pytest.fixture
+def report(small_data, tmp_path):
+    """The folder of a report on two detectors, the second of random weights and a hostile system name."""
+    scores, protocol = small_data
+    text = protocol.read_text().replace("fish", '"' + HOSTILE.replace('"', '""') + '"')
+    protocol.write_text(text)
+    second = tmp_path / "second.csv"
+    second.write_text(scores.read_text().replace("made_up,pretrained", "untrained,random"))
+    loaded = load_protocol(protocol, "csv")
+    settings = Settings(n_replicates=60)
+    evaluations = [evaluate(join(load_scores(path), loaded), settings) for path in (scores, second)]
+    write_report(evaluations, tmp_path / "report")
+    return tmp_path / "report"
+
+
+class Links(HTMLParser):
+    """Every address that a page would load, and every tag."""
+
+    def __init__(self):
+        super().__init__()
+        self.addresses, self.scripts = [], 0
+
+    def handle_starttag(self, tag, attrs):
+        self.scripts += tag == "script"
+        self.addresses += [value for name, value in attrs if name in ("src", "href", "xlink:href", "data")]
+
+
+def test_page_needs_nothing_else(report):
+    page = (report / "index.html").read_text()
+    links = Links()
+    links.feed(page)
+    assert all(address.startswith("#") for address in links.addresses)
+    assert not re.search(r"@import|url\((?!#)", page)
+    assert links.scripts == 1  # ours; the hostile name is text
+    assert "&lt;script&gt;" in page
+
+
+def test_page_says_what_figures_are_worth(report):
+    page = (report / "index.html").read_text()
+    assert "RANDOM WEIGHTS" in page
+    assert "protocol.csv" in page
+    assert "bootstrap intervals" in page
+    assert "hence optimistic" in page
+    assert "120 of 120 trials" in page
+
+
+def test_ids_of_pictures_are_their_own(report):
+    identifiers = re.findall(r'\bid="([^"]+)"', (report / "index.html").read_text())
+    assert len(identifiers) == len(set(identifiers))
+
+
+def test_figures_as_files_agree(report):
+    first, second = json.loads((report / "metrics.json").read_text())
+    with (report / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    pooled = [row for row in rows if row["column"] == "pooled" and row["detector"] == "made_up"]
+    assert {row["metric"]: float(row["value"]) for row in pooled} == first["pooled"]
+    assert second["weights"] == "random"
+    groups = [row for row in rows if row["column"] == "system" and row["metric"] == "eer"]
+    assert {row["group"] for row in groups} == {HOSTILE, "yourtts"}
+
+
+def test_every_picture_is_there_twice(report):
+    names = {path.stem for path in (report / "pictures").glob("*.png")}
+    assert names == {path.stem for path in (report / "pictures").glob("*.svg")}
+    assert {"det", "roc", "eer-by-system", "1-scores", "1-scores-by-system", "1-confusion"} <= names
+    assert {"1-reliability", "1-tippett", "2-scores"} <= names
+    for path in (report / "pictures").glob("*.png"):
+        assert path.stat().st_size > 5000
+
+
+def test_two_detectors_of_one_name_are_refused(small_data, tmp_path):
+    scores, protocol = small_data
+    evaluation = evaluate(join(load_scores(scores), load_protocol(protocol, "csv")), Settings(n_replicates=0))
+    with pytest.raises(Exception, match="give each a name of its own"):
+        write_report([evaluation, evaluation], tmp_path / "report")
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine (apt install chromium)")
+def test_page_sorts_and_runs_in_chromium(report, tmp_path):
+    page = (report / "index.html").read_text()
+    # The page under test clicks its own sort button and writes what it finds into its title.
+    probe = """<script>
+      const table = document.querySelector("table.sortable"), column = 4;
+      const values = () => [...table.tBodies[0].rows].map(row => Number(row.cells[column].dataset.sort));
+      const button = table.tHead.rows[0].cells[column].querySelector("button");
+      button.click(); const up = values(); button.click(); const down = values();
+      document.body.dataset.probe = JSON.stringify({
+        up, down, pictures: document.querySelectorAll("figure svg").length,
+        overflow: document.documentElement.scrollWidth > document.documentElement.clientWidth,
+        title: document.title,
+      });
+    </script></body>"""
+    probed = tmp_path / "probed.html"
+    probed.write_text(page.replace("</body>", probe))
+    command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}"]
+    command += ["--window-size=420,900", "--dump-dom", probed.as_uri()]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=120)
+    found = re.search(r'data-probe="([^"]+)"', done.stdout)
+    assert found, done.stderr[-2000:]
+    result = json.loads(found.group(1).replace("&quot;", '"').replace("&lt;", "<").replace("&amp;", "&"))
+    assert result["up"] == sorted(result["up"])
+    assert result["down"] == sorted(result["down"], reverse=True)
+    assert result["pictures"] == len(list((report / "pictures").glob("*.svg")))
+    assert result["overflow"] is False
+    assert "owned" not in result["title"]
