@@ -1,0 +1,90 @@
+"""XLSR-Mamba: XLS-R 300M and two columns of Mamba blocks, one of them on the time-reversed sequence.
+
+Xiao and Das, "XLSR-Mamba: A Dual-Column Bidirectional State Space Model for Spoofing Attack Detection", IEEE Signal
+Processing Letters 2025, arXiv 2411.10027; reference code and weights: swagshaw/XLSR-Mamba, ``model.py`` and
+``mamba_blocks.py`` (MIT).
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from dfexport.layers.mamba import MambaBlock, MambaLayer, RmsNorm
+
+D_ENCODER = 1024
+D_MODEL = 144
+BLOCKS = 6
+
+
+class PublishedColumns(nn.Module):
+    """The parameters of the back-end under their published names; ``DualColumn`` computes with them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.forward_layers = nn.ModuleList(MambaBlock(D_MODEL) for _ in range(BLOCKS))
+        self.backward_layers = nn.ModuleList(MambaBlock(D_MODEL) for _ in range(BLOCKS))
+        self.norm_f = RmsNorm(D_MODEL)
+        self.f_attention_pool = nn.Linear(D_MODEL, 1)
+        self.b_attention_pool = nn.Linear(D_MODEL, 1)
+        self.LL = nn.Linear(2 * D_MODEL, D_MODEL)
+        self.classifier = nn.Linear(D_MODEL, 2)
+
+
+class DualColumn(nn.Module):
+    """Frames (batch, time, 144) → logits (batch, 2).
+
+    As the published weights were trained (upstream's fused_add_norm): after the last block both columns add the
+    *input of the stack, in forward order*, where the last mixer's output should have been. So the last mixer of each
+    column plays no part and is left out. The backward column is never flipped back.
+    """
+
+    def __init__(self, published: PublishedColumns) -> None:
+        super().__init__()
+        pairs = zip(published.forward_layers, published.backward_layers, strict=True)
+        self.layers = nn.ModuleList([MambaLayer(pair) for pair in pairs][:-1])  # type: ignore[arg-type]
+        self.norm = published.norm_f
+        self.pools = nn.ModuleList([published.f_attention_pool, published.b_attention_pool])
+        self.project = published.LL
+        self.classifier = published.classifier
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """Classify."""
+        residual = torch.stack([frames, frames.flip(1)])  # (2, batch, time, 144)
+        for layer in self.layers:
+            residual = residual + layer(residual)
+        columns = self.norm(frames + residual)
+        pooled = [_attention_pool(pool, column) for pool, column in zip(self.pools, columns, strict=True)]
+        logits: Tensor = self.classifier(self.project(torch.cat(pooled, -1)))
+        return logits
+
+
+def _attention_pool(pool: nn.Module, column: Tensor) -> Tensor:
+    """(batch, time, features) → (batch, features), weighted over time."""
+    weights = torch.softmax(pool(column), dim=1)  # (batch, time, 1)
+    return (weights.transpose(1, 2) @ column).squeeze(1)
+
+
+class PublishedBackend(nn.Module):
+    """The parameters of everything behind the encoder, under their published names."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.LL = nn.Linear(D_ENCODER, D_MODEL)
+        self.first_bn = nn.BatchNorm2d(1)
+        self.conformer = PublishedColumns()
+
+
+class Backend(nn.Module):
+    """Encoder features (batch, time, 1024) → logits (batch, 2)."""
+
+    def __init__(self, published: PublishedBackend) -> None:
+        super().__init__()
+        self.project = published.LL
+        self.norm = published.first_bn
+        self.columns = DualColumn(published.conformer)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Classify."""
+        frames = F.selu(self.norm(self.project(features).unsqueeze(1))).squeeze(1)  # (batch, time, 144)
+        logits: Tensor = self.columns(frames)
+        return logits
