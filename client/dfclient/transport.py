@@ -60,6 +60,8 @@ CAUSES: tuple[tuple[str, type[ServerError], str], ...] = (
         ServerBusy,
         "{url}: the server is overloaded ({details}): try later, with a lower concurrency, or with more instances",
     ),
+    # Said of a model it serves, too, while the server stops or starts.
+    ("not at ready state", ServerUnavailable, "{url}: model {model!r} is being loaded or unloaded ({details})"),
     ("unknown model", ModelNotFound, "{url}: no model {model!r} ({details})"),
     ("NOT_FOUND", ModelNotFound, "{url}: no model {model!r} ({details})"),
     (

@@ -27,6 +27,7 @@ STUB_DIED = (
     grpc.StatusCode.INTERNAL,
     "Failed to process the request(s), message: Stub process 'toy_0_0' is not healthy.",
 )
+STOPPING = (grpc.StatusCode.UNAVAILABLE, "Request for unknown model: 'toy' version 10 is not at ready state")
 BAD_REQUEST = (grpc.StatusCode.INVALID_ARGUMENT, "WAVEFORM holds NaN")
 WINDOW = np.full(16000, 0.25, np.float32)
 
@@ -35,6 +36,7 @@ RETRIED = [
     (QUEUE_TIMEOUT, ServerBusy),
     (AWAY, ServerUnavailable),
     (STUB_DIED, ServerUnavailable),
+    (STOPPING, ServerUnavailable),
 ]
 
 pytestmark = pytest.mark.usefixtures("impatient")
