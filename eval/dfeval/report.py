@@ -72,7 +72,7 @@ def _render(evaluations: Sequence[Evaluation], pictures: Sequence[tuple[Picture,
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
-        loader=PackageLoader("dfeval", "templates"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+        loader=PackageLoader("dfeval", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     return environment.get_template("report.html.j2").render(
         evaluations=evaluations,
