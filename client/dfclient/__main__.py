@@ -4,6 +4,7 @@ import argparse
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 from dfclient.errors import DfclientError, InputError
 
@@ -32,9 +33,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    from dfclient.client import DEFAULT_CONCURRENCY, DEFAULT_TIMEOUT_S, DEFAULT_URL
-    from dfclient.scores import FORMATS
-    from dfclient.windows import MODES
+    from dfclient.client import DEFAULT_TIMEOUT_S, DEFAULT_URL
 
     parser = argparse.ArgumentParser(
         "dfclient", description="Score recordings with a deepfake detector on a Triton server."
@@ -50,6 +49,21 @@ def _parser() -> argparse.ArgumentParser:
         metavar="S",
         help="deadline of a request (default: %(default)g)",
     )
+
+    _add_score(commands, server)
+    models = commands.add_parser("models", parents=[server], help="what the server serves, from the model cards")
+    models.set_defaults(run=_models)
+    health = commands.add_parser(
+        "health", parents=[server], help="whether server and models are ready; exit code 1 if not"
+    )
+    health.set_defaults(run=_health)
+    return parser
+
+
+def _add_score(commands: Any, server: argparse.ArgumentParser) -> None:
+    from dfclient.client import DEFAULT_CONCURRENCY
+    from dfclient.scores import FORMATS
+    from dfclient.windows import MODES
 
     score = commands.add_parser(
         "score", parents=[server], help="score files, folders, @list.txt or a manifest .csv with a column path"
@@ -76,14 +90,6 @@ def _parser() -> argparse.ArgumentParser:
     existing.add_argument("--resume", action="store_true", help="go on with --out: score only what it lacks")
     existing.add_argument("--overwrite", action="store_true", help="start --out anew")
     score.set_defaults(run=_score)
-
-    models = commands.add_parser("models", parents=[server], help="what the server serves, from the model cards")
-    models.set_defaults(run=_models)
-    health = commands.add_parser(
-        "health", parents=[server], help="whether server and models are ready; exit code 1 if not"
-    )
-    health.set_defaults(run=_health)
-    return parser
 
 
 def _score(options: argparse.Namespace) -> int:

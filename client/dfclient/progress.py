@@ -9,14 +9,18 @@ PLAIN_LINE_EVERY_S = 10.0
 
 
 class Progress:
-    """Counts clips and seconds of audio on stderr, with rate, real-time factor and time left."""
+    """Counts clips and seconds of audio on stderr, with rate, real-time factor and time left.
 
-    def __init__(self, n_clips: int) -> None:
+    `results_on_stdout`: each result is printed there, so a terminal that shows them needs no bar besides.
+    """
+
+    def __init__(self, n_clips: int, *, results_on_stdout: bool = False) -> None:
         self.n_clips = n_clips
         self.n_done = 0
         self.audio_s = 0.0
         self._started = self._last_line = time.monotonic()
-        self._bar: Any = _bar() if sys.stderr.isatty() else None
+        self._results_seen = results_on_stdout and sys.stdout.isatty()
+        self._bar: Any = _bar() if sys.stderr.isatty() and not self._results_seen else None
         self._task: Any = None
 
     @property
@@ -55,7 +59,7 @@ class Progress:
         speed = f"{self.clips_per_s:.1f} clips/s, {self.real_time_factor:.0f}x real time"
         if self._bar is not None:
             self._bar.update(self._task, advance=1, speed=speed)
-        elif time.monotonic() - self._last_line >= PLAIN_LINE_EVERY_S:
+        elif not self._results_seen and time.monotonic() - self._last_line >= PLAIN_LINE_EVERY_S:
             self._last_line = time.monotonic()
             left_s = (self.n_clips - self.n_done) / self.clips_per_s
             print(f"{self.n_done} of {self.n_clips} clips, {speed}, {left_s:.0f} s left", file=sys.stderr, flush=True)
@@ -74,4 +78,5 @@ def _bar() -> Any:
         TimeRemainingColumn(),
         TextColumn("left"),
         console=Console(stderr=True),
+        redirect_stdout=False,  # rich would send to stderr what belongs in the user's pipe
     )

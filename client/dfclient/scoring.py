@@ -31,7 +31,7 @@ class _Run:
         results = self.detector.score_many(
             missing, mode=options.mode, hop_s=options.hop, pool=options.pool, concurrency=options.concurrency
         )
-        progress = Progress(len(missing))
+        progress = Progress(len(missing), results_on_stdout=self.rows is None)
         try:
             with progress:
                 for result in results:

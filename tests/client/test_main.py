@@ -273,6 +273,18 @@ def test_a_terminal_sees_a_bar(slow_run, tmp_path):
     assert b"x real time" in seen
 
 
+def test_the_bar_leaves_piped_results_alone(slow_run, tmp_path):
+    ours, theirs = pty.openpty()
+    command = [*COMMAND, "score", "in/00.wav", "in/01.wav", "--url", slow_run.url, "--model", "toy"]
+    found = subprocess.run(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=theirs, text=True, check=True).stdout
+    seen = os.read(ours, 65536)
+    os.close(theirs)
+    os.close(ours)
+    assert [line.split()[-1] for line in found.splitlines()[2:]] == ["in/00.wav", "in/01.wav"]
+    assert b"in/00.wav" not in seen
+    assert b"2/2" in seen
+
+
 def test_the_reader_of_our_output_may_leave(tiny_server, recording, tmp_path):
     for number in range(20):
         recording(f"in/{number}.wav", seed=number)
