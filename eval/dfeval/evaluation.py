@@ -61,13 +61,21 @@ class Settings:
 
 @dataclass(frozen=True)
 class GroupFigures:
-    """Figures of one group: its EER, and both error rates at the threshold that is used for all."""
+    """Figures of one group (keys of METRICS, no t-DCF) and both its error rates at the threshold used for all.
+
+    ``interval`` is that of the EER. The t-DCF of a group would need the verifier's rates for that group.
+    """
 
     group: Group
-    eer: float
+    figures: Mapping[str, float]
     interval: Interval | None
     frr_at_threshold: float
     far_at_threshold: float
+
+    @property
+    def eer(self) -> float:
+        """The group's equal error rate."""
+        return self.figures["eer"]
 
 
 @dataclass(frozen=True)
@@ -137,7 +145,7 @@ def evaluate(trials: Trials, settings: Settings | None = None) -> Evaluation:
     chosen = settings or Settings()
     rates = _rates(trials)
     hull = convex_hull(rates)
-    pooled, thresholds = _pooled(trials, rates, hull, chosen)
+    pooled, thresholds = _figures(rates, hull, chosen, chosen.asv)
     threshold = rates.eer.threshold if chosen.threshold is None else chosen.threshold
     speakers = _speakers_in_order(trials)
     replicates = bootstrap(rates, speakers, chosen.n_replicates, chosen.seed) if chosen.n_replicates else None
@@ -174,21 +182,22 @@ def _rates(trials: Trials) -> ErrorRates:
     return error_rates(bonafide, spoof)
 
 
-def _pooled(
-    trials: Trials, rates: ErrorRates, hull: Hull, settings: Settings
+def _figures(
+    rates: ErrorRates, hull: Hull, settings: Settings, asv: AsvRates | None
 ) -> tuple[dict[str, float], dict[str, float]]:
+    """Every figure, in the order of METRICS, and the thresholds of those that have one."""
     points = {
         "eer": rates.eer,
         "min_dcf": min_dcf(rates, settings.costs),
         "act_dcf": act_dcf(rates, settings.costs),
     }
-    if settings.asv is not None:
-        points["min_tdcf_2019"] = min_tdcf_2019(rates, settings.asv, settings.tdcf_costs)
-        points["min_tdcf_2021"] = min_tdcf_2021(rates, settings.asv, settings.tdcf_costs)
+    if asv is not None:
+        points["min_tdcf_2019"] = min_tdcf_2019(rates, asv, settings.tdcf_costs)
+        points["min_tdcf_2021"] = min_tdcf_2021(rates, asv, settings.tdcf_costs)
     figures = {name: point.value for name, point in points.items()} | {
         "eer_convex_hull": hull.eer,
         "auc": rates.auc,
-        "cllr": cllr(trials.bonafide, trials.spoof),
+        "cllr": cllr(rates.scores[rates.is_bonafide], rates.scores[~rates.is_bonafide]),
         "min_cllr": min_cllr(hull),
     }
     ordered = {name: figures[name] for name in METRICS if name in figures}
@@ -224,7 +233,7 @@ def _group(trials: Trials, group: Group, threshold: float, settings: Settings) -
     frr, far = rates.at(threshold)
     return GroupFigures(
         group=group,
-        eer=rates.eer.value,
+        figures=_figures(rates, convex_hull(rates), settings, None)[0],
         interval=interval,
         frr_at_threshold=frr if group.n_bonafide else math.nan,
         far_at_threshold=far if group.n_spoof else math.nan,
@@ -255,7 +264,7 @@ def _group_as_dict(figures: GroupFigures) -> dict[str, Any]:
         "n_spoof": group.n_spoof,
         "against": group.against,
         "is_small": group.is_small,
-        "eer": figures.eer,
+        **figures.figures,
         "interval": dataclasses.asdict(figures.interval) if figures.interval else None,
         "frr_at_threshold": figures.frr_at_threshold,
         "far_at_threshold": figures.far_at_threshold,

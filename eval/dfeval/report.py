@@ -161,7 +161,8 @@ def _csv_rows(evaluations: Sequence[Evaluation]) -> Iterator[tuple[object, ...]]
         for figures in evaluation.groups:
             group = figures.group
             head = (detector, group.column, group.name, group.n_bonafide, group.n_spoof)
-            yield *head, "eer", figures.eer, *_ends(figures.interval)
+            for name, value in figures.figures.items():
+                yield *head, name, value, *_ends(figures.interval if name == "eer" else None)
             yield *head, "frr_at_threshold", figures.frr_at_threshold, "", ""
             yield *head, "far_at_threshold", figures.far_at_threshold, "", ""
 

@@ -44,51 +44,42 @@ def golden_asv() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     )
 
 
-@pytest.fixture
-def write_csv(tmp_path: Path) -> Callable[..., Path]:
-    """Write rows (dicts) as CSV under a name; returns the path."""
-
-    def write(name: str, rows: list[dict]) -> Path:
-        path = tmp_path / name
-        with path.open("w", newline="") as file:
-            writer = csv.DictWriter(file, list(rows[0]))
-            writer.writeheader()
-            writer.writerows(rows)
-        return path
-
-    return write
+def _write_csv(path: Path, rows: list[dict]) -> Path:
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    return path
 
 
-@pytest.fixture
-def small_data(write_csv: Callable[..., Path]) -> tuple[Path, Path]:
-    """Score file and protocol of 120 trials: 60 bona fide of 12 speakers, two systems of 30 spoofs each."""
+def _write_small_data(folder: Path) -> tuple[Path, Path]:
     rng = np.random.default_rng(11)
     labels = ["bonafide"] * 60 + ["spoof"] * 60
     systems = ["-"] * 60 + ["fish"] * 30 + ["yourtts"] * 30
-    means = np.repeat((2.0, 0.5, -2.0), (60, 30, 30))
-    ids = [f"clip_{index:03d}" for index in range(120)]
-    scores = rng.normal(means, 1.2)
-    protocol = [
-        {
-            "utt_id": utt,
-            "label": label,
-            "system": system,
-            "speaker": f"s{index % 12}",
-            "language": ("pt", "en")[index % 2],
-        }
-        for index, (utt, label, system) in enumerate(zip(ids, labels, systems, strict=True))
-    ]
-    rows = [
-        {
-            "utt_id": utt,
-            "score": f"{score:.6f}",
-            "path": f"audio/{utt}.wav",
-            "model": "made_up",
-            "weights": "pretrained",
-        }
-        for utt, score in zip(ids, scores, strict=True)
-    ]
-    return write_csv("scores.csv", rows), write_csv("protocol.csv", protocol)
+    scores = rng.normal(np.repeat((2.0, 0.5, -2.0), (60, 30, 30)), 1.2)
+    trials, rows = [], []
+    for index, (label, system, score) in enumerate(zip(labels, systems, scores, strict=True)):
+        utt = f"clip_{index:03d}"
+        conditions = {"system": system, "speaker": f"s{index % 12}", "language": ("pt", "en")[index % 2]}
+        trials.append({"utt_id": utt, "label": label, **conditions})
+        provenance = {"path": f"audio/{utt}.wav", "model": "made_up", "weights": "pretrained"}
+        rows.append({"utt_id": utt, "score": f"{score:.6f}", **provenance})
+    return _write_csv(folder / "scores.csv", rows), _write_csv(folder / "protocol.csv", trials)
+
+
+@pytest.fixture(scope="session")
+def write_small_data() -> Callable[[Path], tuple[Path, Path]]:
+    """write_small_data(folder) → score file and protocol of 120 trials.
+
+    60 bona fide and two systems of 30 spoofs each, 12 speakers, two languages.
+    """
+    return _write_small_data
+
+
+@pytest.fixture
+def small_data(tmp_path: Path) -> tuple[Path, Path]:
+    """Score file and protocol of 120 trials (see write_small_data), to change at will."""
+    return _write_small_data(tmp_path)
 
 
 @pytest.fixture

@@ -17,19 +17,19 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shuti
 HOSTILE = "<script>document.title='owned'</script> $x^{$ \"'&"
 
 
-@pytest.fixture
-def report(small_data, tmp_path):
-    """The folder of a report on two detectors, the second of random weights and a hostile system name."""
-    scores, protocol = small_data
+@pytest.fixture(scope="module")
+def report(write_small_data, tmp_path_factory):
+    """The folder of a report on two detectors, the second of random weights, with a system of a hostile name."""
+    folder = tmp_path_factory.mktemp("report")
+    scores, protocol = write_small_data(folder)
     text = protocol.read_text().replace("fish", '"' + HOSTILE.replace('"', '""') + '"')
     protocol.write_text(text)
-    second = tmp_path / "second.csv"
+    second = folder / "second.csv"
     second.write_text(scores.read_text().replace("made_up,pretrained", "untrained,random"))
     loaded = load_protocol(protocol, "csv")
     settings = Settings(n_replicates=60)
     evaluations = [evaluate(join(load_scores(path), loaded), settings) for path in (scores, second)]
-    write_report(evaluations, tmp_path / "report")
-    return tmp_path / "report"
+    return write_report(evaluations, folder / "report").parent
 
 
 class Links(HTMLParser):
