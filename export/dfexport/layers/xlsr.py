@@ -1,0 +1,218 @@
+"""wav2vec 2.0 XLS-R, from the fairseq-named weights inside a fine-tuned checkpoint to an encoder without fairseq.
+
+Babu et al., "XLS-R: Self-supervised Cross-lingual Speech Representation Learning at Scale", Interspeech 2022, arXiv
+2111.09296; reference code: fairseq 0.12, ``models/wav2vec/wav2vec2.py``. The blocks are those of transformers'
+``Wav2Vec2Model``; they are called one by one here, since which of its ``hidden_states`` come before the last norm has
+changed between versions.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.parametrize import remove_parametrizations
+from transformers import Wav2Vec2Config, Wav2Vec2Model
+
+from dfexport.errors import CheckpointInvalid
+
+PREFIX = "ssl_model.model."
+# Neither is to be read from a tensor; both are the same in XLS-R 300M, 1B and 2B.
+HEADS = 16
+CONV_STRIDES = (5, 2, 2, 2, 2, 2, 2)
+# Pre-training's own parts, which the fine-tuned checkpoints still carry and scoring never reaches.
+DROPPED = ("mask_emb", "quantizer.", "project_q.", "final_proj.")
+
+
+@dataclass(frozen=True)
+class XlsrConfig:
+    """An encoder's size; the defaults are XLS-R 300M's.
+
+    Attributes:
+        layers: transformer layers.
+        hidden: features of a frame.
+        feed_forward: features inside a layer's feed-forward block.
+        conv_channels: features of the convolutional extractor.
+        conv_kernels: its kernels; it makes a frame of every 320 samples (20 ms).
+        position_kernel, position_groups: the convolution that stands for position embeddings.
+    """
+
+    layers: int = 24
+    hidden: int = 1024
+    feed_forward: int = 4096
+    conv_channels: int = 512
+    conv_kernels: tuple[int, ...] = (10, 3, 3, 3, 3, 2, 2)
+    position_kernel: int = 128
+    position_groups: int = 16
+
+
+class Xlsr(nn.Module):
+    """Raw waveform (batch, samples) → frames (batch, time, hidden). Nothing is normalised over the batch."""
+
+    def __init__(self, config: XlsrConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.model = Wav2Vec2Model(
+            Wav2Vec2Config(
+                hidden_size=config.hidden,
+                num_hidden_layers=config.layers,
+                num_attention_heads=HEADS,
+                intermediate_size=config.feed_forward,
+                conv_dim=(config.conv_channels,) * len(config.conv_kernels),
+                conv_kernel=config.conv_kernels,
+                conv_stride=CONV_STRIDES,
+                conv_bias=True,
+                feat_extract_norm="layer",
+                do_stable_layer_norm=True,
+                num_conv_pos_embeddings=config.position_kernel,
+                num_conv_pos_embedding_groups=config.position_groups,
+                mask_time_prob=0.0,
+                layerdrop=0.0,
+            )
+        )
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        """The encoder's output after its last layer norm."""
+        features: Tensor = self.model.encoder.layer_norm(self.layer_outputs(waveform)[-1])
+        return features
+
+    def layer_outputs(self, waveform: Tensor) -> list[Tensor]:
+        """Each transformer layer's output, before the last layer norm, from one pass."""
+        encoder = self.model.encoder
+        frames = self.model.feature_extractor(waveform).transpose(1, 2)  # (batch, time, conv_channels)
+        hidden, _ = self.model.feature_projection(frames)  # (batch, time, hidden)
+        hidden = hidden + encoder.pos_conv_embed(hidden)
+        outputs = []
+        for layer in encoder.layers:
+            hidden = layer(hidden)
+            outputs.append(hidden)
+        return outputs
+
+
+def load_xlsr(state: Mapping[str, Tensor]) -> tuple[Xlsr, dict[str, Tensor]]:
+    """Build the encoder that a checkpoint holds under ``ssl_model.model.``, its size read from the tensors.
+
+    Returns:
+        The encoder in eval mode, sharing the checkpoint's memory where that is float32, and the checkpoint's other
+        tensors: the detector's head.
+
+    Raises:
+        CheckpointInvalid: no encoder, a missing or unexpected key, or a shape that fits no XLS-R; lists the keys.
+    """
+    published = {key.removeprefix(PREFIX): value for key, value in state.items() if key.startswith(PREFIX)}
+    head = {key: value for key, value in state.items() if not key.startswith(PREFIX)}
+    config = infer_config(published)
+    encoder = _empty(config)
+    names = renamed_keys(config)
+    _check_keys(published, names, encoder)
+    own = {names[key]: value.float() for key, value in published.items() if key in names}
+    encoder.model.load_state_dict(own, strict=True, assign=True)
+    # Once and for all: weight = g · v / ‖v‖, per position of the kernel.
+    remove_parametrizations(encoder.model.encoder.pos_conv_embed.conv, "weight")
+    return encoder.eval().requires_grad_(False), head
+
+
+def infer_config(published: Mapping[str, Tensor]) -> XlsrConfig:
+    """Read an encoder's size from its tensors, by fairseq's names without prefix.
+
+    Raises:
+        CheckpointInvalid: the keys that tell the size are not there, or tell of no XLS-R.
+    """
+    try:
+        position = published["encoder.pos_conv.0.weight_v"]
+        convs = [published[f"feature_extractor.conv_layers.{i}.0.weight"] for i in range(len(CONV_STRIDES))]
+        feed_forward = published["encoder.layers.0.fc1.weight"].shape[0]
+    except KeyError as error:
+        raise CheckpointInvalid(
+            f"this checkpoint holds no XLS-R encoder: expected {PREFIX}{error.args[0]}, which is not among "
+            f"its {len(published)} keys that begin with {PREFIX}. Is it another model's file, or the head alone?"
+        ) from None
+    hidden = position.shape[0]
+    if hidden % HEADS or hidden % position.shape[1]:
+        raise CheckpointInvalid(f"expected an encoder width that {HEADS} heads divide, found {tuple(position.shape)}")
+    return XlsrConfig(
+        layers=1 + max(int(key.split(".")[2]) for key in published if key.startswith("encoder.layers.")),
+        hidden=hidden,
+        feed_forward=feed_forward,
+        conv_channels=convs[0].shape[0],
+        conv_kernels=tuple(weight.shape[-1] for weight in convs),
+        position_kernel=position.shape[2],
+        position_groups=hidden // position.shape[1],
+    )
+
+
+def renamed_keys(config: XlsrConfig) -> dict[str, str]:
+    """fairseq's name → transformers' name, for every tensor that scoring uses."""
+    modules = {
+        # post_extract_proj.weight → feature_projection.projection.weight
+        "post_extract_proj": "feature_projection.projection",
+        # layer_norm.weight → feature_projection.layer_norm.weight
+        "layer_norm": "feature_projection.layer_norm",
+        # encoder.layer_norm.weight → encoder.layer_norm.weight
+        "encoder.layer_norm": "encoder.layer_norm",
+    }
+    for i in range(len(config.conv_kernels)):
+        old, new = f"feature_extractor.conv_layers.{i}", f"feature_extractor.conv_layers.{i}"
+        modules |= {
+            # feature_extractor.conv_layers.0.0.weight → feature_extractor.conv_layers.0.conv.weight
+            f"{old}.0": f"{new}.conv",
+            # feature_extractor.conv_layers.0.2.1.weight → feature_extractor.conv_layers.0.layer_norm.weight
+            f"{old}.2.1": f"{new}.layer_norm",
+        }
+    for i in range(config.layers):
+        old, new = f"encoder.layers.{i}", f"encoder.layers.{i}"
+        modules |= {
+            # encoder.layers.0.self_attn.k_proj.weight → encoder.layers.0.attention.k_proj.weight; q, v, out alike
+            **{f"{old}.self_attn.{name}_proj": f"{new}.attention.{name}_proj" for name in ("q", "k", "v", "out")},
+            # encoder.layers.0.self_attn_layer_norm.weight → encoder.layers.0.layer_norm.weight
+            f"{old}.self_attn_layer_norm": f"{new}.layer_norm",
+            # encoder.layers.0.fc1.weight → encoder.layers.0.feed_forward.intermediate_dense.weight
+            f"{old}.fc1": f"{new}.feed_forward.intermediate_dense",
+            # encoder.layers.0.fc2.weight → encoder.layers.0.feed_forward.output_dense.weight
+            f"{old}.fc2": f"{new}.feed_forward.output_dense",
+            # encoder.layers.0.final_layer_norm.weight → encoder.layers.0.final_layer_norm.weight
+            f"{old}.final_layer_norm": f"{new}.final_layer_norm",
+        }
+    position = "encoder.pos_conv_embed.conv"
+    return {f"{old}.{leaf}": f"{new}.{leaf}" for old, new in modules.items() for leaf in ("weight", "bias")} | {
+        # encoder.pos_conv.0.weight_g → encoder.pos_conv_embed.conv.parametrizations.weight.original0
+        "encoder.pos_conv.0.weight_g": f"{position}.parametrizations.weight.original0",
+        # encoder.pos_conv.0.weight_v → encoder.pos_conv_embed.conv.parametrizations.weight.original1
+        "encoder.pos_conv.0.weight_v": f"{position}.parametrizations.weight.original1",
+        # encoder.pos_conv.0.bias → encoder.pos_conv_embed.conv.bias
+        "encoder.pos_conv.0.bias": f"{position}.bias",
+    }
+
+
+def shapes(config: XlsrConfig) -> dict[str, tuple[int, ...]]:
+    """Published key, with its prefix → shape, of every tensor that scoring uses."""
+    own = {key: tuple(value.shape) for key, value in _empty(config).model.state_dict().items()}
+    return {f"{PREFIX}{old}": own[new] for old, new in renamed_keys(config).items()}
+
+
+def dropped_keys(state: Mapping[str, Tensor]) -> list[str]:
+    """Keys of a checkpoint that only pre-training used."""
+    return sorted(key for key in state if key.startswith(PREFIX) and key.removeprefix(PREFIX).startswith(DROPPED))
+
+
+def _empty(config: XlsrConfig) -> Xlsr:
+    """The network without memory for its weights."""
+    with torch.device("meta"):
+        return Xlsr(config)
+
+
+def _check_keys(published: Mapping[str, Tensor], names: Mapping[str, str], encoder: Xlsr) -> None:
+    own = {key: tuple(value.shape) for key, value in encoder.model.state_dict().items()}
+    found = {key: tuple(value.shape) for key, value in published.items() if not key.startswith(DROPPED)}
+    problems = {
+        "missing": sorted(names.keys() - found.keys()),
+        "unexpected": sorted(found.keys() - names.keys()),
+        "of another shape": [
+            f"{key} (expected {own[names[key]]}, found {shape})"
+            for key, shape in sorted(found.items())
+            if key in names and own[names[key]] != shape
+        ],
+    }
+    if any(problems.values()):
+        listed = "; ".join(f"{kind}: {', '.join(keys)}" for kind, keys in problems.items() if keys)
+        raise CheckpointInvalid(f"this checkpoint's XLS-R encoder ({PREFIX}…) does not fit: {listed}")
