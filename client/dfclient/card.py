@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from dfclient.calibration import Calibration
 from dfclient.errors import ContractError
 
 
@@ -26,6 +27,7 @@ class ModelCard:
     precision: str
     threshold: float | None  # scores above it were taken for bona fide …
     threshold_source: str  # … on this data
+    calibration: Calibration | None = None  # from scores to log-likelihood ratios, where somebody fitted one
 
     @property
     def window_s(self) -> float:
@@ -68,6 +70,7 @@ class ModelCard:
             precision=text("precision"),
             threshold=_threshold(model, text("threshold")),
             threshold_source=text("threshold_source"),
+            calibration=Calibration.from_json(model, text("calibration")) if text("calibration") else None,
         )
 
 

@@ -35,6 +35,8 @@ def score_line(result: Score | Failed) -> str:
     if isinstance(result, Failed):
         return f"{'error':>10}  {'':5}  {'':>9}  {result.path or result.utt_id}: {result.error}"
     side = {True: "above", False: "below", None: ""}[result.above_threshold]
+    if result.llr is not None:
+        side = f"{result.verdict} (LLR {result.llr:+.2f})"
     notes = f"  [{'; '.join(result.warnings)}]" if result.warnings else ""
     return f"{result.score:>10.4f}  {side:5}  {result.duration_s:>7.2f} s  {result.path or result.utt_id}{notes}"
 
@@ -42,6 +44,8 @@ def score_line(result: Score | Failed) -> str:
 def _threshold_text(card: ModelCard) -> str:
     if card.is_random:
         return "no threshold makes sense for random weights"
+    if card.calibration is not None:
+        return f"LLR and verdict: by a calibration fitted on {card.calibration.fitted_on}, for data like those"
     if card.threshold is None:
         return "the card states no threshold"
     return f"above/below: against {card.threshold:g}, the threshold set on {card.threshold_source or 'unnamed data'}"

@@ -35,8 +35,18 @@ class Score:
 
     @property
     def above_threshold(self) -> bool | None:
-        """Whether the score exceeds the card's threshold, which holds for the data it was set on; None without one."""
-        return None if self.card.threshold is None or self.card.is_random else self.score > self.card.threshold
+        """Whether the score reaches the card's threshold, which holds for the data it was set on; None without one."""
+        return None if self.card.threshold is None or self.card.is_random else self.score >= self.card.threshold
+
+    @property
+    def llr(self) -> float | None:
+        """Natural-log likelihood ratio, bona fide over spoof, by the card's calibration; None without one."""
+        return None if self.card.calibration is None else self.card.calibration.llr(self.score)
+
+    @property
+    def verdict(self) -> str:
+        """`bona_fide` or `spoof` at the calibration's threshold; "" without a calibration."""
+        return "" if self.card.calibration is None else self.card.calibration.verdict(self.score)
 
 
 @dataclass(frozen=True)

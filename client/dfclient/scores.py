@@ -1,6 +1,6 @@
 """The score file: its columns, appending rows as they arrive, resuming after a kill. The one owner of that format.
 
-    utt_id,score,path,model,version,weights,checkpoint_sha256,mode,pool,hop_s,n_windows,window_starts_s,window_scores,…
+    utt_id,score,path,model,version,weights,checkpoint_sha256,calibration_sha256,mode,pool,hop_s,n_windows,…
 
 CSV with a header, one row a recording, written whole and flushed row by row. Lists are joined by `;`. Scores have the
 nine significant digits that bring a float32 back exactly. ASVspoof's own format, `utt_id score` a line without header,
@@ -20,10 +20,12 @@ from dfclient.card import ModelCard
 from dfclient.errors import ScoreFileError
 from dfclient.results import Failed, Score
 
-RUN_COLUMNS = ("model", "version", "weights", "checkpoint_sha256", "mode", "pool", "hop_s")  # the same in every row
+# The same in every row of a file.
+RUN_COLUMNS = ("model", "version", "weights", "checkpoint_sha256", "calibration_sha256", "mode", "pool", "hop_s")
 WINDOW_COLUMNS = ("n_windows", "window_starts_s", "window_scores")
+CALIBRATED_COLUMNS = ("llr", "verdict")  # empty without a calibration in the card
 AUDIO_COLUMNS = ("duration_s", "sample_rate_hz", "channels", "warnings")
-COLUMNS = ("utt_id", "score", "path", *RUN_COLUMNS, *WINDOW_COLUMNS, *AUDIO_COLUMNS)
+COLUMNS = ("utt_id", "score", "path", *RUN_COLUMNS, *WINDOW_COLUMNS, *CALIBRATED_COLUMNS, *AUDIO_COLUMNS)
 ERROR_COLUMNS = ("path", "utt_id", "error")
 FORMATS = ("csv", "asvspoof")
 LIST_SEPARATOR = ";"
@@ -44,6 +46,8 @@ def row_of(score: Score) -> dict[str, str]:
         "n_windows": str(len(score.windows)),
         "window_starts_s": LIST_SEPARATOR.join(number(window.start_s) for window in score.windows),
         "window_scores": LIST_SEPARATOR.join(number(window.score) for window in score.windows),
+        "llr": "" if score.llr is None else number(score.llr),
+        "verdict": score.verdict,
         "duration_s": number(score.duration_s),
         "sample_rate_hz": str(score.sample_rate_hz),
         "channels": str(score.channels),
@@ -58,6 +62,7 @@ def run_of(card: ModelCard, mode: str, pool: str, hop_s: float | None) -> dict[s
         "version": card.version,
         "weights": card.weights,
         "checkpoint_sha256": card.checkpoint_sha256,
+        "calibration_sha256": "" if card.calibration is None else card.calibration.digest,
         "mode": mode,
         "pool": pool,
         "hop_s": "" if hop_s is None else number(hop_s),
