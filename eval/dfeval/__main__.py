@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from dfeval.evaluation import Settings
     from dfeval.trials import Trials
 
+    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
+
 DESCRIPTION = "Scores and a protocol in, the figures that the field publishes out. Higher scores are more bona fide."
 
 
@@ -54,30 +56,9 @@ def _parser() -> argparse.ArgumentParser:
     compare.add_argument("scores", type=Path, nargs=2, metavar="SCORES")
     compare.set_defaults(run=_compare)
 
-    calibrate = commands.add_parser("calibrate", help="fit a calibration and a threshold, or apply one")
-    actions = calibrate.add_subparsers(required=True, metavar="ACTION")
-    fitting = actions.add_parser("fit", help="fit on labelled scores, write JSON")
-    fitting.add_argument("scores", type=Path, metavar="SCORES")
-    _add_calibration(fitting)
-    applying = actions.add_parser("apply", help="add the columns llr and verdict to a score file")
-    applying.add_argument("scores", type=Path, metavar="SCORES")
-    applying.add_argument("--calibration", type=Path, required=True, metavar="FILE")
-    applying.add_argument("--out", type=Path, required=True, metavar="FILE")
-    applying.set_defaults(run=_calibrate_apply)
-
-    timeline = commands.add_parser("timeline", help="picture of the score along a recording (sliding mode)")
-    timeline.add_argument("scores", type=Path, metavar="SCORES")
-    timeline.add_argument("--utt-id", metavar="ID", help="which recording (default: the one with most windows)")
-    timeline.add_argument("--threshold", type=float, help="mark windows below this score as spoof")
-    timeline.add_argument("--out", type=Path, required=True, metavar="FILE", help="a .png or .svg")
-    timeline.set_defaults(run=_timeline)
-
-    sasv = commands.add_parser("sasv", help="a-DCF, t-EER and min t-DCF of ASVspoof 5, track 2")
-    sasv.add_argument("scores", type=Path, metavar="SCORES", help="TSV: spk filename cm-score asv-score sasv-score")
-    sasv.add_argument("--key", type=Path, required=True, metavar="FILE", help="TSV: spk filename cm-label asv-label")
-    sasv.add_argument("--json", action="store_true", help="print JSON")
-    sasv.set_defaults(run=_sasv)
-
+    fitting, applying = _add_calibrate(commands)
+    _add_timeline(commands)
+    _add_sasv(commands)
     for command in (metrics, report, compare, fitting):
         _add_protocol(command)
     for command in (metrics, report, fitting, applying):
@@ -89,6 +70,37 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--bootstrap", type=_count, default=1000, metavar="N", help="replicates (%(default)s)")
         command.add_argument("--seed", type=_count, default=0, help="of the bootstrap (%(default)s)")
     return parser
+
+
+def _add_calibrate(commands: "Commands") -> tuple[argparse.ArgumentParser, argparse.ArgumentParser]:
+    calibrate = commands.add_parser("calibrate", help="fit a calibration and a threshold, or apply one")
+    actions = calibrate.add_subparsers(required=True, metavar="ACTION")
+    fitting = actions.add_parser("fit", help="fit on labelled scores, write JSON")
+    fitting.add_argument("scores", type=Path, metavar="SCORES")
+    _add_calibration(fitting)
+    applying = actions.add_parser("apply", help="add the columns llr and verdict to a score file")
+    applying.add_argument("scores", type=Path, metavar="SCORES")
+    applying.add_argument("--calibration", type=Path, required=True, metavar="FILE")
+    applying.add_argument("--out", type=Path, required=True, metavar="FILE")
+    applying.set_defaults(run=_calibrate_apply)
+    return fitting, applying
+
+
+def _add_timeline(commands: "Commands") -> None:
+    timeline = commands.add_parser("timeline", help="picture of the score along a recording (sliding mode)")
+    timeline.add_argument("scores", type=Path, metavar="SCORES")
+    timeline.add_argument("--utt-id", metavar="ID", help="which recording (default: the one with most windows)")
+    timeline.add_argument("--threshold", type=float, help="mark windows below this score as spoof")
+    timeline.add_argument("--out", type=Path, required=True, metavar="FILE", help="a .png or .svg")
+    timeline.set_defaults(run=_timeline)
+
+
+def _add_sasv(commands: "Commands") -> None:
+    sasv = commands.add_parser("sasv", help="a-DCF, t-EER and min t-DCF of ASVspoof 5, track 2")
+    sasv.add_argument("scores", type=Path, metavar="SCORES", help="TSV: spk filename cm-score asv-score sasv-score")
+    sasv.add_argument("--key", type=Path, required=True, metavar="FILE", help="TSV: spk filename cm-label asv-label")
+    sasv.add_argument("--json", action="store_true", help="print JSON")
+    sasv.set_defaults(run=_sasv)
 
 
 def _add_protocol(command: argparse.ArgumentParser) -> None:

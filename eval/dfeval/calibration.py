@@ -99,8 +99,8 @@ def fit(trials: Trials, kind: str = "affine", target: Target | None = None) -> C
     """
     if kind not in KINDS:
         raise CalibrationError(f"calibration {kind!r} is unknown; known are {', '.join(KINDS)}")
-    if trials.is_random:
-        raise CalibrationError(f"{trials.scores_path}: scores of random weights can't be calibrated: they mean nothing")
+    if trials.file.is_random:
+        raise CalibrationError(f"{trials.file.path}: scores of random weights can't be calibrated: they mean nothing")
     bonafide, spoof = trials.bonafide, trials.spoof
     if not bonafide.size or not spoof.size:
         raise OneClassError(bonafide.size, spoof.size, "a calibration")
@@ -111,12 +111,12 @@ def fit(trials: Trials, kind: str = "affine", target: Target | None = None) -> C
         parameters=parameters,
         threshold=_threshold(rates, kind, parameters, target or Target()),
         detector=trials.detector,
-        weights=trials.weights,
-        checkpoint_sha256=trials.checkpoint_sha256,
+        weights=trials.file.weights,
+        checkpoint_sha256=trials.file.checkpoint_sha256,
         fitted_on={
             "protocol": trials.protocol.description,
             "phase": trials.protocol.phase,
-            "scores": trials.scores_path.name,
+            "scores": trials.file.path.name,
             "n_bonafide": int(bonafide.size),
             "n_spoof": int(spoof.size),
             "trials_sha256": _trials_digest(trials),

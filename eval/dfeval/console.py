@@ -12,25 +12,27 @@ from dfeval.metrics.bootstrap import Interval
 from dfeval.metrics.compare import Comparison
 
 NOTHING = "-"
-RANDOM_BANNER = "[bold white on red] RANDOM WEIGHTS [/] {}: the graph is right, its scores mean nothing"
+RANDOM_BANNER = " RANDOM WEIGHTS  {}: the graph is right, its scores mean nothing "
 
 
 def console() -> Console:
     """Where figures go: as wide as the terminal, and wide enough for a file."""
-    return Console(soft_wrap=True, highlight=False, width=None if sys.stdout.isatty() else 110)
+    # No markup: ids and names come from files, and may hold what looks like it.
+    width = None if sys.stdout.isatty() else 110
+    return Console(soft_wrap=True, highlight=False, markup=False, emoji=False, width=width)
 
 
 def show(evaluation: Evaluation, out: Console) -> None:
     """Print an evaluation."""
     trials, rates = evaluation.trials, evaluation.rates
-    if trials.is_random:
-        out.print(RANDOM_BANNER.format(trials.detector))
-    mode = f" (windows: {trials.mode})" if trials.mode else ""
-    out.print(f"[bold]{trials.detector}[/]{mode} on {trials.protocol.description}")
+    if trials.file.is_random:
+        out.print(RANDOM_BANNER.format(trials.detector), style="bold white on red")
+    mode = f" (windows: {trials.file.mode})" if trials.file.mode else ""
+    out.print(f"{trials.detector}{mode} on {trials.protocol.description}", style="bold")
     scored = f"{trials.matching.n_matched:,} of {trials.matching.n_trials:,} trials"
     out.print(f"{scored}: {rates.n_bonafide:,} bona fide, {rates.n_spoof:,} spoof; a higher score is more bona fide")
     for note in evaluation.notes:
-        out.print(f"[yellow]note:[/] {note}")
+        out.print(f"note: {note}", style="yellow")
     out.print()
     out.print(_pooled(evaluation))
     for column in dict.fromkeys(figures.group.column for figures in evaluation.groups):

@@ -113,10 +113,10 @@ class Evaluation:
         figures: dict[str, Any] = _plain(
             {
                 "detector": trials.detector,
-                "weights": trials.weights,
-                "checkpoint_sha256": trials.checkpoint_sha256,
-                "scores": trials.scores_path.name,
-                "windows": trials.mode,
+                "weights": trials.file.weights,
+                "checkpoint_sha256": trials.file.checkpoint_sha256,
+                "scores": trials.file.path.name,
+                "windows": trials.file.mode,
                 "protocol": trials.protocol.description,
                 "phase": trials.protocol.phase,
                 "matching": dataclasses.asdict(matching),
@@ -176,7 +176,7 @@ def _rates(trials: Trials) -> ErrorRates:
         where = f" among the {matching.n_matched:,} scored trials of {trials.protocol.description}"
         if not matching.n_matched and matching.n_score_rows:
             raise OneClassError(
-                0, 0, f"no score of {trials.scores_path.name} is of a trial of {trials.protocol.description}; an EER"
+                0, 0, f"no score of {trials.file.path.name} is of a trial of {trials.protocol.description}; an EER"
             )
         raise OneClassError(bonafide.size, spoof.size, f"an EER{where}")
     return error_rates(bonafide, spoof)

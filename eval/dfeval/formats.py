@@ -88,7 +88,7 @@ FORMATS: Mapping[str, ProtocolFormat] = MappingProxyType(
             phase_column="subset",
         ),
         "csv": ProtocolFormat(
-            title="CSV protocol",
+            title="CSV",
             separator=",",
             groups=("system", "attack", "tts", "vocoder", "codec", "language"),
             phase_column="phase",

@@ -100,12 +100,11 @@ def _joined(table: pd.DataFrame, column: str) -> str | None:
 
 
 def _read_text(path: Path, start: bytes, score_column: str | None) -> pd.DataFrame:
-    try:
-        first_line = start.decode("utf-8-sig", errors="strict" if len(start) < 65536 else "ignore").splitlines()[0]
-    except UnicodeDecodeError as error:
+    if b"\0" in start:
         raise ScoreFileError(
             f"{path}: is neither text nor a pickle; expected CSV with utt_id,score, or lines of 'id score'"
-        ) from error
+        )
+    first_line = start.decode("utf-8-sig", errors="replace").splitlines()[0]
     separator = next((mark for mark in (",", "\t", ";") if mark in first_line), r"\s+")
     fields = first_line.split() if separator == r"\s+" else [field.strip() for field in first_line.split(separator)]
     if any(name in fields for name in ID_COLUMNS):
@@ -151,6 +150,7 @@ def _parse(path: Path, separator: str, header: int | None, usecols: Sequence[Any
             keep_default_na=False,
             na_values={usecols[1]: ["", "nan", "NaN", "NA"]},
             encoding="utf-8-sig",
+            encoding_errors="replace",  # a path may be in any encoding
         )
     except (ValueError, OSError) as error:
         raise ScoreFileError(f"{path}: can't be read as scores: {error}") from error

@@ -1,7 +1,6 @@
 """Joining scores and protocol: what matched is evaluated, what did not is counted and shown, never silently dropped."""
 
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -64,13 +63,14 @@ class Trials:
     """Scored, labelled trials of one detector: ``table`` has ``utt_id``, ``score``, ``label`` and protocol columns."""
 
     table: pd.DataFrame
-    detector: str
+    file: ScoreFile
     protocol: Protocol
-    scores_path: Path
     matching: Matching
-    weights: str | None = None
-    checkpoint_sha256: str | None = None
-    mode: str | None = None
+
+    @property
+    def detector(self) -> str:
+        """Name of the detector."""
+        return self.file.detector
 
     @property
     def scores(self) -> Floats:
@@ -100,11 +100,6 @@ class Trials:
         codes, names = pd.factorize(self.table["speaker"])
         return codes.astype(np.int64) if len(names) > 1 else None
 
-    @property
-    def is_random(self) -> bool:
-        """True when the scores came from seeded weights."""
-        return self.weights is not None and "random" in self.weights
-
 
 def join(scores: ScoreFile, protocol: Protocol) -> Trials:
     """Match each score with its trial; ``ids`` says when two ids are the same."""
@@ -120,8 +115,6 @@ def join(scores: ScoreFile, protocol: Protocol) -> Trials:
     repeats = np.setdiff1d(hit, kept, assume_unique=True)
     differs = values[repeats] != values[kept[np.searchsorted(trials, row_of[repeats])]]
     finite = np.isfinite(values[kept])
-    missing = protocol.in_phase.copy()
-    missing[trials] = False
 
     table = protocol.table.iloc[trials[finite]].reset_index(drop=True)
     table.insert(1, "score", values[kept[finite]])
@@ -133,28 +126,19 @@ def join(scores: ScoreFile, protocol: Protocol) -> Trials:
         "not_finite": kept[~finite],
     }
     examples = {kind: [score_ids[row] for row in rows[:N_EXAMPLES].tolist()] for kind, rows in wanting.items()}
-    examples["missing"] = [trial_ids[row] for row in np.flatnonzero(missing)[:N_EXAMPLES].tolist()]
+    missing = np.setdiff1d(np.flatnonzero(protocol.in_phase), trials, assume_unique=True)
     matching = Matching(
         n_trials=int(protocol.in_phase.sum()),
         n_score_rows=len(values),
         n_matched=len(table),
-        n_missing=int(missing.sum()),
+        n_missing=len(missing),
         n_other_phase=n_other_phase,
         n_distinct=table["score"].nunique(),
         n_protocol_duplicate=protocol.n_duplicate,
-        examples=examples,
+        examples=examples | {"missing": [trial_ids[row] for row in missing[:N_EXAMPLES].tolist()]},
         **{f"n_{kind}": len(rows) for kind, rows in wanting.items()},
     )
-    return Trials(
-        table=table,
-        detector=scores.detector,
-        protocol=protocol,
-        scores_path=scores.path,
-        matching=matching,
-        weights=scores.weights,
-        checkpoint_sha256=scores.checkpoint_sha256,
-        mode=scores.mode,
-    )
+    return Trials(table, scores, protocol, matching)
 
 
 def _score_ids(table: pd.DataFrame) -> list[str]:

@@ -59,6 +59,14 @@ def test_what_did_not_match_is_shown(run, small_data):
     assert "1 score rows are not in the protocol (stray)" in out
 
 
+def test_names_from_files_are_shown_as_they_are(run, small_data):
+    scores, protocol = small_data
+    scores.write_text(scores.read_text().replace("clip_000,", "[red]clip[/] :smile:,").replace("made_up", "[bold]x"))
+    _, out, _ = run("metrics", scores, "--protocol", protocol, "--by", "--bootstrap", "0")
+    assert "[bold]x on CSV" in out
+    assert "([red]clip[/] :smile:)" in out
+
+
 def test_random_weights_have_a_banner(run, small_data, tmp_path):
     scores, protocol = small_data
     scores.write_text(scores.read_text().replace("pretrained", "random"))

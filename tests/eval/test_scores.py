@@ -41,6 +41,11 @@ def test_ids_that_look_like_numbers_stay_text(tmp_path):
     assert table["utt_id"].tolist() == ["007", "NA"]
 
 
+def test_a_path_in_another_encoding_spoils_nothing(tmp_path):
+    table = load_scores(write(tmp_path, b"utt_id,score,path\na,1.5,caf\xe9/a.wav\n")).table
+    assert table["score"].tolist() == [1.5]
+
+
 def test_provenance_and_windows_are_kept(tmp_path):
     text = (
         "utt_id,score,path,model,weights,checkpoint_sha256,mode,pool,hop_s\n"
