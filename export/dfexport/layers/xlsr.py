@@ -45,6 +45,15 @@ class XlsrConfig:
     position_kernel: int = 128
     position_groups: int = 16
 
+    def frames(self, samples: int) -> int:
+        """Frames that a waveform of ``samples`` samples becomes."""
+        for kernel, stride in zip(self.conv_kernels, CONV_STRIDES, strict=True):
+            samples = (samples - kernel) // stride + 1
+        return samples
+
+
+XLSR_300M = XlsrConfig()
+
 
 class Xlsr(nn.Module):
     """Raw waveform (batch, samples) → frames (batch, time, hidden). Nothing is normalised over the batch."""
