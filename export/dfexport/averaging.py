@@ -1,0 +1,109 @@
+"""Several checkpoints of one training run → their average, as XLSR-Mamba's authors score with it.
+
+swagshaw/XLSR-Mamba publishes five files a track, ``best_0.pth`` … ``best_4.pth``; their mean is the model of the paper.
+"""
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from dfexport.download import sha256_of
+from dfexport.errors import CheckpointInvalid, CheckpointMissing, ExportError
+
+AVERAGED_FILES = tuple(f"best_{rank}.pth" for rank in range(5))
+
+Layout = dict[str, tuple[tuple[int, ...], torch.dtype]]  # key → shape and type
+
+
+def checkpoint_files(path: Path) -> tuple[Path, ...]:
+    """Which files a checkpoint is made of: the file itself, or what a folder holds.
+
+    A folder holds ``AVERAGED_FILES``, all of them, or one safetensors file, as a download from the hub does.
+
+    Raises:
+        CheckpointMissing: nothing there, or a folder without them.
+    """
+    if path.is_file():
+        return (path,)
+    if not path.is_dir():
+        raise CheckpointMissing(f"no checkpoint at {path}")
+    missing = [name for name in AVERAGED_FILES if not (path / name).is_file()]
+    if not missing:
+        return tuple(path / name for name in AVERAGED_FILES)
+    safetensors = tuple(path.glob("*.safetensors"))
+    if len(missing) == len(AVERAGED_FILES) and len(safetensors) == 1:
+        return safetensors
+    expected = f"expected {AVERAGED_FILES[0]} … {AVERAGED_FILES[-1]}, or one .safetensors file; found "
+    if len(missing) < len(AVERAGED_FILES):
+        raise CheckpointMissing(f"{path}: {expected}no {', '.join(missing)}: the average needs all of them")
+    raise CheckpointMissing(f"{path}: {expected}{len(safetensors)} .safetensors files; name a file instead")
+
+
+def digest_of(files: Sequence[Path]) -> str:
+    """A file's sha256; for several, the sha256 of their listing, as ``sha256sum FILES | sha256sum`` prints it."""
+    if len(files) == 1:
+        return sha256_of(files[0])
+    listing = "".join(f"{sha256_of(file)}  {file.name}\n" for file in files)
+    return hashlib.sha256(listing.encode()).hexdigest()
+
+
+def average(states: Iterable[tuple[str, Mapping[str, Tensor]]]) -> dict[str, Tensor]:
+    """Mean of every floating tensor, taken in float64; integers, which are counters, are those of the first state.
+
+    Args:
+        states: name (for errors) and state dict of each checkpoint, at least one; let a generator load them, so that
+            few are in memory at a time.
+
+    Raises:
+        CheckpointInvalid: they are not of one network.
+    """
+    named = iter(states)
+    first_name, first = next(named)
+    layout = _layout_of(first)
+    counters = {key: value for key, value in first.items() if not value.is_floating_point()}
+    totals = {key: value.to(torch.float64, copy=True) for key, value in first.items() if key not in counters}
+    del first
+    count = 1
+    for name, state in named:
+        _require_one_network(first_name, layout, name, _layout_of(state))
+        for key, total in totals.items():
+            total.add_(state[key])
+        count += 1
+        del state
+    means = {key: (totals.pop(key) / count).to(layout[key][1]) for key in tuple(totals)}
+    return {key: means[key] if key in means else counters[key] for key in layout}
+
+
+def _layout_of(state: Mapping[str, Tensor]) -> Layout:
+    return {key: (tuple(value.shape), value.dtype) for key, value in state.items()}
+
+
+def _require_one_network(first_name: str, first: Layout, name: str, other: Layout) -> None:
+    differing = [key for key in first | other if first.get(key) != other.get(key)]
+    if differing:
+        raise CheckpointInvalid(
+            f"{name} can't be averaged with {first_name}, it is of another network: missing in one of them, or of "
+            f"another shape or type: {', '.join(differing)}"
+        )
+
+
+def save(state: Mapping[str, Tensor], path: Path) -> None:
+    """Write a state dict as safetensors, whole or not at all.
+
+    Raises:
+        ExportError: another suffix than ``.safetensors``.
+    """
+    from safetensors.torch import save_file
+
+    if path.suffix != ".safetensors":
+        raise ExportError(f"{path}: expected a name that ends in .safetensors")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.part")
+    try:
+        save_file({key: value.contiguous() for key, value in state.items()}, part)
+        part.rename(path)
+    finally:
+        part.unlink(missing_ok=True)
