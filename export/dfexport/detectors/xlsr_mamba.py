@@ -5,13 +5,17 @@ Processing Letters 2025, arXiv 2411.10027; reference code and weights: swagshaw/
 ``mamba_blocks.py`` (MIT).
 """
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from dfexport.checkpoints import load_strictly, shapes_of
+from dfexport.layers import xlsr
 from dfexport.layers.mamba import MambaBlock, MambaLayer, RmsNorm
+from dfexport.layers.xlsr import XLSR_300M, Xlsr, XlsrConfig
 
-D_ENCODER = 1024
 D_MODEL = 144
 BLOCKS = 6
 
@@ -53,7 +57,7 @@ class DualColumn(nn.Module):
         for layer in self.layers:
             residual = residual + layer(residual)
         columns = self.norm(frames + residual)
-        pooled = [_attention_pool(pool, column) for pool, column in zip(self.pools, columns, strict=True)]
+        pooled = [_attention_pool(pool, column) for pool, column in zip(self.pools, columns.unbind(), strict=True)]
         logits: Tensor = self.classifier(self.project(torch.cat(pooled, -1)))
         return logits
 
@@ -64,27 +68,57 @@ def _attention_pool(pool: nn.Module, column: Tensor) -> Tensor:
     return (weights.transpose(1, 2) @ column).squeeze(1)
 
 
-class PublishedBackend(nn.Module):
+class PublishedXlsrMamba(nn.Module):
     """The parameters of everything behind the encoder, under their published names."""
 
-    def __init__(self) -> None:
+    def __init__(self, hidden: int) -> None:
         super().__init__()
-        self.LL = nn.Linear(D_ENCODER, D_MODEL)
+        self.LL = nn.Linear(hidden, D_MODEL)
         self.first_bn = nn.BatchNorm2d(1)
         self.conformer = PublishedColumns()
 
 
-class Backend(nn.Module):
-    """Encoder features (batch, time, 1024) → logits (batch, 2)."""
+class XlsrMambaHead(nn.Module):
+    """Frames (batch, time, hidden) → logits (batch, 2)."""
 
-    def __init__(self, published: PublishedBackend) -> None:
+    def __init__(self, published: PublishedXlsrMamba) -> None:
         super().__init__()
         self.project = published.LL
         self.norm = published.first_bn
         self.columns = DualColumn(published.conformer)
 
-    def forward(self, features: Tensor) -> Tensor:
-        """Classify."""
-        frames = F.selu(self.norm(self.project(features).unsqueeze(1))).squeeze(1)  # (batch, time, 144)
-        logits: Tensor = self.columns(frames)
+    def forward(self, frames: Tensor) -> Tensor:
+        """Score the encoder's output after its last layer norm."""
+        narrow = F.selu(self.norm(self.project(frames).unsqueeze(1))).squeeze(1)  # (batch, time, 144)
+        logits: Tensor = self.columns(narrow)
         return logits
+
+
+class XlsrMamba(nn.Module):
+    """Waveform (batch, samples) → logits (batch, 2).
+
+    The original runs the encoder twice in each forward pass; once gives the same numbers.
+    """
+
+    def __init__(self, encoder: Xlsr, head: nn.Module) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.head = head
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        """Score raw 16 kHz mono audio; 66,800 samples (208 frames) or 64,600 (201) in the published results."""
+        logits: Tensor = self.head(self.encoder(waveform))
+        return logits
+
+
+def shapes(config: XlsrConfig = XLSR_300M) -> dict[str, tuple[int, ...]]:
+    """Published keys and shapes with an encoder of ``config``'s size."""
+    return xlsr.shapes(config) | shapes_of(PublishedXlsrMamba(config.hidden))
+
+
+def build(state: Mapping[str, Tensor]) -> nn.Module:
+    """Load ``state`` strictly, the dead mixers too; the encoder's size is read from its tensors."""
+    encoder, head = xlsr.load_xlsr(state)
+    published = PublishedXlsrMamba(encoder.config.hidden)
+    load_strictly(published, head)
+    return XlsrMamba(encoder, XlsrMambaHead(published)).eval()
