@@ -11,7 +11,7 @@ LABELS = MappingProxyType(
     | {"real": BONAFIDE, SPOOF: SPOOF, "spoofed": SPOOF, "fake": SPOOF, "synthetic": SPOOF, "deepfake": SPOOF}
 )
 ID_COLUMNS = ("utt_id", "file", "relative_path", "trial_anon", "filename")  # all else is read as categories
-# Values that say "no attack, no codec …"; such trials belong to no group of that column.
+# Values that bona fide trials have where a spoof has its attack or TTS system.
 NOT_APPLICABLE = ("", "-", BONAFIDE, "nan")
 
 

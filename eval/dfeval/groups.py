@@ -10,6 +10,7 @@ from dfeval.errors import EvalError
 from dfeval.formats import NOT_APPLICABLE
 from dfeval.trials import Trials
 
+EMPTY = "(empty)"
 SMALL = 30  # trials of a class below which a rate says little: one trial moves it by more than 3 %
 
 
@@ -52,14 +53,14 @@ def split(trials: Trials, column: str) -> Iterator[Group]:
     everyone = {True: np.flatnonzero(is_bonafide), False: np.flatnonzero(~is_bonafide)}
     values = trials.table.groupby(column, observed=True).indices
     for name in sorted(values, key=str):
-        if str(name).lower() in NOT_APPLICABLE:
-            continue
         own = np.asarray(values[name], dtype=np.int64)
         n_bonafide = int(is_bonafide[own].sum())
         n_spoof = len(own) - n_bonafide
+        if not n_spoof and str(name).lower() in NOT_APPLICABLE:
+            continue  # no attack, no TTS system: the bona fide trials, which all groups are set against
         if n_bonafide and n_spoof:
-            yield Group(column, str(name), own, n_bonafide, n_spoof, None)
+            yield Group(column, str(name) or EMPTY, own, n_bonafide, n_spoof, None)
             continue
         lacks_bonafide = n_bonafide == 0
         rows = np.sort(np.concatenate((own, everyone[lacks_bonafide])))
-        yield Group(column, str(name), rows, n_bonafide, n_spoof, "bona fide" if lacks_bonafide else "spoof")
+        yield Group(column, str(name) or EMPTY, rows, n_bonafide, n_spoof, "bona fide" if lacks_bonafide else "spoof")

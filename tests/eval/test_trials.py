@@ -116,6 +116,22 @@ def test_groups_borrow_the_class_they_lack(small_trials):
     assert len(english.rows) + len(portuguese.rows) == 120
 
 
+def test_no_codec_is_a_condition_and_no_attack_is_none(tmp_path):
+    path = tmp_path / "protocol.txt"
+    lines = [
+        f"S u{index} F {'-' if index % 2 else 'C01'} - - - {attack} {label} -"
+        for index, (attack, label) in enumerate([("bonafide", "bonafide")] * 4 + [("A17", "spoof")] * 4)
+    ]
+    path.write_text("\n".join(lines) + "\n")
+    ids = [f"u{index}" for index in range(8)]
+    trials = join(score_file(tmp_path, ids, range(8)), load_protocol(path, "asvspoof5"))
+    assert [(group.name, group.n_bonafide, group.n_spoof) for group in split(trials, "codec")] == [
+        ("-", 2, 2),
+        ("C01", 2, 2),
+    ]
+    assert [group.name for group in split(trials, "attack")] == ["A17"]
+
+
 def test_an_unknown_column_is_named_with_the_known(small_trials):
     with pytest.raises(Exception, match=r"no column 'codec'; it has system, speaker, language"):
         list(split(small_trials, "codec"))
