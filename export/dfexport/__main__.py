@@ -56,6 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     building = commands.add_parser("build", help="export detectors into a model repository")
     building.add_argument("names", nargs="+", metavar="NAME", help="a detector (see list)")
     building.add_argument("--as", dest="served_name", metavar="NAME", help="the model's name at the server")
+    building.add_argument("--calibration", type=Path, metavar="FILE", help="what dfeval calibrate wrote, for the card")
     building.set_defaults(run=_build)
 
     checking = commands.add_parser("check", help="compare built models with their checkpoints again")
@@ -116,7 +117,7 @@ def _build(arguments: argparse.Namespace) -> int:
                 checkpoint=arguments.checkpoint,
                 random=arguments.weights == "random",
             )
-            result = build(spec, weights, _repository(arguments), name)
+            result = build(spec, weights, _repository(arguments), name, arguments.calibration)
         console.print(f"[green]built[/] {result.folder}  {weights.kind} weights, {_describe(result.parity)}")
         if weights.kind == "random":
             console.print(RANDOM_BANNER.format(name=name))
@@ -142,8 +143,9 @@ def _check(arguments: argparse.Namespace) -> int:
 
 def _one_detector_for_own_weights(arguments: argparse.Namespace) -> None:
     served_name: str | None = getattr(arguments, "served_name", None)
-    if len(arguments.names) > 1 and (arguments.checkpoint or served_name):
-        raise ExportError("--checkpoint and --as go with one detector; name one")
+    calibration: Path | None = getattr(arguments, "calibration", None)
+    if len(arguments.names) > 1 and (arguments.checkpoint or served_name or calibration):
+        raise ExportError("--checkpoint, --as and --calibration go with one detector; name one")
 
 
 def _repository(arguments: argparse.Namespace) -> Path:

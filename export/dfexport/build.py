@@ -9,7 +9,8 @@ from typing import Any
 
 from torch import nn
 
-from dfexport import parity, repository
+from dfexport import live, parity, repository
+from dfexport.calibration import card_entries
 from dfexport.checkpoints import RANDOM_DIGEST, LoadedWeights, custom, published
 from dfexport.errors import ExportError
 from dfexport.parity import Parity
@@ -54,12 +55,22 @@ def load_network(spec: DetectorSpec, weights: LoadedWeights) -> nn.Module:
     return network
 
 
-def build(spec: DetectorSpec, weights: LoadedWeights, repository_dir: Path, name: str) -> Build:
-    """Write ``<repository_dir>/<name>``, replacing what was there once everything has been checked.
+def build(
+    spec: DetectorSpec, weights: LoadedWeights, repository_dir: Path, name: str, calibration: Path | None = None
+) -> Build:
+    """Write ``<repository_dir>/<name>`` and its live sibling, replacing what was there once everything has been checked.
+
+    Args:
+        spec: what to build.
+        weights: with which weights.
+        repository_dir: where to.
+        name: the model's name at the server.
+        calibration: JSON of ``dfeval calibrate``, for the model card.
 
     Raises:
         ExportError: the checkpoint does not fit, or the graph does not answer like the network.
     """
+    calibrated = card_entries(calibration, weights) if calibration else {}
     network = load_network(spec, weights)
     repository_dir.mkdir(parents=True, exist_ok=True)
     # Beside the repository, not in it: Triton would take an unfinished folder for a model.
@@ -75,11 +86,13 @@ def build(spec: DetectorSpec, weights: LoadedWeights, repository_dir: Path, name
             source=weights.source,
             self_check_logits=result.self_check_logits,
         )
-        repository.write_model(folder, name, spec, card, wave(1, spec.window_samples))
-        target = repository_dir / name
-        if target.exists():
-            shutil.rmtree(target)
-        folder.rename(target)
+        repository.write_model(folder, name, spec, card | calibrated, wave(1, spec.window_samples))
+        live.write_live_model(folder.with_name(name + live.SUFFIX), name, spec)
+        for made in (folder.with_name(name + live.SUFFIX), folder):
+            target = repository_dir / made.name
+            if target.exists():
+                shutil.rmtree(target)
+            made.rename(target)
     return Build(target, weights, result)
 
 

@@ -38,7 +38,7 @@ def test_own_weights_are_served_under_their_own_name(tmp_path: Path, capsys: pyt
     ("command", "expected"),
     [
         (["build", "aasist_xl"], "unknown detector 'aasist_xl'; known: aasist, aasist_l"),
-        (["build", "aasist", "aasist_l", "--as", "both"], "--checkpoint and --as go with one detector"),
+        (["build", "aasist", "aasist_l", "--as", "both"], "go with one detector; name one"),
         (["build", "aasist", "--checkpoint", "nowhere.pth"], "no checkpoint at nowhere.pth"),
         (["check", "aasist_l", "--weights", "random", "--repository", "nowhere"], "run dfexport build aasist_l"),
     ],
