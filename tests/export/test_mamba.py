@@ -102,7 +102,7 @@ def test_onnx_runtime_scans_as_the_loop_does_for_any_batch_and_step(steps: int, 
     names = ("x", "step", "decay", "b", "c")
     batched = {name: {1: torch.export.Dim("batch")} if name != "decay" else None for name in names}
     program = torch.onnx.export(
-        Scan(), inputs_of(steps, 1.0), input_names=names, dynamic_shapes=batched, opset_version=18, verbose=False
+        Scan().eval(), inputs_of(steps, 1.0), input_names=names, dynamic_shapes=batched, opset_version=18, verbose=False
     )
     program.save(tmp_path / "scan.onnx")
     session = onnxruntime.InferenceSession(tmp_path / "scan.onnx", providers=["CPUExecutionProvider"])

@@ -157,7 +157,7 @@ class MambaLayer(nn.Module):
         self._stack("out_proj", [mixer.out_proj.weight.T for mixer in mixers])
 
     def _stack(self, name: str, weights: list[Tensor]) -> None:
-        self.register_buffer(name, torch.stack(weights).detach().contiguous())
+        self.register_parameter(name, nn.Parameter(torch.stack(weights).detach().contiguous(), requires_grad=False))
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise and mix."""
