@@ -152,7 +152,7 @@ def load_calibration(path: Path) -> Calibration:
 
 
 def apply(calibration: Calibration, scores: ScoreFile) -> ScoreFile:
-    """The scores with the columns ``llr`` and ``verdict`` (bonafide or spoof).
+    """The scores with the columns ``llr`` and ``verdict`` (bona_fide or spoof).
 
     Raises:
         CalibrationError: the scores come from random weights or from another checkpoint than the calibration.
@@ -166,7 +166,7 @@ def apply(calibration: Calibration, scores: ScoreFile) -> ScoreFile:
             "fit one for this detector"
         )
     values = scores.table["score"].to_numpy(dtype=np.float64)
-    verdicts = np.where(values >= calibration.threshold.score, "bonafide", "spoof")
+    verdicts = np.where(values >= calibration.threshold.score, "bona_fide", "spoof")
     verdicts = np.where(np.isnan(values), "", verdicts)
     table = scores.table.assign(llr=calibration.llr(values), verdict=verdicts)
     return replace(scores, table=table)

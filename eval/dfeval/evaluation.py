@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dfeval.errors import OneClassError
+from dfeval.errors import EvalError, OneClassError
 from dfeval.groups import Group, split
 from dfeval.metrics.bootstrap import Interval, Replicates, bootstrap, drawable
 from dfeval.metrics.cllr import cllr, min_cllr
@@ -139,8 +139,8 @@ def evaluate(trials: Trials, settings: Settings | None = None) -> Evaluation:
     """Compute every figure that the trials allow.
 
     Raises:
-        OneClassError: the trials are all bona fide or all spoof.
-        EvalError: an unknown column, or a t-DCF that the given ASV rates leave undefined.
+        OneClassError: the scored trials are all bona fide or all spoof.
+        EvalError: no trial has a score, an unknown column, or a t-DCF that the given ASV rates leave undefined.
     """
     chosen = settings or Settings()
     rates = _rates(trials)
@@ -171,14 +171,16 @@ def columns_of(evaluations: Sequence[Evaluation]) -> list[str]:
 
 def _rates(trials: Trials) -> ErrorRates:
     bonafide, spoof = trials.bonafide, trials.spoof
+    matching, name, protocol = trials.matching, trials.file.path.name, trials.protocol.description
+    if not matching.n_matched:
+        found = f"{matching.n_not_finite:,} NaN or infinite" if matching.n_not_finite else "none that matches"
+        raise EvalError(
+            f"{name}: expected scores of the {matching.n_trials:,} trials of {protocol}, found {found} among "
+            f"{matching.n_score_rows:,} rows" + "".join(f"; {note}" for note in matching.notes()[1:])
+        )
     if not bonafide.size or not spoof.size:
-        matching = trials.matching
-        where = f" among the {matching.n_matched:,} scored trials of {trials.protocol.description}"
-        if not matching.n_matched and matching.n_score_rows:
-            raise OneClassError(
-                0, 0, f"no score of {trials.file.path.name} is of a trial of {trials.protocol.description}; an EER"
-            )
-        raise OneClassError(bonafide.size, spoof.size, f"an EER{where}")
+        where = f"an EER among the {matching.n_matched:,} scored trials of {protocol}"
+        raise OneClassError(bonafide.size, spoof.size, where)
     return error_rates(bonafide, spoof)
 
 

@@ -115,7 +115,7 @@ def test_applying_adds_llr_and_verdict(make_trials, tmp_path):
     cut = calibration.threshold.score
     table = pd.DataFrame({"utt_id": ["a", "b", "c"], "score": [cut, cut - 1e-6, np.nan]})
     applied = apply(calibration, ScoreFile(table, tmp_path / "s.csv", "made_up")).table
-    assert applied["verdict"].tolist() == ["bonafide", "spoof", ""]
+    assert applied["verdict"].tolist() == ["bona_fide", "spoof", ""]
     assert applied["llr"][0] == pytest.approx(calibration.threshold.llr)
 
 

@@ -77,6 +77,18 @@ def test_random_weights_have_a_banner(run, small_data, tmp_path):
     assert "they mean nothing" in err
 
 
+def test_nothing_that_matches_is_one_clear_line(run, small_data):
+    scores, protocol = small_data
+    original = scores.read_text()
+    scores.write_text(original.replace("clip_", "other_"))
+    code, _, err = run("metrics", scores, "--protocol", protocol)
+    assert (code, err.count("\n")) == (1, 1)
+    assert "expected scores of the 120 trials of CSV protocol.csv, found none that matches among 120 rows" in err
+    assert "120 score rows are not in the protocol (other_000" in err
+    scores.write_text("utt_id,score\nclip_000,nan\n")
+    assert "found 1 NaN or infinite among 1 rows" in run("metrics", scores, "--protocol", protocol)[2]
+
+
 def test_one_class_is_one_clear_line(run, small_data):
     scores, protocol = small_data
     lines = [line for line in protocol.read_text().splitlines() if ",spoof," not in line]
