@@ -94,7 +94,9 @@ def _pooled(evaluation: Evaluation) -> Table:
 
 
 def _groups(column: str, rows: Iterable[GroupFigures]) -> Table:
-    table = _table(f"by {column}", ["bona fide", "spoof", "against", "EER", "interval", "missed", "accepted", ""])
+    columns = ["bona fide", "spoof", "against", "EER", "interval", "rejected", "accepted", ""]
+    caption = "rejected: of its bona fide, accepted: of its spoof trials, at the one threshold below"
+    table = _table(f"by {column}", columns, caption)
     for figures in rows:
         group = figures.group
         table.add_row(
