@@ -18,7 +18,7 @@ PERF_ANALYZER := .perf_analyzer/installed
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-server python demo export serve score eval bench test test-slow check format clean
+.PHONY: help setup setup-server python demo export serve score eval report lab bench test test-slow check format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +43,13 @@ score: $(APP) ## score the example recordings with the running server
 
 eval: $(APP) ## figures of SCORES against PROTOCOL (see README)
 	@$(BIN)/dfeval metrics $(SCORES) --protocol $(PROTOCOL) --protocol-format $(or $(PROTOCOL_FORMAT),csv)
+
+report: $(APP) ## one HTML page: SCORES against PROTOCOL, pictures and tables (see README)
+	@$(BIN)/dfeval report $(SCORES) --protocol $(PROTOCOL) --protocol-format $(or $(PROTOCOL_FORMAT),csv) --out report
+
+lab: $(APP) ## the notebooks, in Jupyter Lab
+	@$(BIN)/python $(PIP_INSTALL) -c constraints.txt -e '.[lab]'
+	@$(BIN)/jupyter lab eval/dfeval/notebooks
 
 bench: setup $(PERF_ANALYZER) ## speed: overhead of serving, throughput of server and client
 	@$(BIN)/dfdeploy bench --repository $(REPOSITORY)
