@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper, save
 
-from dfexport import repository
+from dfexport import live, repository
 from dfexport.registry import find
 from dfexport.signals import wave
 from dfexport.spec import Threshold
@@ -30,7 +30,10 @@ def logits_of(window: np.ndarray) -> np.ndarray:
 
 
 def write(folder: Path) -> Path:
-    """Write ``tiny`` (random weights) and ``tiny_trained`` (custom weights and a threshold); returns the folder."""
+    """Write ``tiny`` (random weights) and ``tiny_trained`` (custom weights, a threshold), each with its live sibling.
+
+    Returns the folder.
+    """
     _write_model(folder, "tiny", weights="random", sha256="0" * 64)
     _write_model(folder, "tiny_trained", weights="custom", sha256="ab" * 32)
     return folder
@@ -47,6 +50,7 @@ def _write_model(folder: Path, name: str, *, weights: str, sha256: str) -> None:
     if weights == "custom":
         card |= {"threshold": "0.25", "threshold_source": "a made-up set"}
     repository.write_model(folder / name, name, SPEC, card, waveform)
+    live.write_live_model(folder / (name + live.SUFFIX), name, SPEC)
 
 
 def _graph():

@@ -85,6 +85,12 @@ def from_array(waveform: npt.ArrayLike, source_rate_hz: int, rate_hz: int) -> Wa
         InputError: another shape, kind of number or an impossible rate.
         AudioError: no samples, or NaN or infinity among them.
     """
+    frames = frames_of(waveform)
+    return _waveform(iter([frames]), source_rate_hz, frames.shape[1], rate_hz)
+
+
+def frames_of(waveform: npt.ArrayLike) -> Samples:
+    """(frames, channels) float32 of an array as `from_array` takes it; InputError for another."""
     array = np.asarray(waveform)
     if array.ndim not in (1, 2) or (array.ndim == 2 and not 1 <= array.shape[1] <= MAX_CHANNELS):
         raise InputError(f"expected a waveform of shape (samples,) or (samples, channels), found {array.shape}")
@@ -92,21 +98,41 @@ def from_array(waveform: npt.ArrayLike, source_rate_hz: int, rate_hz: int) -> Wa
         raise InputError(f"expected a waveform of floats in [-1, 1] or signed integers, found {array.dtype}")
     if array.dtype.kind == "i":
         array = array / -float(np.iinfo(array.dtype).min)
-    frames = (array[:, np.newaxis] if array.ndim == 1 else array).astype(np.float32)
-    return _waveform(iter([frames]), source_rate_hz, frames.shape[1], rate_hz)
+    return (array[:, np.newaxis] if array.ndim == 1 else array).astype(np.float32)
+
+
+def downmixed(frames: Samples) -> Samples:
+    """(frames, channels) → (frames,): the mean of the channels."""
+    return np.ascontiguousarray(frames[:, 0] if frames.shape[1] == 1 else frames.mean(axis=1, dtype=np.float32))
+
+
+def checked_rate_hz(rate_hz: int) -> int:
+    """The rate itself; AudioError when it is impossible."""
+    if not RATES_HZ[0] <= rate_hz <= RATES_HZ[1]:
+        raise AudioError(f"expected a sample rate of {RATES_HZ[0]} to {RATES_HZ[1]} Hz, found {rate_hz}")
+    return rate_hz
 
 
 def warnings_of(waveform: Waveform, windows: list[Samples]) -> tuple[str, ...]:
     """What a reader of the score should know about the audio it was made from."""
+    return warnings_from_peaks(waveform.duration_s, [peak_of(window) for window in windows])
+
+
+def peak_of(window: Samples) -> float:
+    """The largest amplitude of either sign."""
+    return max(float(window.max()), -float(window.min()))
+
+
+def warnings_from_peaks(duration_s: float, peaks: list[float]) -> tuple[str, ...]:
+    """Like `warnings_of`, from each window's peak."""
     found = []
-    if waveform.duration_s < SHORT_S:
-        found.append(f"short: {waveform.duration_s:.3f} s of audio, under {SHORT_S} s")
-    peaks = [max(float(window.max()), -float(window.min())) for window in windows]
+    if duration_s < SHORT_S:
+        found.append(f"short: {duration_s:.3f} s of audio, under {SHORT_S} s")
     silent = sum(peak < SILENCE_PEAK for peak in peaks)
-    if silent == len(windows):
+    if silent == len(peaks):
         found.append("silence: all that was scored lies below -80 dBFS")
     elif silent:
-        found.append(f"silence: {silent} of {len(windows)} windows lie below -80 dBFS")
+        found.append(f"silence: {silent} of {len(peaks)} windows lie below -80 dBFS")
     if max(peaks) > LOUD_PEAK:
         found.append(f"loud: peak {max(peaks):.4g}, expected amplitudes in [-1, 1]")
     return tuple(found)
@@ -114,16 +140,14 @@ def warnings_of(waveform: Waveform, windows: list[Samples]) -> tuple[str, ...]:
 
 def _waveform(blocks: Iterator[Samples], source_rate_hz: int, channels: int, rate_hz: int) -> Waveform:
     """Downmix and resample blocks of (frames, channels) as they come."""
-    if not RATES_HZ[0] <= source_rate_hz <= RATES_HZ[1]:
-        raise AudioError(f"expected a sample rate of {RATES_HZ[0]} to {RATES_HZ[1]} Hz, found {source_rate_hz}")
-    resampler = Resampler(source_rate_hz, rate_hz)
+    resampler = Resampler(checked_rate_hz(source_rate_hz), rate_hz)
     parts, frames = [], 0
     for block in blocks:
-        mono = block[:, 0] if block.shape[1] == 1 else block.mean(axis=1, dtype=np.float32)
+        mono = downmixed(block)
         if not np.isfinite(mono).all():
             raise AudioError("its samples hold NaN or infinity")
         frames += len(mono)
-        parts.append(resampler.push(np.ascontiguousarray(mono)))
+        parts.append(resampler.push(mono))
     parts.append(resampler.push(np.empty(0, np.float32), last=True))
     samples = np.concatenate(parts)
     if len(samples) == 0:

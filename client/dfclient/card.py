@@ -1,11 +1,19 @@
 """The model card: what the server says of a model through its configuration's parameters."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from dfclient.calibration import Calibration
 from dfclient.errors import ContractError
+
+LIVE_SUFFIX = "_live"  # of the model beside a detector that takes its audio in chunks
+
+
+def without_live_siblings(models: Iterable[str]) -> list[str]:
+    """Names in order, without those that stand for another one's live streams."""
+    names = set(models)
+    return sorted(name for name in names if name.removesuffix(LIVE_SUFFIX) not in names - {name})
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,12 @@ import numpy as np
 import numpy.typing as npt
 
 from dfclient import audio, windows
-from dfclient.card import ModelCard
+from dfclient.card import ModelCard, without_live_siblings
 from dfclient.errors import DfclientError, InputError, ModelNotFound, RequestRefused, ServerError
 from dfclient.inputs import Clip
+from dfclient.live import AsyncLiveStream, LiveStream
+from dfclient.live_core import LiveCore
+from dfclient.live_wire import Wire
 from dfclient.pipeline import ordered_map
 from dfclient.results import Failed, Score, WindowScore
 from dfclient.transport import Transport
@@ -178,6 +181,34 @@ class Detector:
         windowing = Windowing.checked(self.card, mode, hop_s, pool)
         return self._scored(clips, windowing, _checked_concurrency(concurrency))
 
+    def stream(
+        self, sample_rate_hz: int | None = None, *, hop_s: float | None = None, pool: str | None = None
+    ) -> LiveStream:
+        """Score audio while it plays; see `LiveStream`. A stream begins when it is entered.
+
+            with detector.stream(sample_rate_hz=8000) as live:
+                live.send(chunk)
+                for window in live:
+                    print(window.end_s, window.score)
+
+        `sample_rate_hz`: of the chunks, the model's unless given; `hop_s` and `pool`: as in sliding mode.
+
+        Raises:
+            InputError: an option that can't be used.
+        """
+        return LiveStream(self._live_core(sample_rate_hz, hop_s, pool), Wire(self._transport, self.card.model))
+
+    def stream_async(
+        self, sample_rate_hz: int | None = None, *, hop_s: float | None = None, pool: str | None = None
+    ) -> AsyncLiveStream:
+        """`stream` for asyncio; see `AsyncLiveStream`."""
+        return AsyncLiveStream(self._live_core(sample_rate_hz, hop_s, pool), Wire(self._transport, self.card.model))
+
+    def _live_core(self, sample_rate_hz: int | None, hop_s: float | None, pool: str | None) -> LiveCore:
+        windowing = Windowing.checked(self.card, "sliding", hop_s, pool)
+        rate_hz = audio.checked_rate_hz(self.card.sample_rate_hz if sample_rate_hz is None else sample_rate_hz)
+        return LiveCore(self.card, windowing.hop_samples, windowing.pool, rate_hz, self._transport.timeout_s)
+
     def _scored(self, clips: Iterable[Source], windowing: Windowing, concurrency: int) -> Iterator[Score | Failed]:
         decoders = ThreadPoolExecutor(DECODERS, "dfclient-decode")
         senders = ThreadPoolExecutor(concurrency, "dfclient-infer")
@@ -267,7 +298,7 @@ class Detector:
             states = self._transport.model_states()
         except ServerError:  # a server may keep its index to administrators
             return "(it keeps its list of models to itself)"
-        return ", ".join(sorted({state.name for state in states if state.state == "READY"})) or "no model at all"
+        return ", ".join(without_live_siblings(state.name for state in states if state.state == "READY")) or "no model"
 
 
 def _checked_concurrency(concurrency: int) -> int:

@@ -15,6 +15,8 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 import tritonclient.grpc as triton
+from tritonclient.grpc.service_pb2 import ModelInferRequest
+from tritonclient.grpc.service_pb2_grpc import GRPCInferenceServiceStub
 from tritonclient.utils import InferenceServerException
 
 from dfclient.errors import (
@@ -41,6 +43,10 @@ CHANNEL_OPTIONS = [
     ("grpc.max_reconnect_backoff_ms", 1000),
 ]
 
+# For live streams (live_wire.py): tritonclient's own can't be told from one another, nor ended.
+InferRequest: Any = ModelInferRequest
+Stub: Any = GRPCInferenceServiceStub
+
 Answer = TypeVar("Answer")
 
 # What gRPC's status or Triton's words mean to us; the first that fits wins. A cause with a space is in the words.
@@ -55,6 +61,9 @@ CAUSES: tuple[tuple[str, type[ServerError], str], ...] = (
         ServerBusy,
         "{url}: the server is overloaded ({details}): try later, with a lower concurrency, or with more instances",
     ),
+    ("as many as this model takes", ServerBusy, "{url}: {details}"),
+    ("begin a new one with the START", ServerUnavailable, "{url}: the server has forgotten the stream"),
+    ("must specify the START flag", ServerUnavailable, "{url}: the server has forgotten the stream"),
     (
         "timeout expired",
         ServerBusy,
@@ -206,8 +215,11 @@ class Transport:
         """Our error for one of tritonclient's, which carries gRPC's status and Triton's words."""
         if self._closed.is_set():
             return ServerError("the connection was closed")
-        status = (error.status() or "").removeprefix("StatusCode.")
-        details = " ".join(str(error.message()).split())
+        return self.cause((error.status() or "").removeprefix("StatusCode."), str(error.message()), model)
+
+    def cause(self, status: str, message: str, model: str) -> ServerError:
+        """Our error for gRPC's status and Triton's words."""
+        details = " ".join(message.split())
         kind, text = next(
             ((kind, text) for cause, kind, text in CAUSES if cause == status or (" " in cause and cause in details)),
             OTHER_CAUSE,

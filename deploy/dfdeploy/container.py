@@ -9,11 +9,13 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
+from dfdeploy import environment
 from dfdeploy.errors import DeployError
 
 # The first release with fixes for all advisories up to CVE-2026-47627; the embedded 24.10 has none of them.
 IMAGE = "nvcr.io/nvidia/tritonserver:26.07-py3"
 MOUNT = "/models"
+BACKENDS_MOUNT = "/opt/tritonserver/backends"
 CONTAINER_PORTS = {"grpc": 8001, "http": 8000, "metrics": 8002}
 
 
@@ -45,6 +47,7 @@ def command(repository: Path, *, profile: str, host: str, host_ports: Mapping[st
         *published,
         # Triton writes to neither; a process that breaks out of it finds nothing to gain.
         f"--mount=type=bind,source={repository.resolve()},target={MOUNT},readonly",
+        *live_backend_mounts(),
         "--read-only",
         "--tmpfs=/tmp",
         "--cap-drop=ALL",
@@ -59,6 +62,12 @@ def command(repository: Path, *, profile: str, host: str, host_ports: Mapping[st
         "--model-control-mode=none",
         "--exit-timeout-secs=30",
     ]
+
+
+def live_backend_mounts() -> list[str]:
+    """The container brings every backend but the one for live streams; file by file, as one of them is the client's."""
+    files = [*sorted((environment.BACKENDS / "live").glob("*.py")), environment.SHARED_WITH_CLIENT["live"]]
+    return [f"--mount=type=bind,source={file},target={BACKENDS_MOUNT}/live/{file.name},readonly" for file in files]
 
 
 def run(arguments: list[str]) -> int:

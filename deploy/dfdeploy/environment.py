@@ -11,6 +11,8 @@ from dfdeploy.errors import EnvironmentIncomplete
 
 ROOT = Path(__file__).resolve().parents[2]
 BACKENDS = ROOT / "deploy" / "backends"
+# The live backend cuts windows as the client does: with the same file.
+SHARED_WITH_CLIENT = {"live": ROOT / "client" / "dfclient" / "windows.py"}
 MINIMUM_GLIBC = (2, 35)
 # Libraries that the server may lack, and the Debian or Ubuntu package that brings them.
 PACKAGES = {
@@ -75,6 +77,8 @@ class ServerEnvironment:
         for backend in BACKENDS.iterdir():
             if (backend / "model.py").is_file():
                 shutil.copytree(backend, folder / backend.name, ignore=shutil.ignore_patterns("__pycache__"))
+        for backend_name, module in SHARED_WITH_CLIENT.items():
+            shutil.copy2(module, folder / backend_name)
 
 
 def default_folder() -> Path:
@@ -136,15 +140,18 @@ def _describe(folder: Path) -> ServerEnvironment:
 def _check_libraries(environment: ServerEnvironment) -> None:
     """A stub that lacks a library does not fail: Triton waits for it forever."""
     for program in (environment.binary, environment.stub):
-        finished = subprocess.run(
-            ["ldd", program], env=environment.variables(), capture_output=True, text=True, check=False
-        )
-        missing = [line.split()[0] for line in finished.stdout.splitlines() if "not found" in line]
+        missing = missing_libraries(program, environment.variables())
         if missing:
             packages = [_package_of(library, environment) for library in missing]
             raise EnvironmentIncomplete(
                 f"the server lacks {', '.join(missing)}; install: apt install {' '.join(dict.fromkeys(packages))}"
             )
+
+
+def missing_libraries(program: Path, variables: dict[str, str]) -> list[str]:
+    """Shared libraries that ``program`` would not find when started with these environment variables."""
+    finished = subprocess.run(["ldd", program], env=variables, capture_output=True, text=True, check=False)
+    return [line.split()[0] for line in finished.stdout.splitlines() if "not found" in line]
 
 
 def _package_of(library: str, environment: ServerEnvironment) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from dfclient.client import Detector
 from dfclient.errors import DfclientError
 from dfclient.transport import Transport
 from dfdeploy.errors import WrongAnswers
@@ -30,15 +31,19 @@ def check_models(url: str, repository: Path, models: list[str]) -> None:
 
 
 def _check(transport: Transport, repository: Path, model: str) -> None:
-    waveform_path = repository / model / "warmup" / "WAVEFORM"
+    """A detector's answer to a window; a live model's to the same window as a stream."""
     try:
         card = transport.model_info(model).parameters
+        live_of = card.get("live_of")
+        waveform_path = repository / (live_of or model) / "warmup" / "WAVEFORM"
+        card = transport.model_info(live_of).parameters if live_of else card
         if "self_check_logits" not in card or not waveform_path.is_file():
             raise WrongAnswers(
                 f"{model} can't be checked: it has no self_check_logits in its card, or no {waveform_path}; "
                 "build it with dfexport"
             )
-        logits, _ = transport.infer(model, "", np.fromfile(waveform_path, "<f4"))
+        waveform = np.fromfile(waveform_path, "<f4")
+        logits = _streamed(transport, live_of, waveform) if live_of else transport.infer(model, "", waveform)[0]
     except DfclientError as error:
         raise WrongAnswers(f"{model} is loaded but does not answer: {error}") from None
     expected = np.array(card["self_check_logits"].split(), np.float32)
@@ -48,6 +53,14 @@ def _check(transport: Transport, repository: Path, model: str) -> None:
             f"{model} answers wrong: logits {_text(logits)} for its self-check, {_text(expected)} when it was built "
             f"(tolerance {card['self_check_tolerance']}); build it again, and check the server's environment"
         )
+
+
+def _streamed(transport: Transport, detector: str, waveform: np.ndarray) -> np.ndarray:
+    with Detector(transport.url, detector, timeout_s=TIMEOUT_S) as opened, opened.stream() as live:
+        live.send(waveform)
+        live.end()
+        (window,) = live
+    return np.array(window.logits, np.float32)
 
 
 def _text(logits: np.ndarray) -> str:

@@ -1,5 +1,7 @@
 """NVIDIA's container: the command as text. No engine runs it here."""
 
+import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,14 +13,30 @@ PORTS = {"grpc": 8001, "http": 8000, "metrics": 8002}
 
 
 def text(profile: str, host: str = "127.0.0.1") -> str:
-    return " ".join(container.command(Path("/data/models"), profile=profile, host=host, host_ports=PORTS))
+    command = " ".join(container.command(Path("/data/models"), profile=profile, host=host, host_ports=PORTS))
+    return command.replace(" ".join(container.live_backend_mounts()), "LIVE")
+
+
+def test_the_live_backend_is_brought_along_whole() -> None:
+    mounts = " ".join(container.live_backend_mounts())
+    sources = [
+        Path(source) for source in re.findall(r"source=(\S+),target=/opt/tritonserver/backends/live/\S+,", mounts)
+    ]
+    assert all(
+        f"source={source},target=/opt/tritonserver/backends/live/{source.name},readonly" in mounts for source in sources
+    )
+    names = {source.stem for source in sources}
+    imported = {
+        name for source in sources for name in re.findall(r"^(?:from|import) (\w+)", source.read_text(), re.MULTILINE)
+    }
+    assert imported - sys.stdlib_module_names - {"numpy", "triton_python_backend_utils"} == names - {"model"}
 
 
 def test_the_command_for_a_gpu() -> None:
     assert text("gpu") == (
         "docker run --rm --init --gpus=all "
         "--publish=127.0.0.1:8001:8001 --publish=127.0.0.1:8000:8000 --publish=127.0.0.1:8002:8002 "
-        "--mount=type=bind,source=/data/models,target=/models,readonly --read-only --tmpfs=/tmp "
+        "--mount=type=bind,source=/data/models,target=/models,readonly LIVE --read-only --tmpfs=/tmp "
         "--cap-drop=ALL --security-opt=no-new-privileges --user=1000:1000 --shm-size=1g "
         "nvcr.io/nvidia/tritonserver:26.07-py3 "
         "tritonserver --model-repository=/models --model-config-name=gpu --disable-auto-complete-config "

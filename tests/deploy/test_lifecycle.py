@@ -78,8 +78,8 @@ def serving(tiny_models: Path) -> Iterator[Serving]:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_stops_it_cleanly(serving: Serving, number: signal.Signals) -> None:
-    assert serving.ready_line.startswith("ready and self-checked: tiny, tiny_trained")
-    assert len(serving.tree) == 4  # guard, Triton, two backends
+    assert serving.ready_line.startswith("ready and self-checked: tiny, tiny_live, tiny_trained, tiny_trained_live")
+    assert len(serving.tree) == 6  # guard, Triton, a backend for each of two detectors and their live siblings
     assert serving.regions()
     serving.process.send_signal(number)
     assert serving.process.wait(30) == 0

@@ -8,7 +8,7 @@ import pytest
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2 as pb
 
-from dfexport import repository
+from dfexport import live, repository
 from dfexport.build import Build, build, check_built, seeded
 from dfexport.errors import ExportError, ParityError
 from dfexport.registry import find
@@ -57,6 +57,18 @@ def test_a_build_holds_what_triton_needs(seeded_aasist_l: Build) -> None:
     assert config.parameters["checkpoint_sha256"].string_value == "random"
 
 
+def test_each_detector_has_a_live_sibling(seeded_aasist_l: Build) -> None:
+    folder = seeded_aasist_l.folder.with_name("aasist_l_live")
+    assert (folder / "1").is_dir()  # Triton wants a version, which here needs no file
+    config = text_format.Parse((folder / "config.pbtxt").read_text(), pb.ModelConfig())
+    assert config == live.live_config("aasist_l", find("aasist_l"))
+
+
+def test_the_live_config_is_the_golden_one(tmp_path: Path) -> None:
+    live.write_live_model(tmp_path / "aasist_live", "aasist", find("aasist"))
+    assert (tmp_path / "aasist_live/config.pbtxt").read_text() == (GOLDEN / "aasist_live.pbtxt").read_text()
+
+
 def test_a_failed_build_leaves_the_old_model_and_no_litter(seeded_aasist_l: Build) -> None:
     spec = find("aasist_l")
     folder = seeded_aasist_l.folder
@@ -64,7 +76,7 @@ def test_a_failed_build_leaves_the_old_model_and_no_litter(seeded_aasist_l: Buil
     with pytest.raises(ParityError, match=r"aasist_l: logits of eager and ONNX Runtime differ by .* stated 0e\+00"):
         build(replace(spec, tolerance=0.0), seeded(spec), folder.parent, "aasist_l")
     assert (folder / "1/model.onnx").read_bytes() == before
-    assert [path.name for path in folder.parent.iterdir()] == ["aasist_l"]
+    assert {path.name for path in folder.parent.iterdir()} == {"aasist_l", "aasist_l_live"}
     assert not list(folder.parent.parent.glob(".aasist_l-*"))
 
 
