@@ -35,25 +35,26 @@ def selective_scan(x: Tensor, step: Tensor, decay: Tensor, b: Tensor, c: Tensor)
     columns, batch, steps, channels = x.shape
     state = decay.shape[1]
     blocks = -(-steps // BLOCK_STEPS)
-    decay = decay.unsqueeze(1)  # (columns, 1, state, channels)
     step, driven, b, c = (_in_blocks(v, blocks) for v in (step, step * x, b, c))
+    total = step.sum(2)  # of each block: (columns, batch · blocks, channels)
 
-    # One tensor a step within a block, (columns, batch · blocks, state, channels): small enough for a CPU's cache.
-    keep = [torch.exp(step_t * decay) for step_t in torch.split(step, 1, 2)]
-    inputs = zip(torch.split(b.transpose(2, 3), 1, 3), torch.split(driven, 1, 2), strict=True)
+    # One tensor a step within a block, (columns, batch · blocks, 1, state, channels): small enough for a CPU's cache.
+    decay = decay[:, None, None]
+    keep = [torch.exp(step_t * decay) for step_t in torch.split(step.unsqueeze(3), 1, 2)]
+    inputs = zip(torch.split(b.unsqueeze(4), 1, 2), torch.split(driven.unsqueeze(3), 1, 2), strict=True)
     add = [b_t * driven_t for b_t, driven_t in inputs]
 
     final = add[0]
     for keep_t, add_t in zip(keep[1:], add[1:], strict=True):
         final = keep_t * final + add_t
-    keep_block = torch.exp(step.sum(2, keepdim=True) * decay)
     by_block = (columns, batch, blocks, state, channels)
-    h = _carry(keep_block.reshape(by_block), final.reshape(by_block)).reshape(final.shape)
+    keep_block = torch.exp(total[:, :, None, None] * decay).reshape(by_block)
+    h = _carry(keep_block, final.reshape(by_block)).reshape(columns, -1, 1, state, channels)
 
     y = []
-    for keep_t, add_t, c_t in zip(keep, add, torch.split(c, 1, 2), strict=True):
+    for keep_t, add_t, c_t in zip(keep, add, torch.split(c.unsqueeze(3), 1, 2), strict=True):
         h = keep_t * h + add_t
-        y.append(torch.matmul(c_t, h))  # (columns, batch · blocks, 1, channels)
+        y.append(torch.matmul(c_t, h))  # (columns, batch · blocks, 1, 1, channels)
     return torch.cat(y, 2).reshape(columns, batch, blocks * BLOCK_STEPS, channels)[:, :, :steps]
 
 
@@ -169,13 +170,13 @@ class MambaLayer(nn.Module):
         return _project(y * F.silu(gate), self.out_proj)
 
     def _convolve(self, x: Tensor) -> Tensor:
-        """Causal and depthwise: four shifted copies are faster here than a grouped convolution and its transposes."""
+        """Causal and depthwise: shifted copies cost less here than a grouped convolution with its transposes."""
         taps = self.taps.unbind(1)
         steps = x.shape[2]
         padded = F.pad(x, (0, 0, len(taps) - 1, 0))
         convolved = self.conv_bias
-        for tap, weight in enumerate(taps):
-            convolved = convolved + weight * padded[:, :, tap : tap + steps]
+        for shift, tap in enumerate(taps):
+            convolved = convolved + tap * padded[:, :, shift : shift + steps]
         return convolved
 
 
