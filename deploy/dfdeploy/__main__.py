@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from dfdeploy import container, ports
+from dfdeploy import bench, container, ports
 from dfdeploy.embedded import Server, built_models
 from dfdeploy.errors import DeployError
 from dfdeploy.supervisor import serve_until_stopped
@@ -51,6 +51,9 @@ def _parser() -> argparse.ArgumentParser:
     serving.add_argument("--server-env", type=Path, metavar="DIR", help="default: DFSERVE_SERVER_ENV, or .venv-server")
     serving.add_argument("--dry-run", action="store_true", help="print the container's command and do not run it")
     serving.set_defaults(run=_serve)
+    measuring = commands.add_parser("bench", help="measure: overhead of serving, throughput of server and client")
+    bench.add_options(measuring)
+    measuring.set_defaults(run=lambda arguments: bench.run(arguments, console))
     return parser
 
 

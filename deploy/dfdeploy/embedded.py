@@ -18,6 +18,8 @@ import psutil
 from dfdeploy import environment, guard, ports, selfcheck
 from dfdeploy.errors import DeployError, RepositoryUnusable, ServerFailed
 
+# A proxy of the environment has no way to this machine's loopback.
+OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 READY_TIMEOUT_S = 600.0
 POLL_S = 0.1
 STOP_TIMEOUT_S = guard.DRAIN_S + 10.0
@@ -193,7 +195,7 @@ class Server:
 
     def _is_ready(self) -> bool:
         try:
-            with urllib.request.urlopen(f"{self.http_url}/v2/health/ready", timeout=5) as response:  # noqa: S310
+            with OPENER.open(f"{self.http_url}/v2/health/ready", timeout=5) as response:
                 return bool(response.status == 200)
         except (urllib.error.URLError, OSError):
             return False
@@ -226,7 +228,14 @@ def sweep() -> None:
         for entry in folder.glob(f"{PREFIX}*-*"):
             owner = entry.name.removeprefix(PREFIX).partition("-")[0]
             if owner.isdecimal() and not psutil.pid_exists(int(owner)):
-                shutil.rmtree(entry) if entry.is_dir() else entry.unlink(missing_ok=True)
+                _remove(entry)
+
+
+def _remove(entry: Path) -> None:
+    try:
+        shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+    except (FileNotFoundError, PermissionError):
+        return  # another start has swept it meanwhile, or it is another user's
 
 
 def _is_alive(process: psutil.Process) -> bool:
