@@ -1,4 +1,4 @@
-"""The command line: `dfclient score`, `dfclient models`, `dfclient health`."""
+"""The command line: `dfclient score`, `dfclient stream`, `dfclient models`, `dfclient health`."""
 
 import argparse
 import os
@@ -51,6 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     )
 
     _add_score(commands, server)
+    _add_stream(commands, server)
     models = commands.add_parser("models", parents=[server], help="what the server serves, from the model cards")
     models.set_defaults(run=_models)
     health = commands.add_parser(
@@ -92,6 +93,35 @@ def _add_score(commands: Any, server: argparse.ArgumentParser) -> None:
     score.set_defaults(run=_score)
 
 
+def _add_stream(commands: Any, server: argparse.ArgumentParser) -> None:
+    stream = commands.add_parser("stream", parents=[server], help="score audio while it plays: a file, or a pipe (-)")
+    stream.add_argument("source", metavar="FILE", help="audio file; - for raw samples from standard input")
+    stream.add_argument("--model", required=True, metavar="NAME", help="which of the server's models")
+    stream.add_argument("--hop", type=float, metavar="SECONDS", help="from window to window (default: one window)")
+    stream.add_argument("--pool", metavar="HOW", help="of the last line: mean (default), min or such as p10")
+    stream.add_argument(
+        "--pace", choices=("fast", "realtime"), default="fast", help="realtime: as if it played (default: %(default)s)"
+    )
+    raw = stream.add_argument_group("raw samples (-), little-endian")
+    raw.add_argument("--rate", type=int, metavar="HZ", help="default: 16000")
+    raw.add_argument("--channels", type=int, metavar="N", help="interleaved; default: 1")
+    raw.add_argument("--encoding", choices=("int16", "fp32", "mulaw", "alaw"), help="default: int16")
+    raw.add_argument("--utt-id", metavar="ID", help="what its row is called (default: stdin)")
+    stream.add_argument("--out", type=Path, metavar="FILE", help="write the row that dfclient score writes")
+    existing = stream.add_mutually_exclusive_group()
+    existing.add_argument("--resume", action="store_true", help="add the row to an existing --out")
+    existing.add_argument("--overwrite", action="store_true", help="start --out anew")
+    stream.set_defaults(run=_stream)
+
+
+def _stream(options: argparse.Namespace) -> int:
+    from dfclient.streaming import run
+
+    if options.out is None and (options.resume or options.overwrite):
+        raise InputError("--resume and --overwrite say how to write --out FILE, which was not given")
+    return run(options)
+
+
 def _score(options: argparse.Namespace) -> int:
     from dfclient.scoring import run
 
@@ -102,17 +132,19 @@ def _score(options: argparse.Namespace) -> int:
 
 def _models(options: argparse.Namespace) -> int:
     from dfclient import report
-    from dfclient.card import ModelCard
+    from dfclient.card import LIVE_SUFFIX, ModelCard, without_live_siblings
     from dfclient.errors import ContractError
     from dfclient.transport import Transport
 
     transport = Transport(options.url, timeout_s=options.timeout)
     rows, others = [], []
     try:
-        for name in sorted({state.name for state in transport.model_states() if state.state == "READY"}):
+        ready = {state.name for state in transport.model_states() if state.state == "READY"}
+        for name in without_live_siblings(ready):
             info = transport.model_info(name)
             try:
-                rows.append(report.model_row(ModelCard.from_parameters(name, info.version, info.parameters)))
+                card = ModelCard.from_parameters(name, info.version, info.parameters)
+                rows.append(report.model_row(card, takes_streams=name + LIVE_SUFFIX in ready))
             except ContractError:
                 others.append(name)
     finally:

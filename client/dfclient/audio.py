@@ -74,7 +74,7 @@ def load(path: str | Path, rate_hz: int) -> Waveform:
     Raises:
         AudioError: it is missing, unreadable, empty, damaged or not audio, or holds NaN or infinity.
     """
-    with _decoded(Path(path)) as (source_rate_hz, channels, blocks):
+    with decoded(Path(path)) as (source_rate_hz, channels, blocks):
         return _waveform(blocks, source_rate_hz, channels, rate_hz)
 
 
@@ -159,7 +159,7 @@ Decoded = tuple[int, int, Iterator[Samples]]  # sample rate, channels, blocks (f
 
 
 @contextlib.contextmanager
-def _decoded(path: Path) -> Iterator[Decoded]:
+def decoded(path: Path) -> Iterator[Decoded]:
     """Open with libsndfile or, where that knows no better, FFmpeg; the one place that maps decoders' errors."""
     import soundfile
 
@@ -202,7 +202,7 @@ def _blocks(file: Any) -> Iterator[Samples]:
 
 @contextlib.contextmanager
 def _decoded_by_ffmpeg(path: Path, sndfile_says: str) -> Iterator[Decoded]:
-    """Like `_decoded`, through PyAV; `sndfile_says` why libsndfile would not."""
+    """Like `decoded`, through PyAV; `sndfile_says` why libsndfile would not."""
     try:
         import av
     except ImportError:

@@ -22,6 +22,7 @@ from typing import Self
 import numpy.typing as npt
 
 from dfclient import audio
+from dfclient.card import ModelCard
 from dfclient.errors import InputError
 from dfclient.live_core import LiveCore
 from dfclient.live_engine import Engine
@@ -40,6 +41,17 @@ class _Face:
     def windows(self) -> tuple[WindowScore, ...]:
         """All windows scored so far, read or not."""
         return tuple(self._engine.core.scored)
+
+    @property
+    def card(self) -> ModelCard:
+        """Of the model that scores."""
+        return self._engine.core.card
+
+    @property
+    def pooled(self) -> float | None:
+        """One score from the windows so far; None before the first."""
+        with self._engine.changed:
+            return self._engine.core.pooled() if self._engine.core.scored else None
 
     @property
     def duration_s(self) -> float:

@@ -222,6 +222,7 @@ class LiveCore:
             "hop_samples": self.hop_samples,
             "pool": self.pool,
             "first_window": connection.first_window,
+            "version": int(self.card.version),
         }
 
     def _n_windows(self) -> int:

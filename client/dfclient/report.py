@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dfclient.card import ModelCard
+from dfclient.live import LiveStream
 from dfclient.progress import Progress
-from dfclient.results import Failed, Score
+from dfclient.results import Failed, Score, WindowScore
 
 BANNER_WIDTH = 76
 
@@ -34,11 +35,40 @@ def score_line(result: Score | Failed) -> str:
     """Score, side of the threshold, length and path of one recording."""
     if isinstance(result, Failed):
         return f"{'error':>10}  {'':5}  {'':>9}  {result.path or result.utt_id}: {result.error}"
-    side = {True: "above", False: "below", None: ""}[result.above_threshold]
-    if result.llr is not None:
-        side = f"{result.verdict} (LLR {result.llr:+.2f})"
+    side = side_of(result.score, result.card)
     notes = f"  [{'; '.join(result.warnings)}]" if result.warnings else ""
     return f"{result.score:>10.4f}  {side:5}  {result.duration_s:>7.2f} s  {result.path or result.utt_id}{notes}"
+
+
+def side_of(score: float, card: ModelCard) -> str:
+    """The verdict that the card allows: by its calibration, else its threshold, else none."""
+    if card.calibration is not None:
+        return f"{card.calibration.verdict(score)} (LLR {card.calibration.llr(score):+.2f})"
+    if card.threshold is None or card.is_random:
+        return ""
+    return "above" if score >= card.threshold else "below"
+
+
+def window_line(window: WindowScore, card: ModelCard) -> str:
+    """A window of a live stream: when, score, side of the threshold."""
+    when = f"{clock(window.start_s)} to {clock(window.end_s)}"
+    return f"{when}  {window.score:>10.4f}  {side_of(window.score, card)}".rstrip()
+
+
+def status_line(live: LiveStream) -> str:
+    """How far a live stream is: audio heard, the score so far, whether the server is there."""
+    pooled = live.pooled
+    heard = f"listening {clock(live.duration_s)}"
+    scored = "no window yet" if pooled is None else f"so far {pooled:.4f} {side_of(pooled, live.card)}".rstrip()
+    return f"{heard}  {scored}" + ("" if live.is_connected else "  (connecting again)")
+
+
+def clock(time_s: float) -> str:
+    """Minutes, seconds and tenths; hours where there are any."""
+    tenths = round(time_s * 10)
+    minutes, rest = divmod(tenths, 600)
+    hours = f"{minutes // 60}:" if minutes >= 60 else ""
+    return f"{hours}{minutes % 60:02d}:{rest // 10:02d}.{rest % 10}"
 
 
 def _threshold_text(card: ModelCard) -> str:
@@ -105,11 +135,11 @@ def table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
 
 
 MODEL_HEADER = (
-    "MODEL", "VERSION", "WINDOW", "RATE", "WEIGHTS", "SCORE", "THRESHOLD", "PRECISION", "CHECKPOINT", "LICENCE"
+    "MODEL", "VERSION", "WINDOW", "RATE", "WEIGHTS", "SCORE", "THRESHOLD", "PRECISION", "LIVE", "CHECKPOINT", "LICENCE"
 )  # fmt: skip
 
 
-def model_row(card: ModelCard) -> tuple[str, ...]:
+def model_row(card: ModelCard, *, takes_streams: bool) -> tuple[str, ...]:
     """A row under MODEL_HEADER."""
     return (
         card.model,
@@ -120,6 +150,7 @@ def model_row(card: ModelCard) -> tuple[str, ...]:
         card.score_kind,
         "none" if card.threshold is None else f"{card.threshold:g}",
         card.precision,
+        "yes" if takes_streams else "no",
         card.checkpoint_sha256[:12] or "unknown",
         card.licence,
     )

@@ -22,6 +22,7 @@ class Settings:
     hop_samples: int
     pool: str
     first_window: int
+    version: int  # of the detector; -1 is the newest
 
     @classmethod
     def checked(cls, parameters, window_samples):
@@ -34,7 +35,8 @@ class Settings:
         except ValueError as error:
             raise BadAudio(str(error)) from None
         encoding = str(parameters.get("encoding", "int16"))
-        return cls(encoding, hop_samples, pool, whole(parameters, "first_window", 0))
+        version = whole(parameters, "version", 0) or -1
+        return cls(encoding, hop_samples, pool, whole(parameters, "first_window", 0), version)
 
 
 def whole(parameters, name, default):
@@ -60,7 +62,7 @@ class LiveStream:
         settings: how it is read and cut.
         window_samples, rate_hz: the detector's.
         submit: ``submit(function, job)`` runs the function in another thread.
-        infer: ``infer(samples)`` → (logits, score), or raises; called in those threads.
+        infer: ``infer(samples, version)`` → (logits, score), or raises; called in those threads.
     """
 
     def __init__(self, settings, window_samples, rate_hz, submit, infer):
@@ -129,7 +131,7 @@ class LiveStream:
 
     def _work(self, job):
         try:
-            job.answer = self.infer(job.window.samples)
+            job.answer = self.infer(job.window.samples, self.settings.version)
         except Exception as error:
             job.answer = error
         with self.lock:

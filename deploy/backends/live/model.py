@@ -140,10 +140,11 @@ class TritonPythonModel:
     def _submit(self, work, job):
         self.workers.submit(work, job).add_done_callback(complain)
 
-    def _infer(self, samples):
+    def _infer(self, samples, version):
         """Logits (2,) and score of one window, from the detector; waits a little where its queue is full."""
         request = pb_utils.InferenceRequest(
             model_name=self.detector,
+            model_version=version,
             requested_output_names=["LOGITS", "SCORE"],
             inputs=[pb_utils.Tensor("WAVEFORM", samples[np.newaxis])],
             preferred_memory=pb_utils.PreferredMemory(pb_utils.TRITONSERVER_MEMORY_CPU),
