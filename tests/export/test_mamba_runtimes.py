@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from dfexport.layers.mamba import selective_scan
+from dfexport.layers.mamba import selective_scan, softplus
 
 CHANNELS, STATE, STEPS = 24, 16, 201
 NAMES = ("x", "step", "b", "c")
@@ -122,3 +122,22 @@ def test_a_state_set_at_the_first_step_lasts_and_a_long_step_drops_it() -> None:
         assert (np.abs(y[:, :, -1]) > 0).all()
         step[:, :, 100] = 1e6
         assert (module(x, step, b, c)[:, :, 100:] == 0).all()
+
+
+class Softplus(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return softplus(x)
+
+
+def test_softplus_is_exact_to_a_few_roundings_everywhere(tmp_path: Path) -> None:
+    ends = torch.tensor([0.0, 20.0, -20.0, 85.0, -85.0, 1e4, -1e4, 3e38, -3e38])
+    x = torch.cat([torch.linspace(-85, 85, 100_001), ends])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(Softplus(), (x,), input_names=["x"], opset_version=18, dynamo=True, verbose=False)
+    assert program is not None
+    program.save(tmp_path / "softplus.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "softplus.onnx", providers=["CPUExecutionProvider"])
+    expected = np.logaddexp(0, x.double().numpy())
+    for y in (softplus(x).numpy(), session.run(None, {"x": x.numpy()})[0]):
+        np.testing.assert_allclose(y, expected, rtol=1e-6, atol=1e-38)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 RMS_NORM_EPS = 1e-5
+ROUNDED_AWAY = 1e-7  # less than the least float32 step above 1, 1.19e-7
 BLOCK_STEPS = 16  # 208 frames are 13 blocks: about as many steps in a block as blocks
 
 
@@ -121,6 +122,17 @@ def rms_norm(x: Tensor, weight: Tensor) -> Tensor:
     return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + RMS_NORM_EPS) * weight
 
 
+def softplus(x: Tensor) -> Tensor:
+    """log(1 + exp(x)) to full precision, from operators that ONNX Runtime vectorises; its Softplus is not one of them.
+
+    Adding e to 1 rounds it; the log's error from that is undone by scaling with e over what was really added (Kahan).
+    """
+    e = torch.exp(-x.abs())
+    one_plus_e = 1 + e
+    added = torch.clamp_min(one_plus_e - 1, ROUNDED_AWAY)
+    return F.relu(x) + e * (torch.clamp_min(torch.log(one_plus_e), ROUNDED_AWAY) / added)
+
+
 class MambaLayer(nn.Module):
     """Norm and mixer of several columns at once: (columns, batch, time, d_model) → the same shape.
 
@@ -165,7 +177,7 @@ class MambaLayer(nn.Module):
         x, gate = torch.split(_project(rms_norm(x, self.norm), self.in_proj), self.d_inner, -1)
         x = F.silu(self._convolve(x))
         step, b, c = torch.split(_project(x, self.x_proj), [self.dt_rank, self.d_state, self.d_state], -1)
-        step = F.softplus(_project(step, self.dt_proj) + self.dt_bias)
+        step = softplus(_project(step, self.dt_proj) + self.dt_bias)
         y = selective_scan(x, step, self.decay, b, c) + self.skip * x
         return _project(y * F.silu(gate), self.out_proj)
 
