@@ -1,0 +1,140 @@
+"""One stream at the server: answers in order whatever the detector's pace, and each request ended exactly once."""
+
+import random
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from live_stream import ABREAST, LiveStream, Settings
+from telephony import BadAudio
+
+W = 100
+
+
+class Reply:
+    def __init__(self) -> None:
+        self.windows, self.ends = [], []
+
+    def send(self, window, logits, score, pooled, *, is_last) -> None:
+        assert not self.ends, "an answer after the end"
+        self.windows.append((window.index, score, pooled))
+        if is_last:
+            self.ends.append("last")
+
+    def fail(self, error) -> None:
+        self.ends.append(error)
+
+    def close(self) -> None:
+        if not self.ends:
+            self.ends.append("closed")
+
+
+def stream_of(infer, pool: ThreadPoolExecutor, **settings) -> LiveStream:
+    chosen = Settings(
+        **{"encoding": "fp32", "hop_samples": 10, "pool": "mean", "first_window": 0, "version": -1, **settings}
+    )
+    return LiveStream(chosen, W, 16_000, pool.submit, infer)
+
+
+def raw(samples: np.ndarray) -> np.ndarray:
+    return np.frombuffer(samples.astype("<f4").tobytes(), np.uint8)
+
+
+def wait_until_done(stream: LiveStream) -> None:
+    deadline = time.monotonic() + 20
+    while stream.is_busy:
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def test_answers_come_in_order_and_pooled() -> None:
+    rng, busy, most = random.Random(1), [0], [0]
+    lock = threading.Lock()
+
+    def infer(samples, version):
+        with lock:
+            busy[0] += 1
+            most[0] = max(most[0], busy[0])
+        time.sleep(rng.uniform(0, 0.01))
+        with lock:
+            busy[0] -= 1
+        return np.zeros(2, np.float32), float(samples[0])
+
+    with ThreadPoolExecutor(16) as pool:
+        stream, replies = stream_of(infer, pool), [Reply() for _ in range(3)]
+        waveform = np.arange(503)
+        for chunk, reply, is_end in zip(np.split(waveform, [130, 131]), replies, (False, False, True), strict=True):
+            stream.push(raw(chunk), reply, is_end=is_end)
+        wait_until_done(stream)
+    found = [window for reply in replies for window in reply.windows]
+    scores = [*range(0, 401, 10), 403]
+    assert [(index, score) for index, score, _ in found] == list(enumerate(scores))
+    assert [pooled for *_, pooled in found] == pytest.approx([np.mean(scores[: i + 1]) for i in range(len(scores))])
+    assert [reply.ends for reply in replies] == [["last"], ["closed"], ["last"]]
+    assert most[0] <= ABREAST
+
+
+def test_one_failure_ends_the_stream_and_every_request_once() -> None:
+    def infer(samples, version):
+        time.sleep(0.002)
+        if samples[0] == 50:
+            raise RuntimeError("the detector says no")
+        return np.zeros(2, np.float32), 0.0
+
+    with ThreadPoolExecutor(16) as pool:
+        stream, replies = stream_of(infer, pool), [Reply() for _ in range(4)]
+        for chunk, reply in zip(np.split(np.arange(400), 4), replies, strict=True):
+            stream.push(raw(chunk), reply, is_end=False)
+        wait_until_done(stream)
+    assert [len(reply.windows) for reply in replies] == [1, 4, 0, 0]
+    assert str(replies[1].ends) == "[RuntimeError('the detector says no')]"
+    assert [reply.ends for reply in replies[2:]] == [["closed"], ["closed"]]
+    assert stream.is_over
+
+
+def test_an_abandoned_stream_lets_every_request_go() -> None:
+    gate = threading.Event()
+
+    def infer(samples, version):
+        gate.wait(10)
+        return np.zeros(2, np.float32), 0.0
+
+    with ThreadPoolExecutor(16) as pool:
+        stream, reply = stream_of(infer, pool), Reply()
+        stream.push(raw(np.arange(1000)), reply, is_end=False)
+        stream.abandon()
+        assert (reply.windows, reply.ends) == ([], ["closed"])
+        gate.set()
+    assert reply.windows == []
+
+
+def test_audio_that_runs_far_ahead_of_the_detector_is_refused() -> None:
+    gate = threading.Event()
+    with ThreadPoolExecutor(16) as pool:
+        stream = stream_of(lambda samples, version: gate.wait(10) and (np.zeros(2), 0.0), pool, hop_samples=W)
+        stream.push(raw(np.zeros(110 * 16_000)), Reply(), is_end=False)
+        with pytest.raises(BadAudio, match="120 s of audio wait for the detector"):
+            stream.push(raw(np.zeros(11 * 16_000)), Reply(), is_end=False)
+        stream.abandon()
+        gate.set()
+
+
+@pytest.mark.parametrize(
+    ("parameters", "words"),
+    [
+        ({"hop_samples": 0}, "hop_samples: expected 1 to 100 .the window., found 0"),
+        ({"hop_samples": 101}, "found 101"),
+        ({"hop_samples": "ten"}, "expected a whole number from 0, found 'ten'"),
+        ({"first_window": True}, "first_window"),
+        ({"pool": "max"}, "expected pool mean, min or a percentile"),
+    ],
+)
+def test_settings_are_checked(parameters: dict, words: str) -> None:
+    with pytest.raises(BadAudio, match=words):
+        Settings.checked(parameters, W)
+
+
+def test_settings_have_defaults() -> None:
+    assert Settings.checked({}, W) == Settings("int16", W, "mean", 0, -1)

@@ -1,0 +1,242 @@
+"""The live backend on a real Triton, by the bare wire protocol."""
+
+import itertools
+import time
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import psutil
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import tiny_repository
+from dfclient import Detector, windows
+from dfdeploy.embedded import Server
+
+W = tiny_repository.WINDOW_SAMPLES
+RATE_HZ = 16_000
+
+
+def expected_of(waveform: np.ndarray, hop: int) -> list[tuple[float, float, float]]:
+    """(start_s, end_s, score) of each window, computed in float64 without any server."""
+    starts = windows.window_starts("sliding", len(waveform), W, hop)
+    scores = [tiny_repository.logits_of(windows.cut(waveform, start, W))[1] for start in starts]
+    ends = [min(start + W, len(waveform)) for start in starts]
+    return [(start / RATE_HZ, end / RATE_HZ, score) for start, end, score in zip(starts, ends, scores, strict=True)]
+
+
+def check(answers: list[dict], waveform: np.ndarray, hop: int, *, atol: float = 1e-5) -> None:
+    expected = expected_of(waveform, hop)
+    assert [int(answer["WINDOW"][0]) for answer in answers] == list(range(len(expected)))
+    found = [(answer["START_S"][0], answer["END_S"][0], answer["SCORE"][0]) for answer in answers]
+    np.testing.assert_allclose(found, expected, atol=atol, rtol=0)
+    for number, answer in enumerate(answers, 1):
+        assert answer["LOGITS"][1] == answer["SCORE"][0]
+        np.testing.assert_allclose(answer["POOLED"][0], np.mean([score for *_, score in found[:number]]), atol=1e-6)
+
+
+def as_bytes(waveform: np.ndarray, encoding: str = "fp32") -> bytes:
+    return (waveform.astype("<f4") if encoding == "fp32" else np.round(waveform * 32768).astype("<i2")).tobytes()
+
+
+def pieces(content: bytes, cuts: list[int]) -> list[bytes]:
+    edges = [0, *sorted(min(cut, len(content)) for cut in cuts), len(content)]
+    return [content[start:stop] for start, stop in itertools.pairwise(edges)]
+
+
+@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    n_samples=st.integers(1, 5 * W),
+    hop=st.integers(W // 20, W),
+    encoding=st.sampled_from(["int16", "fp32"]),
+    cuts=st.lists(st.integers(0, 5 * W * 4), max_size=40),
+)
+def test_chunks_of_any_length(whole, speech, n_samples: int, hop: int, encoding: str, cuts: list[int]) -> None:
+    """Cut at any byte, within a sample too."""
+    waveform = speech[20_000 : 20_000 + n_samples]
+    answers = whole("any", pieces(as_bytes(waveform, encoding), cuts), encoding=encoding, hop_samples=hop)
+    check(answers, waveform[:n_samples], hop)
+
+
+def test_one_sample_a_chunk(whole, speech) -> None:
+    content = as_bytes(speech[:20_000], "int16")
+    answers = whole("single", [content[i : i + 2] for i in range(0, len(content), 2)], hop_samples=2_000)
+    check(answers, speech[:20_000], 2_000)
+
+
+def test_everything_in_one_request_under_a_numeric_id(bare, speech) -> None:
+    stream = bare(7, encoding="fp32")
+    stream.send(as_bytes(speech), end=True)
+    stream.hang_up()
+    check(list(stream.answers()), speech, W)
+
+
+def test_a_window_is_answered_when_its_last_sample_is_there(bare, speech) -> None:
+    stream = bare("prompt", encoding="fp32")
+    answers = stream.answers()
+    stream.send(as_bytes(speech[: W - 1]))
+    stream.send(as_bytes(speech[W - 1 : W]))
+    assert int(next(answers)["WINDOW"][0]) == 0  # no later chunk, no END
+    stream.send(as_bytes(speech[W : W + 10]), end=True)
+    assert next(answers)["END_S"][0] == (W + 10) / RATE_HZ
+    stream.hang_up()
+
+
+@pytest.mark.parametrize(("encoding", "subtype"), [("mulaw", "ULAW"), ("alaw", "ALAW")])
+def test_a_telephone_line_scores_as_the_client_scores_its_recording(
+    whole, live_server: Server, speech, tmp_path, encoding: str, subtype: str
+) -> None:
+    """Within 1e-3: the server's resampler and soxr differ at a recording's very edges, and by 2e-5 elsewhere."""
+    import soundfile
+    import soxr
+
+    path = tmp_path / "line.raw"
+    line = soxr.resample(speech, RATE_HZ, 8000, quality="HQ")
+    soundfile.write(path, line, 8000, format="RAW", subtype=subtype)
+    soundfile.write(tmp_path / "line.wav", line, 8000, subtype=subtype)
+    answers = whole(encoding, pieces(path.read_bytes(), [1, 160, 320, 9999]), encoding=encoding, hop_samples=4000)
+    with Detector(live_server.grpc_url, "tiny") as detector:
+        offline = detector.score(tmp_path / "line.wav", mode="sliding", hop_s=0.25)
+    assert [answer["START_S"][0] for answer in answers] == [window.start_s for window in offline.windows]
+    np.testing.assert_allclose(
+        [answer["SCORE"][0] for answer in answers], [window.score for window in offline.windows], atol=1e-3
+    )
+
+
+def test_pooling_is_a_parameter(whole, speech) -> None:
+    answers = whole("pool", [as_bytes(speech)], encoding="fp32", hop_samples=4000, pool="p10")
+    scores = [float(answer["SCORE"][0]) for answer in answers]
+    assert answers[-1]["POOLED"][0] == pytest.approx(np.percentile(scores, 10))
+
+
+@pytest.mark.parametrize(
+    ("parameters", "chunk", "words"),
+    [
+        ({"encoding": "opus"}, b"", "encoding: expected int16, fp32, mulaw, alaw, found 'opus'"),
+        ({"hop_samples": W + 1}, b"", f"hop_samples: expected 1 to {W} .the window., found {W + 1}"),
+        ({"hop_samples": "1 s"}, b"", "hop_samples: expected a whole number"),
+        ({"pool": "median"}, b"", "expected pool mean, min or a percentile"),
+        ({"encoding": "fp32"}, np.array([np.inf], "<f4").tobytes(), "expected finite samples"),
+        ({}, b"\1", "ends within a sample: 1 of 2 bytes"),
+    ],
+)
+def test_a_bad_stream_is_its_own_error(bare, whole, speech, parameters: dict, chunk: bytes, words: str) -> None:
+    good = bare("neighbour", encoding="fp32")
+    good.send(as_bytes(speech[:W]))
+    with pytest.raises(RuntimeError, match=words):
+        whole("bad", [chunk], **parameters)
+    good.send(as_bytes(speech[W:]), end=True)
+    good.hang_up()
+    check(list(good.answers()), speech, W)
+
+
+def test_a_failed_stream_has_ended(bare) -> None:
+    stream = bare("fails", encoding="fp32")
+    stream.send(np.array([np.nan], "<f4").tobytes())
+    with pytest.raises(RuntimeError, match="finite"):
+        next(stream.answers())
+    stream.send(b"")
+    with pytest.raises(RuntimeError, match=r"no such stream: .* begin a new one with the START flag"):
+        next(stream.answers())
+    stream.hang_up()
+
+
+def test_a_stream_needs_a_start(bare) -> None:
+    stream = bare("headless")
+    stream.send(b"", start=False)
+    with pytest.raises(RuntimeError, match="must specify the START flag"):
+        next(stream.answers())
+    stream.hang_up()
+
+
+def test_an_id_that_is_used_again_starts_clean(bare, whole, speech) -> None:
+    stream = bare("again", encoding="fp32", hop_samples=100)
+    stream.send(as_bytes(speech[: W - 1]))
+    check(whole("again", [as_bytes(speech[5000:30_000])], encoding="fp32", hop_samples=3000), speech[5000:30_000], 3000)
+    stream.hang_up()
+    assert list(stream.answers()) == []
+
+
+def test_an_end_without_audio_answers_nothing(whole) -> None:
+    assert whole("empty", []) == []
+
+
+def test_an_idle_stream_expires_and_says_so(bare) -> None:
+    stream = bare("idle")
+    stream.send(b"")
+    time.sleep(3.2)  # 2 s, and the sweep
+    stream.send(b"")
+    with pytest.raises(RuntimeError, match="sent nothing for 2 s"):
+        next(stream.answers())
+    stream.hang_up()
+
+
+def test_more_streams_than_the_model_takes_are_refused_at_once(bare, speech) -> None:
+    streams = [bare(f"taken {number}", "tiny_trained", encoding="fp32") for number in range(3)]
+    for stream in streams:
+        stream.send(as_bytes(speech[:W]))
+        assert int(next(stream.answers())["WINDOW"][0]) == 0
+    refused = bare("refused", "tiny_trained")
+    refused.send(b"")
+    with pytest.raises(RuntimeError, match="3 streams are open, as many as this model takes: try later"):
+        next(refused.answers())
+    streams[0].send(b"", end=True)
+    later = bare("later", "tiny_trained", encoding="fp32")
+    later.send(as_bytes(speech[:W]))
+    assert int(next(later.answers())["WINDOW"][0]) == 0
+    for stream in [*streams[1:], later]:
+        stream.send(b"", end=True)
+    for stream in [*streams, refused, later]:
+        stream.hang_up()
+
+
+def inferences(server: Server, model: str = "tiny") -> tuple[int, int]:
+    """Windows and batches that the detector has answered."""
+    with urllib.request.urlopen(server.metrics_url) as response:
+        lines = response.read().decode().splitlines()
+    values = [
+        next(line for line in lines if line.startswith(f'{name}{{model="{model}"'))
+        for name in ("nv_inference_count", "nv_inference_exec_count")
+    ]
+    return int(values[0].rsplit(" ", 1)[1]), int(values[1].rsplit(" ", 1)[1])
+
+
+def test_sixty_streams_at_once_meet_in_the_detectors_batches(whole, live_server: Server, speech) -> None:
+    count, batches = inferences(live_server)
+    chunks = pieces(as_bytes(speech), list(range(0, 4 * len(speech), 25_600)))
+    with ThreadPoolExecutor(60) as pool:
+        everything = list(
+            pool.map(lambda n: whole(f"of sixty {n}", chunks, encoding="fp32", hop_samples=4000), range(60))
+        )
+    for answers in everything:
+        check(answers, speech, 4000)
+    more, more_batches = inferences(live_server)
+    assert more - count == 60 * len(expected_of(speech, 4000))
+    assert more_batches - batches < 0.8 * (more - count)
+
+
+def memory_of(server: Server) -> int:
+    """Bytes that the server and its backends hold alone, shared memory included once."""
+    triton = psutil.Process(server.pid)
+    return sum(process.memory_full_info().pss for process in [triton, *triton.children(recursive=True)])
+
+
+def test_a_thousand_abandoned_streams_leave_nothing_behind(bare, whole, live_server: Server, speech) -> None:
+    def abandon(number: int) -> None:
+        stream = bare(f"abandoned {number} {time.monotonic()}", encoding="fp32")
+        stream.send(as_bytes(speech[: W + 5000]))
+        next(stream.answers())
+        stream.hang_up()
+
+    def round_of_streams() -> None:
+        with ThreadPoolExecutor(20) as pool:
+            list(pool.map(abandon, range(1000)))
+        time.sleep(3.2)
+
+    round_of_streams()  # the first round grows what is kept for the next: arenas, shared memory, gRPC's buffers
+    before = memory_of(live_server)
+    round_of_streams()
+    assert memory_of(live_server) < 1.05 * before
+    check(whole("after", [as_bytes(speech)], encoding="fp32"), speech, W)
