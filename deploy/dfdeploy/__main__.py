@@ -45,7 +45,7 @@ def _parser() -> argparse.ArgumentParser:
         help="embedded: the Triton of .venv-server, loopback only; docker: NVIDIA's container (default: %(default)s)",
     )
     serving.add_argument("--profile", choices=("cpu", "gpu"), help="default: cpu; docker: gpu where there is one")
-    serving.add_argument("--host", default=ports.LOOPBACK, help="address to serve on (default: %(default)s)")
+    serving.add_argument("--host", default=ports.LOOPBACK, help="docker: address to publish on (default: %(default)s)")
     for name, port in container.CONTAINER_PORTS.items():
         serving.add_argument(f"--{name}-port", type=int, default=port, metavar="N", help="default: %(default)s")
     serving.add_argument("--server-env", type=Path, metavar="DIR", help="default: DFSERVE_SERVER_ENV, or .venv-server")
@@ -62,7 +62,7 @@ def _serve(arguments: argparse.Namespace) -> int:
         return _serve_container(arguments)
     if arguments.dry_run:
         raise DeployError("--dry-run goes with --server docker")
-    if not ports.is_loopback(arguments.host):
+    if arguments.host not in (ports.LOOPBACK, "localhost"):
         raise DeployError(VULNERABLE.format(host=arguments.host))
     server = Server(
         arguments.repository,
@@ -82,7 +82,9 @@ def _serve_container(arguments: argparse.Namespace) -> int:
     profile = arguments.profile or container.default_profile()
     command = container.command(arguments.repository, profile=profile, host=arguments.host, host_ports=host_ports)
     console.print(shlex.join(command))
-    return 0 if arguments.dry_run else container.run(command)
+    if not arguments.dry_run:
+        container.run(command)
+    return 0
 
 
 if __name__ == "__main__":

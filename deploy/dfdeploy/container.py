@@ -4,10 +4,14 @@ The command is made in one place, as a list, and printed by ``dfdeploy serve --s
 ``docker run`` reference; NVIDIA's Triton user guide, "Model repository" and "Secure deployment considerations".
 """
 
+import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Mapping
+from ipaddress import ip_address
 from pathlib import Path
+from typing import NoReturn
 
 from dfdeploy import environment
 from dfdeploy.errors import DeployError
@@ -32,12 +36,14 @@ def command(repository: Path, *, profile: str, host: str, host_ports: Mapping[st
     Args:
         repository: mounted read-only.
         profile: ``cpu`` or ``gpu``.
-        host: address of this machine that the ports are published on.
+        host: address of this machine that the ports are published on, not a name.
         host_ports: ``grpc``, ``http`` and ``metrics`` → port on this machine.
+
+    Raises:
+        DeployError: ``host`` is no address.
     """
-    published = [
-        f"--publish={host}:{host_ports[name]}:{container_port}" for name, container_port in CONTAINER_PORTS.items()
-    ]
+    address = _address(host)
+    published = [f"--publish={address}:{host_ports[name]}:{port}" for name, port in CONTAINER_PORTS.items()]
     return [
         "docker",
         "run",
@@ -64,23 +70,32 @@ def command(repository: Path, *, profile: str, host: str, host_ports: Mapping[st
     ]
 
 
+def _address(host: str) -> str:
+    try:
+        address = ip_address("127.0.0.1" if host == "localhost" else host)
+    except ValueError:
+        raise DeployError(f"--host must be an address of this machine such as 0.0.0.0, found {host!r}") from None
+    return f"[{address}]" if address.version == 6 else str(address)
+
+
 def live_backend_mounts() -> list[str]:
     """The container brings every backend but the one for live streams; file by file, as one of them is the client's."""
     files = [*sorted((environment.BACKENDS / "live").glob("*.py")), environment.SHARED_WITH_CLIENT["live"]]
     return [f"--mount=type=bind,source={file},target={BACKENDS_MOUNT}/live/{file.name},readonly" for file in files]
 
 
-def run(arguments: list[str]) -> int:
-    """Run the container in the foreground; Docker passes signals on. Its exit status.
+def run(arguments: list[str]) -> NoReturn:
+    """Become the container's command, so that signals reach Docker, which passes them on to Triton.
 
     Raises:
         DeployError: no Docker, or no engine behind it.
     """
-    if shutil.which(arguments[0]) is None:
-        raise DeployError("no docker on this machine; install Docker Engine and NVIDIA's container toolkit")
-    engine = subprocess.run(["docker", "info"], capture_output=True, text=True, check=False)
+    docker = shutil.which(arguments[0])
+    if docker is None:
+        raise DeployError("no docker on this machine; install Docker Engine, and for a GPU NVIDIA's container toolkit")
+    engine = subprocess.run([docker, "info"], capture_output=True, text=True, check=False)
     if engine.returncode:
-        raise DeployError(
-            f"docker is installed but its engine does not answer: {engine.stderr.strip().splitlines()[-1]}"
-        )
-    return subprocess.run(arguments, check=False).returncode
+        reason = (engine.stderr.strip().splitlines() or [f"status {engine.returncode}"])[-1]
+        raise DeployError(f"docker is installed but its engine does not answer: {reason}")
+    sys.stdout.flush()
+    os.execv(docker, arguments)  # noqa: S606  (no shell)

@@ -2,7 +2,6 @@
 
 import errno
 import socket
-from ipaddress import ip_address
 
 from dfdeploy.errors import DeployError, PortTaken
 
@@ -49,11 +48,3 @@ def _bind(name: str, port: int) -> socket.socket:
             f"or choose another with --{name}-port"
         ) from None
     return probe
-
-
-def is_loopback(host: str) -> bool:
-    """Whether ``host`` can be reached from this machine alone."""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -1,6 +1,8 @@
 """NVIDIA's container: the command as text. No engine runs it here."""
 
+import os
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -8,6 +10,7 @@ import pytest
 
 from dfdeploy import container
 from dfdeploy.__main__ import main
+from dfdeploy.errors import DeployError
 
 PORTS = {"grpc": 8001, "http": 8000, "metrics": 8002}
 
@@ -52,6 +55,10 @@ def test_a_cpu_asks_for_no_gpu() -> None:
 def test_only_an_explicit_host_is_published_to_others() -> None:
     assert "0.0.0.0" not in text("gpu")
     assert "--publish=0.0.0.0:8001:8001" in text("gpu", host="0.0.0.0")
+    assert "--publish=[::]:8001:8001" in text("gpu", host="::")
+    assert "--publish=127.0.0.1:8001:8001" in text("gpu", host="localhost")
+    with pytest.raises(DeployError, match="must be an address of this machine"):
+        text("gpu", host="example.org")
 
 
 def test_the_release_is_a_patched_one() -> None:
@@ -76,3 +83,30 @@ def test_no_engine_is_a_clear_error(tiny_models: Path, monkeypatch: pytest.Monke
     monkeypatch.setenv("DOCKER_HOST", "tcp://127.0.0.1:9")
     assert main(["serve", "--server=docker", f"--repository={tiny_models}", "--profile=cpu"]) == 1
     assert capsys.readouterr().err.startswith("dfdeploy: error: ")
+
+
+FAKE_DOCKER = """#!/bin/sh
+test "$1" = info && exit 0
+trap 'echo got TERM; exit 3' TERM
+echo "docker $@"
+while :; do sleep 0.05; done
+"""
+
+
+def test_docker_gets_the_signals_and_says_how_it_ended(tiny_models: Path, tmp_path: Path) -> None:
+    """Docker's own part, passing them on to Triton, is not ours to test."""
+    docker = tmp_path / "docker"
+    docker.write_text(FAKE_DOCKER)
+    docker.chmod(0o755)
+    serving = subprocess.Popen(
+        [sys.executable, "-m", "dfdeploy", "serve", "--server=docker", "--profile=cpu", f"--repository={tiny_models}"],
+        env=os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert serving.stdout is not None
+    shown, ran = serving.stdout.readline(), serving.stdout.readline()
+    assert shown == ran
+    serving.terminate()
+    assert serving.stdout.read() == "got TERM\n"
+    assert serving.wait(10) == 3

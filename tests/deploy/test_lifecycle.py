@@ -129,9 +129,10 @@ def test_a_taken_port_is_refused_before_anything_is_loaded(serving: Serving, tin
     assert set(SHARED_MEMORY.iterdir()) <= before
 
 
-def test_another_address_than_loopback_is_refused(tiny_models: Path) -> None:
+@pytest.mark.parametrize("host", ["0.0.0.0", "::1", "192.168.1.7", "example.org"])
+def test_another_address_than_loopback_is_refused(tiny_models: Path, host: str) -> None:
     finished = subprocess.run(
-        command(tiny_models, "--host=0.0.0.0"), capture_output=True, text=True, check=False, timeout=60
+        command(tiny_models, f"--host={host}"), capture_output=True, text=True, check=False, timeout=60
     )
     assert finished.returncode == 1
     assert "published vulnerabilities" in finished.stderr
