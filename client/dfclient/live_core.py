@@ -64,6 +64,7 @@ class Connection:
     sequence_id: str = field(default_factory=lambda: uuid.uuid4().hex)
     is_started: bool = False
     is_ended: bool = False
+    is_given_up: bool = False
     waiting_since_s: float | None = None  # a window's last sample was sent, and nothing came since
 
 
@@ -149,6 +150,13 @@ class LiveCore:
         if connection.waiting_since_s is None and (is_end or stop >= self._next_start() + self.card.window_samples):
             connection.waiting_since_s = now_s
         return message
+
+    def farewell(self, connection: Connection) -> Message | None:
+        """What makes the server forget a stream that is given up: begun anew under its id, it ends without audio."""
+        if connection is not self.connection or connection.is_ended or not connection.is_started:
+            return None
+        connection.is_ended = True
+        return Message(connection.sequence_id, b"", is_start=True, is_end=True, parameters={})
 
     def take(self, answer: Answer, now_s: float) -> None:
         """One window's answer; they come in order.

@@ -1,6 +1,7 @@
 """Keeps a live stream connected: threads that send, receive, and begin anew what was lost. `live.py` has its faces."""
 
 import asyncio
+import random
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ from dfclient.live_core import Connection, LiveCore, Message
 from dfclient.live_wire import Wire
 from dfclient.results import WindowScore
 
+FAREWELL_S = 1.0  # for the server to hear that a stream is given up
 WATCH_S = 0.5  # how often an overdue answer is looked for
 
 Waiter = tuple[asyncio.AbstractEventLoop, "asyncio.Future[None]"]
@@ -37,10 +39,11 @@ class Engine:
         """End the connection, and every wait; what was not answered stays so."""
         with self.changed:
             self.is_closed = True
-            if self._call is not None:
-                self._call.cancel()
             self.notify()
         if self._thread.is_alive():
+            self._thread.join(FAREWELL_S)
+            if self._call is not None:
+                self._call.cancel()
             self._thread.join()
 
     def notify(self) -> None:
@@ -90,10 +93,10 @@ class Engine:
                 with self.changed:
                     connection = self.core.connect(time.monotonic())
                     self._call = self.wire.open(channel, self._messages(connection))
-                error = self._receive(self._call)
+                error = self._receive(connection, self._call)
                 with self.changed:
                     if not (self.core.is_done or self.is_closed):
-                        delay_s = self.core.lost(error, time.monotonic())
+                        delay_s = self.core.lost(error, time.monotonic()) * random.uniform(0.5, 1.0)  # noqa: S311
                         self.notify()
                         self.changed.wait_for(lambda: self.is_closed or self.core.is_done, delay_s)
         except Exception as error:  # a defect of ours: nobody must wait for ever
@@ -103,21 +106,31 @@ class Engine:
         finally:
             channel.close()
 
-    def _receive(self, call: Any) -> ServerError:
+    def _receive(self, connection: Connection, call: Any) -> ServerError:
         """Take answers until the call ends; why it did."""
+        error: ServerError | None = None
         try:
             for response in call:
-                answer = self.wire.answer(response)
-                with self.changed:
-                    self.core.take(answer, time.monotonic())
-                    self.notify()
-        except grpc.RpcError as error:
-            return self.wire.error(error)
-        except ServerError as error:
-            return error
+                if error is None and not self.is_closed:
+                    error = self._take(connection, response)
+                    if error is not None:  # the stream has failed, not the call: time for a farewell
+                        threading.Timer(FAREWELL_S, call.cancel).start()
+        except grpc.RpcError as rpc_error:
+            return error or self.wire.error(rpc_error)
         finally:
             call.cancel()
-        return self.wire.ended_early()
+        return error or self.wire.ended_early()
+
+    def _take(self, connection: Connection, response: Any) -> ServerError | None:
+        with self.changed:
+            try:
+                self.core.take(self.wire.answer(response), time.monotonic())
+            except ServerError as error:
+                connection.is_given_up = True
+                return error
+            finally:
+                self.notify()
+        return None
 
     def _messages(self, connection: Connection) -> Iterator[Message]:
         """What a thread of gRPC's sends, as it comes; cancels the call when the server owes an answer for too long."""
@@ -127,14 +140,17 @@ class Engine:
     def _next_message(self, connection: Connection) -> Message | None:
         core = self.core
         with self.changed:
-            while (message := core.next_message(connection, time.monotonic())) is None:
-                if connection is not core.connection or core.is_done or self.is_closed:
+            while True:
+                if self.is_closed or connection.is_given_up:
+                    return core.farewell(connection)
+                if (message := core.next_message(connection, time.monotonic())) is not None:
+                    return message
+                if connection is not core.connection or core.is_done:
                     return None
                 self.changed.wait(WATCH_S)
                 if connection is core.connection and core.is_overdue(time.monotonic()):
                     self._call.cancel()
                     return None
-        return message
 
 
 def _wake(waiter: "asyncio.Future[None]") -> None:
