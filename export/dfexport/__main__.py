@@ -2,24 +2,28 @@
 
 import argparse
 import os
+import resource
 import sys
+import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from dfexport.errors import ExportError
 from dfexport.registry import DETECTORS, find
+from dfexport.spec import FormatName, PrecisionName
 
 if TYPE_CHECKING:
+    from dfexport.build import Variant
     from dfexport.parity import Parity
 
 REPOSITORY = Path("model_repository")
 RANDOM_REPOSITORY = Path("model_repository_random")
 RANDOM_BANNER = "[bold white on red] RANDOM WEIGHTS [/] {name}: the graph is right, its scores mean nothing"
 
-console = Console(soft_wrap=True)
+console = Console(soft_wrap=True, highlight=False)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -57,6 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     building.add_argument("names", nargs="+", metavar="NAME", help="a detector (see list)")
     building.add_argument("--as", dest="served_name", metavar="NAME", help="the model's name at the server")
     building.add_argument("--calibration", type=Path, metavar="FILE", help="what dfeval calibrate wrote, for the card")
+    _add_variant(building)
     building.set_defaults(run=_build)
 
     checking = commands.add_parser("check", help="compare built models with their checkpoints again")
@@ -85,9 +90,32 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _add_variant(building: argparse.ArgumentParser) -> None:
+    building.add_argument(
+        "--format",
+        choices=get_args(FormatName),
+        default="onnx",
+        help="torchscript: for Triton's pytorch backend (default: %(default)s)",
+    )
+    building.add_argument(
+        "--precision",
+        choices=get_args(PrecisionName),
+        default="fp32",
+        help="of an XLS-R encoder: fp16 for GPUs, int8 for CPUs; compared with fp32 (default: %(default)s)",
+    )
+    building.add_argument(
+        "--drift-audio", type=Path, metavar="DIR", help="recordings to compare on (default: examples)"
+    )
+    building.add_argument("--drift-protocol", type=Path, metavar="FILE", help="their labels, for the EER of both")
+    building.add_argument(
+        "--drift-protocol-format", default="csv", metavar="NAME", help="as dfeval takes it (default: %(default)s)"
+    )
+    building.add_argument("--force", action="store_true", help="build although scores drift past the stated limits")
+
+
 def _list(arguments: argparse.Namespace) -> int:
-    columns = ("name", "window", "parameters", "checkpoint", "here", "licence", "published")
-    table = Table(*columns, box=None, pad_edge=False)
+    columns = ("window", "parameters", "checkpoint", "here", "precision", "licence", "published")
+    table = Table(Column("name", no_wrap=True), *columns, box=None, pad_edge=False)
     for spec in DETECTORS.values():
         files = [arguments.weights_dir / remote.name for remote in spec.checkpoint.files]
         table.add_row(
@@ -96,6 +124,7 @@ def _list(arguments: argparse.Namespace) -> int:
             f"{spec.parameters:,}",
             ", ".join(path.name for path in files),
             "yes" if all(path.exists() for path in files) else "no",
+            " ".join(spec.precisions),
             spec.checkpoint.licence,
             spec.published_result,
         )
@@ -106,9 +135,13 @@ def _list(arguments: argparse.Namespace) -> int:
 def _build(arguments: argparse.Namespace) -> int:
     specs = [find(name) for name in arguments.names]
     _one_detector_for_own_weights(arguments)
-    from dfexport.build import build, load_weights
+    from dfexport.build import build, check_variant, load_weights
 
+    variant = _variant(arguments)
     for spec in specs:
+        check_variant(spec, variant)
+    for spec in specs:
+        began_s = time.monotonic()
         name = arguments.served_name or spec.name
         with console.status(f"{name}: exporting"):
             weights = load_weights(
@@ -117,8 +150,12 @@ def _build(arguments: argparse.Namespace) -> int:
                 checkpoint=arguments.checkpoint,
                 random=arguments.weights == "random",
             )
-            result = build(spec, weights, _repository(arguments), name, arguments.calibration)
+            result = build(spec, weights, _repository(arguments), name, arguments.calibration, variant=variant)
         console.print(f"[green]built[/] {result.folder}  {weights.kind} weights, {_describe(result.parity)}")
+        if result.drift:
+            forced = f" [yellow]forced: {'; '.join(result.drift.failures)}[/]" if result.drift.failures else ""
+            console.print(f"  {variant.precision} {result.drift.summary()}{forced}")
+        console.print(f"  {time.monotonic() - began_s:.0f} s, {_size(result.folder)}, peak memory {_peak_memory()}")
         if weights.kind == "random":
             console.print(RANDOM_BANNER.format(name=name))
     return 0
@@ -139,6 +176,25 @@ def _check(arguments: argparse.Namespace) -> int:
         folder = _repository(arguments) / spec.name
         console.print(f"[green]ok[/] {folder}  {_describe(check_built(spec, weights, folder))}")
     return 0
+
+
+def _variant(arguments: argparse.Namespace) -> "Variant":
+    from dfexport.build import EXAMPLES, Variant
+    from dfexport.drift import DriftAudio
+
+    if arguments.precision == "fp32" and (arguments.drift_audio or arguments.drift_protocol or arguments.force):
+        raise ExportError("--drift-audio, --drift-protocol and --force go with --precision fp16 or int8")
+    audio = DriftAudio(arguments.drift_audio or EXAMPLES, arguments.drift_protocol, arguments.drift_protocol_format)
+    return Variant(arguments.format, arguments.precision, audio, arguments.force)
+
+
+def _size(folder: Path) -> str:
+    return f"{sum(path.stat().st_size for path in (folder / '1').iterdir()) / 1e6:,.0f} MB"
+
+
+def _peak_memory() -> str:
+    """Of this process so far, on Linux in KiB."""
+    return f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9:.1f} GB"
 
 
 def _one_detector_for_own_weights(arguments: argparse.Namespace) -> None:

@@ -21,7 +21,8 @@ Layout = dict[str, tuple[tuple[int, ...], torch.dtype]]  # key → shape and typ
 def checkpoint_files(path: Path) -> tuple[Path, ...]:
     """Which files a checkpoint is made of: the file itself, or what a folder holds.
 
-    A folder holds ``AVERAGED_FILES``, all of them, or one safetensors file, as a download from the hub does.
+    A folder holds ``AVERAGED_FILES``, all of them, or one safetensors file, as a download from the hub does, or one
+    ``.pth`` file.
 
     Raises:
         CheckpointMissing: nothing there, or a folder without them.
@@ -36,7 +37,12 @@ def checkpoint_files(path: Path) -> tuple[Path, ...]:
     safetensors = tuple(path.glob("*.safetensors"))
     if len(missing) == len(AVERAGED_FILES) and len(safetensors) == 1:
         return safetensors
-    expected = f"expected {AVERAGED_FILES[0]} … {AVERAGED_FILES[-1]}, or one .safetensors file; found "
+    others = tuple(path.glob("*.pth"))
+    if len(missing) == len(AVERAGED_FILES) and not safetensors and len(others) == 1:
+        return others
+    expected = (
+        f"expected {AVERAGED_FILES[0]} … {AVERAGED_FILES[-1]}, or one .safetensors file, or one .pth file; found "
+    )
     if len(missing) < len(AVERAGED_FILES):
         raise CheckpointMissing(f"{path}: {expected}no {', '.join(missing)}: the average needs all of them")
     raise CheckpointMissing(f"{path}: {expected}{len(safetensors)} .safetensors files; name a file instead")

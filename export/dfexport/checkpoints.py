@@ -1,7 +1,8 @@
 """From a checkpoint on disk (or a rule) to a state dict that a network loads strictly."""
 
 import pickle
-from collections.abc import Mapping
+import zipfile
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dfexport.download import download, sha256_of, verify
-from dfexport.errors import CheckpointInvalid, CheckpointMissing
+from dfexport.averaging import average, checkpoint_files, digest_of
+from dfexport.download import download, verify
+from dfexport.errors import CheckpointInvalid, listed
 from dfexport.spec import DetectorSpec, Weights
 
 RANDOM_DIGEST = "random"
@@ -23,7 +25,7 @@ class LoadedWeights:
     Attributes:
         state: published key → tensor.
         kind: ``pretrained``, ``custom`` or ``random``.
-        sha256: digest of the file, or ``random``.
+        sha256: digest of the file or files (``averaging.digest_of``), or ``random``.
         source: page or path.
     """
 
@@ -39,18 +41,47 @@ def published(spec: DetectorSpec, folder: Path) -> LoadedWeights:
     Raises:
         CheckpointMissing, CheckpointInvalid: see there.
     """
-    (remote,) = spec.checkpoint.files
-    path = folder / remote.name
-    if not path.exists():
-        path = download(remote, spec.checkpoint, folder)
-    return LoadedWeights(load_state(path), "pretrained", verify(path, remote), spec.checkpoint.page)
+    paths = []
+    for remote in spec.checkpoint.files:
+        path = folder / remote.name
+        if not path.exists():
+            path = download(remote, spec.checkpoint, folder)
+        refuse_web_page(path)
+        verify(path, remote)
+        paths.append(path)
+    return LoadedWeights(load_files(paths), "pretrained", digest_of(paths), spec.checkpoint.page)
 
 
 def custom(path: Path) -> LoadedWeights:
-    """Take a user's own weights of a known architecture."""
-    if not path.is_file():
-        raise CheckpointMissing(f"no checkpoint at {path}")
-    return LoadedWeights(load_state(path), "custom", sha256_of(path), path.name)
+    """Take a user's own weights of a known architecture: a file, or a folder (see ``averaging.checkpoint_files``).
+
+    Raises:
+        CheckpointMissing, CheckpointInvalid: see there.
+    """
+    files = checkpoint_files(path)
+    return LoadedWeights(load_files(files), "custom", digest_of(files), path.name)
+
+
+def load_files(files: Sequence[Path]) -> dict[str, Tensor]:
+    """Read a checkpoint; of several files, their average."""
+    if len(files) == 1:
+        return load_state(files[0])
+    return average((file.name, load_state(file)) for file in files)
+
+
+def refuse_web_page(path: Path) -> None:
+    """Say so when a download stopped at a confirmation or error page.
+
+    Raises:
+        CheckpointInvalid: it did.
+    """
+    with path.open("rb") as file:
+        head = file.read(512).lstrip().lower()
+    if head.startswith((b"<!doctype", b"<html")):
+        raise CheckpointInvalid(
+            f"{path} is a web page, not a checkpoint: the download stopped at a confirmation or error page. "
+            "Delete it and download the file in a browser."
+        )
 
 
 def load_state(path: Path) -> dict[str, Tensor]:
@@ -62,13 +93,7 @@ def load_state(path: Path) -> dict[str, Tensor]:
     Raises:
         CheckpointInvalid: a web page, a truncated or foreign file, or one that wants to run code.
     """
-    with path.open("rb") as file:
-        head = file.read(512).lstrip().lower()
-    if head.startswith((b"<!doctype", b"<html")):
-        raise CheckpointInvalid(
-            f"{path} is a web page, not a checkpoint: the download stopped at a confirmation or error page. "
-            "Delete it and download the file in a browser."
-        )
+    refuse_web_page(path)
     content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
     for wrapper in ("state_dict", "model"):
         if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
@@ -80,7 +105,8 @@ def load_state(path: Path) -> dict[str, Tensor]:
 
 def _read_torch(path: Path) -> Any:
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        # A file that can be mapped is read where it lies: a gigabyte of weights is not copied.
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except pickle.UnpicklingError as error:
         raise CheckpointInvalid(
             f"{path} holds more than weights and was not opened, since unpickling it could run code; "
@@ -126,7 +152,6 @@ def load_strictly(network: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
         ],
     }
     if any(differences.values()):
-        listed = "; ".join(f"{kind}: {', '.join(keys)}" for kind, keys in differences.items() if keys)
-        raise CheckpointInvalid(f"this checkpoint is not of a {type(network).__name__}: {listed}")
+        raise CheckpointInvalid(f"this checkpoint is not of a {type(network).__name__}: {listed(differences)}")
     network.load_state_dict(dict(state), strict=True)
     return network.eval()

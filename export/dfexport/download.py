@@ -1,8 +1,12 @@
 """Fetch a published file: progress, resume, digest."""
 
 import hashlib
+import html
+import re
 import urllib.error
+import urllib.parse
 import urllib.request
+from html.parser import HTMLParser
 from http import HTTPStatus
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
@@ -13,8 +17,13 @@ from dfexport.errors import CheckpointInvalid, CheckpointMissing
 from dfexport.spec import Checkpoint, RemoteFile
 
 CHUNK_BYTES = 1 << 20
+PAGE_BYTES = 1 << 18
 TIMEOUT_S = 30
 ATTEMPTS = 3
+
+
+class WebPage(OSError):
+    """The publisher answered with a page for people: a quota, a login, a removed file."""
 
 
 def sha256_of(path: Path) -> str:
@@ -46,12 +55,14 @@ def download(remote: RemoteFile, checkpoint: Checkpoint, folder: Path) -> Path:
         CheckpointMissing: the publisher can't be reached; says which file to place where by hand.
         CheckpointInvalid: what arrived has another digest (it is deleted).
     """
+    if remote.url is None:
+        raise _missing(remote, checkpoint, folder, "its address is not known, only its page")
     folder.mkdir(parents=True, exist_ok=True)
     target, part = folder / remote.name, folder / f"{remote.name}.part"
     try:
-        _transfer_with_retries(remote, part)
+        _transfer_with_retries(remote.name, remote.url, part)
     except (OSError, HTTPException) as error:
-        raise _missing(remote, checkpoint, folder, error) from error
+        raise _missing(remote, checkpoint, folder, f"{remote.url}: {error}") from error
     try:
         verify(part, remote)
     except CheckpointInvalid as error:
@@ -60,27 +71,68 @@ def download(remote: RemoteFile, checkpoint: Checkpoint, folder: Path) -> Path:
     return part.rename(target)
 
 
-def _transfer_with_retries(remote: RemoteFile, part: Path) -> None:
+def _transfer_with_retries(name: str, url: str, part: Path) -> None:
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            return _transfer(remote, part)
+            return _transfer(name, url, part)
         except (OSError, HTTPException) as error:
-            refused = isinstance(error, urllib.error.HTTPError) and error.code < HTTPStatus.INTERNAL_SERVER_ERROR
+            refused = isinstance(error, WebPage) or (
+                isinstance(error, urllib.error.HTTPError) and error.code < HTTPStatus.INTERNAL_SERVER_ERROR
+            )
             if refused or attempt == ATTEMPTS:
                 raise
     return None
 
 
-def _transfer(remote: RemoteFile, part: Path) -> None:
-    """Append to ``part`` until the publisher's length is reached."""
+def _transfer(name: str, url: str, part: Path, *, confirmed: bool = False) -> None:
+    """Append to ``part`` until the publisher's length is reached; a confirmation page is confirmed, once."""
     have = part.stat().st_size if part.exists() else 0
-    request = urllib.request.Request(remote.url, headers={"Range": f"bytes={have}-"} if have else {})  # noqa: S310
+    request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})  # noqa: S310
     try:
         with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response:  # noqa: S310  (urls come from the registry)
-            _append(response, part, have, remote.name)
+            if response.headers.get_content_type() != "text/html":
+                return _append(response, part, have, name)
+            page = response.read(PAGE_BYTES).decode(errors="replace")
     except urllib.error.HTTPError as error:
         if error.code != HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:  # the part is whole already; the digest decides
             raise
+        return None
+    address = None if confirmed else confirmation_address(page, url)
+    if address is None:
+        raise WebPage(f"sent a web page instead of the file{_title(page)}")
+    return _transfer(name, address, part, confirmed=True)
+
+
+def confirmation_address(page: str, url: str) -> str | None:
+    """Where the form of Google Drive's "can't scan this file for viruses" page leads; None where there is none."""
+    form = _DownloadForm()
+    form.feed(page)
+    if form.action is None:
+        return None
+    address = urllib.parse.urljoin(url, form.action)
+    same_scheme = urllib.parse.urlsplit(address).scheme == urllib.parse.urlsplit(url).scheme
+    return f"{address}?{urllib.parse.urlencode(form.fields)}" if same_scheme else None
+
+
+class _DownloadForm(HTMLParser):
+    """The first form with hidden fields."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.action: str | None = None
+        self.fields: dict[str, str] = {}
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = {key: value or "" for key, value in attrs}
+        if tag == "form" and values.get("id") == "download-form":
+            self.action = values.get("action", "")
+        if tag == "input" and self.action is not None and values.get("type") == "hidden":
+            self.fields[values.get("name", "")] = values.get("value", "")
+
+
+def _title(page: str) -> str:
+    found = re.search(r"<title>\s*(.*?)\s*</title>", page, re.IGNORECASE | re.DOTALL)
+    return f" ({html.unescape(found[1])})" if found else ""
 
 
 def _append(response: HTTPResponse, part: Path, have: int, name: str) -> None:
@@ -98,9 +150,10 @@ def _append(response: HTTPResponse, part: Path, have: int, name: str) -> None:
         raise OSError(f"connection closed after {part.stat().st_size:,} of {total:,} bytes")
 
 
-def _missing(remote: RemoteFile, checkpoint: Checkpoint, folder: Path, failure: Exception) -> CheckpointMissing:
+def _missing(remote: RemoteFile, checkpoint: Checkpoint, folder: Path, reason: str) -> CheckpointMissing:
     return CheckpointMissing(
-        f"{remote.name} is not in {folder} and could not be downloaded from {remote.url} ({failure}). "
-        f"Get it from {checkpoint.page} and place it at {folder / remote.name}, or point WEIGHTS_DIR (--weights-dir) "
-        "at the folder that holds it. To try the pipeline without it: WEIGHTS=random (--weights random)."
+        f"{remote.name} is not in {folder} and could not be downloaded ({reason}). "
+        f"Get it from {checkpoint.page} in a browser and place it at {folder / remote.name}, or point WEIGHTS_DIR "
+        "(--weights-dir) at the folder that holds it. To try the pipeline without it: WEIGHTS=random "
+        "(--weights random)."
     )

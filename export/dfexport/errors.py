@@ -3,8 +3,11 @@
 ExportError                 the base: a message that says what was expected, what was found and how to mend it
 ├── CheckpointMissing       no file in the weights folder and no download to be had
 ├── CheckpointInvalid       a file that is not the checkpoint it should be
-└── ParityError             the exported graph does not answer what the network answers
+├── ParityError             the exported graph does not answer what the network answers
+└── DriftError              scores in fewer bits are too far from fp32's
 """
+
+from collections.abc import Mapping, Sequence
 
 
 class ExportError(Exception):
@@ -21,3 +24,12 @@ class CheckpointInvalid(ExportError):
 
 class ParityError(ExportError):
     """Exported and eager logits differ by more than the detector's tolerance."""
+
+
+class DriftError(ExportError):
+    """Scores in fp16 or int8 differ from fp32's by more than the precision's limits."""
+
+
+def listed(problems: Mapping[str, Sequence[str]]) -> str:
+    """Kind → keys, as one line."""
+    return "; ".join(f"{kind}: {', '.join(keys)}" for kind, keys in problems.items() if keys)

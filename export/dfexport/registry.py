@@ -1,7 +1,7 @@
 """The detectors that can be built: a row is an architecture × a published checkpoint × a window."""
 
 from dfexport.errors import ExportError
-from dfexport.spec import Checkpoint, DetectorSpec, RemoteFile, Threshold
+from dfexport.spec import XLSR_PRECISIONS, Checkpoint, DetectorSpec, RemoteFile, Threshold
 
 _AASIST_PAGE = "https://github.com/clovaai/aasist"
 _AASIST_WEIGHTS = "https://raw.githubusercontent.com/clovaai/aasist/main/models/weights"
@@ -14,6 +14,31 @@ _AASIST_PAPER = (
 def _aasist_checkpoint(name: str, sha256: str) -> Checkpoint:
     remote = RemoteFile(name, f"{_AASIST_WEIGHTS}/{name}", sha256)
     return Checkpoint((remote,), page=_AASIST_PAGE, licence="MIT (NAVER Corp.)")
+
+
+_SSL_PAGE = "https://github.com/TakHemlata/SSL_Anti-spoofing"
+_SSL_PAPER = (
+    "Tak et al., Automatic speaker verification spoofing and deepfake detection using wav2vec 2.0 and data "
+    "augmentation, Odyssey 2022, arXiv 2202.12233"
+)
+_SLS_PAGE = "https://github.com/QiShanZhang/SLSforASVspoof-2021-DF"
+
+
+def _drive(file_id: str) -> str:
+    return f"https://drive.google.com/uc?export=download&id={file_id}"
+
+
+_MAMBA_PAPER = (
+    "Xiao and Das, XLSR-Mamba: A Dual-Column Bidirectional State Space Model for Spoofing Attack Detection, "
+    "IEEE Signal Processing Letters 2025, arXiv 2411.10027"
+)
+
+
+def _mamba_checkpoint(track: str) -> Checkpoint:
+    """The average of the track's five checkpoints, as the hub has it; its own name there is ``model.safetensors``."""
+    page = f"https://huggingface.co/AustinXiao/XLSR-Mamba-{track}"
+    remote = RemoteFile(f"XLSR-Mamba-{track}.safetensors", f"{page}/resolve/main/model.safetensors")
+    return Checkpoint((remote,), page=page, licence="MIT")
 
 
 _ROWS = (
@@ -39,6 +64,72 @@ _ROWS = (
         paper=_AASIST_PAPER,
         published_result="ASVspoof 2019 LA eval: EER 0.99 %, min t-DCF 0.0309",
         parameters=85_306,
+    ),
+    DetectorSpec(
+        name="ssl_aasist",
+        architecture="ssl_aasist",
+        window_samples=64_600,
+        checkpoint=Checkpoint(
+            (RemoteFile("Best_LA_model_for_DF.pth", _drive("1JHBClArVdM-Cr1b8In1iakTV_TvC3HvG")),),
+            page=_SSL_PAGE,
+            licence="MIT",
+        ),
+        paper=_SSL_PAPER,
+        published_result="ASVspoof 2021 DF eval: EER 2.85 %",
+        parameters=315_884_810,
+        threshold=Threshold(-3.5327, "ASVspoof 2021 DF eval, at its EER"),
+        precisions=XLSR_PRECISIONS,
+    ),
+    DetectorSpec(
+        name="ssl_aasist_la",
+        architecture="ssl_aasist",
+        window_samples=64_600,
+        # The page links a Drive folder; no address of the file itself is known.
+        checkpoint=Checkpoint((RemoteFile("LA_model.pth", None),), page=_SSL_PAGE, licence="MIT"),
+        paper=_SSL_PAPER,
+        published_result="ASVspoof 2021 LA eval: EER 0.82 %",
+        parameters=315_884_810,
+        precisions=XLSR_PRECISIONS,
+    ),
+    DetectorSpec(
+        name="sls",
+        architecture="sls",
+        window_samples=64_600,
+        checkpoint=Checkpoint(
+            (RemoteFile("asvdf_sls_best.pth", _drive("1gfyrxFihJevsqVIOO-YS0WY55CuWS_xJ")),),
+            page=_SLS_PAGE,
+            licence="none stated by its authors: yours to fetch and to judge",
+        ),
+        paper=(
+            "Zhang, Wen and Hu, Audio Deepfake Detection with Self-Supervised XLS-R and SLS Classifier, "
+            "ACM Multimedia 2024"
+        ),
+        published_result="ASVspoof 2021 DF: EER 1.92 %, 2021 LA: 2.87 %, In-the-Wild: 7.46 %",
+        parameters=338_836_997,
+        score_kind="log_softmax",
+        precisions=XLSR_PRECISIONS,
+    ),
+    DetectorSpec(
+        name="xlsr_mamba",
+        architecture="xlsr_mamba",
+        window_samples=66_800,
+        other_windows=(64_600,),
+        checkpoint=_mamba_checkpoint("DF"),
+        paper=_MAMBA_PAPER,
+        published_result="ASVspoof 2021 DF eval: EER 1.88 %; In-the-Wild, at 64,600 samples: 6.71 %",
+        parameters=317_083_350,
+        precisions=XLSR_PRECISIONS,
+    ),
+    DetectorSpec(
+        name="xlsr_mamba_la",
+        architecture="xlsr_mamba",
+        window_samples=66_800,
+        other_windows=(64_600,),
+        checkpoint=_mamba_checkpoint("LA"),
+        paper=_MAMBA_PAPER,
+        published_result="ASVspoof 2021 LA eval: EER 0.93 %, min t-DCF 0.208",
+        parameters=317_083_350,
+        precisions=XLSR_PRECISIONS,
     ),
 )
 

@@ -8,18 +8,22 @@ SAMPLE_RATE_HZ = 16_000
 
 ScoreKind = Literal["logit", "log_softmax"]
 Weights = Literal["pretrained", "custom", "random"]
+FormatName = Literal["onnx", "torchscript"]
+PrecisionName = Literal["fp32", "fp16", "int8"]
+
+XLSR_PRECISIONS: tuple[PrecisionName, ...] = ("fp32", "fp16", "int8")
 
 
 @dataclass(frozen=True)
 class RemoteFile:
     """One file as its authors publish it.
 
-    ``sha256`` is None where the publisher states none and nobody here has held the file; the build then records the
-    digest it found.
+    ``url`` is None where its page is known and its own address is not: it is placed by hand. ``sha256`` is None where
+    the publisher states none and nobody here has held the file; the build then records the digest it found.
     """
 
     name: str
-    url: str
+    url: str | None
     sha256: str | None = None
 
 
@@ -53,9 +57,11 @@ class DetectorSpec:
         published_result: what the authors report, with the data set.
         parameters: trainable parameters of the network.
         options: keyword arguments of the architecture's ``shapes`` and ``build``.
+        other_windows: lengths that its authors scored other data with.
         score_kind: what LOGITS and SCORE are: raw logits, or log-softmax values (≤ 0).
         threshold: where the authors' scores separate best, if they say.
         tolerance: largest difference of a logit between eager and exported that a build may have.
+        precisions: what it can be built in; a network of 1 MB has nothing to gain.
     """
 
     name: str
@@ -66,9 +72,11 @@ class DetectorSpec:
     published_result: str
     parameters: int
     options: Mapping[str, Any] = field(default_factory=dict)
+    other_windows: tuple[int, ...] = ()
     score_kind: ScoreKind = "logit"
     threshold: Threshold | None = None
     tolerance: float = 1e-4
+    precisions: tuple[PrecisionName, ...] = ("fp32",)
 
     @property
     def window_s(self) -> float:

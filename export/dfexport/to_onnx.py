@@ -17,6 +17,10 @@ OUTPUTS = ("LOGITS", "SCORE")
 OPSET = 18
 # Triton 24.10 carries ONNX Runtime 1.19, which reads no newer file format.
 NEWEST_IR_VERSION = 10
+SCOPES = "pkg.torch.onnx.name_scopes"
+# Beyond this, weights lie beside the graph: protobuf ends at 2 GB, and ONNX Runtime maps such a file where it would
+# first parse, then copy, what is inside the graph.
+INLINE_BYTES = 64 << 20
 
 
 class ServedDetector(nn.Module):
@@ -48,7 +52,7 @@ def _quiet_exporter() -> Iterator[None]:
 
 
 def to_onnx(network: nn.Module, window_samples: int, path: Path) -> None:
-    """Write ``path``.
+    """Write ``path``, and ``<path>.data`` for the weights of a network beyond 64 MB.
 
     Raises:
         ExportError: the file would not load in the server's ONNX Runtime.
@@ -67,7 +71,14 @@ def to_onnx(network: nn.Module, window_samples: int, path: Path) -> None:
         )
     if program is None:
         raise ExportError("torch.onnx.export returned no program")
-    program.save(path)
+    size_bytes = sum(tensor.numel() * tensor.element_size() for tensor in network.state_dict().values())
+    # Stack traces would carry this machine's paths to others; scopes tell the encoder from the head.
+    for node in program.model.graph:
+        scopes = node.metadata_props.get(SCOPES)
+        node.metadata_props.clear()
+        if scopes is not None:
+            node.metadata_props[SCOPES] = scopes
+    program.save(path, external_data=size_bytes > INLINE_BYTES)
     ir_version = onnx.load(path, load_external_data=False).ir_version
     if ir_version > NEWEST_IR_VERSION:
         raise ExportError(f"{path} has ONNX IR version {ir_version}; the server reads up to {NEWEST_IR_VERSION}")

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrize import remove_parametrizations
 from transformers import Wav2Vec2Config, Wav2Vec2Model
 
-from dfexport.errors import CheckpointInvalid
+from dfexport.errors import CheckpointInvalid, listed
 
 PREFIX = "ssl_model.model."
 # Neither is to be read from a tensor; both are the same in XLS-R 300M, 1B and 2B.
@@ -56,12 +56,16 @@ XLSR_300M = XlsrConfig()
 
 
 class Xlsr(nn.Module):
-    """Raw waveform (batch, samples) → frames (batch, time, hidden). Nothing is normalised over the batch."""
+    """Raw waveform (batch, samples) → frames (batch, time, hidden). Nothing is normalised over the batch.
+
+    Inputs and outputs are float32, whatever ``dtype`` it computes in.
+    """
 
     def __init__(self, config: XlsrConfig) -> None:
         super().__init__()
         self.config = config
-        self.model = Wav2Vec2Model(
+        self.dtype = torch.float32
+        model = Wav2Vec2Model(
             Wav2Vec2Config(
                 hidden_size=config.hidden,
                 num_hidden_layers=config.layers,
@@ -79,23 +83,50 @@ class Xlsr(nn.Module):
                 layerdrop=0.0,
             )
         )
+        # The parts alone: what else the model is made of is for training and for the hub, and hinders tracing.
+        self.feature_extractor = model.feature_extractor
+        self.feature_projection = model.feature_projection
+        self.encoder = model.encoder
 
     def forward(self, waveform: Tensor) -> Tensor:
         """The encoder's output after its last layer norm."""
-        features: Tensor = self.model.encoder.layer_norm(self.layer_outputs(waveform)[-1])
-        return features
+        features: Tensor = self.encoder.layer_norm(self.layer_outputs(waveform)[-1])
+        return features.float()
 
     def layer_outputs(self, waveform: Tensor) -> list[Tensor]:
         """Each transformer layer's output, before the last layer norm, from one pass."""
-        encoder = self.model.encoder
-        frames = self.model.feature_extractor(waveform).transpose(1, 2)  # (batch, time, conv_channels)
-        hidden, _ = self.model.feature_projection(frames)  # (batch, time, hidden)
-        hidden = hidden + encoder.pos_conv_embed(hidden)
+        frames = self.feature_extractor(waveform.to(self.dtype)).transpose(1, 2)  # (batch, time, conv_channels)
+        hidden, _ = self.feature_projection(frames)  # (batch, time, hidden)
+        hidden = hidden + self.encoder.pos_conv_embed(hidden)
         outputs = []
-        for layer in encoder.layers:
+        for layer in self.encoder.layers:
             hidden = layer(hidden)
-            outputs.append(hidden)
+            outputs.append(hidden.float())
         return outputs
+
+
+class Fp32LayerNorm(nn.Module):
+    """A layer norm in float32 between half-precision neighbours: its sums of squares overflow in float16."""
+
+    def __init__(self, norm: nn.LayerNorm) -> None:
+        super().__init__()
+        self.norm = norm.float()
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """Normalise the last axis."""
+        normed: Tensor = self.norm(hidden.float())
+        return normed.to(hidden.dtype)
+
+
+def halve(encoder: Xlsr) -> Xlsr:
+    """Let the encoder compute in float16, except its layer norms; changes it in place."""
+    encoder.half()
+    encoder.dtype = torch.float16
+    for parent in list(encoder.modules()):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, nn.LayerNorm):
+                setattr(parent, name, Fp32LayerNorm(child))
+    return encoder
 
 
 def load_xlsr(state: Mapping[str, Tensor]) -> tuple[Xlsr, dict[str, Tensor]]:
@@ -115,9 +146,9 @@ def load_xlsr(state: Mapping[str, Tensor]) -> tuple[Xlsr, dict[str, Tensor]]:
     names = renamed_keys(config)
     _check_keys(published, names, encoder)
     own = {names[key]: value.float() for key, value in published.items() if key in names}
-    encoder.model.load_state_dict(own, strict=True, assign=True)
+    encoder.load_state_dict(own, strict=True, assign=True)
     # Once and for all: weight = g · v / ‖v‖, per position of the kernel.
-    remove_parametrizations(encoder.model.encoder.pos_conv_embed.conv, "weight")
+    remove_parametrizations(encoder.encoder.pos_conv_embed.conv, "weight")
     return encoder.eval().requires_grad_(False), head
 
 
@@ -133,8 +164,9 @@ def infer_config(published: Mapping[str, Tensor]) -> XlsrConfig:
         feed_forward = published["encoder.layers.0.fc1.weight"].shape[0]
     except KeyError as error:
         raise CheckpointInvalid(
-            f"this checkpoint holds no XLS-R encoder: expected {PREFIX}{error.args[0]}, which is not among "
-            f"its {len(published)} keys that begin with {PREFIX}. Is it another model's file, or the head alone?"
+            f"this checkpoint holds no XLS-R encoder: expected {PREFIX}{error.args[0]}, found {len(published)} keys "
+            f"that begin with {PREFIX}. Expected is the whole fine-tuned detector, not another model's file or a "
+            "pre-trained encoder (such as xlsr2_300m.pt) alone"
         ) from None
     hidden = position.shape[0]
     if hidden % HEADS or hidden % position.shape[1]:
@@ -195,7 +227,7 @@ def renamed_keys(config: XlsrConfig) -> dict[str, str]:
 
 def shapes(config: XlsrConfig) -> dict[str, tuple[int, ...]]:
     """Published key, with its prefix → shape, of every tensor that scoring uses."""
-    own = {key: tuple(value.shape) for key, value in _empty(config).model.state_dict().items()}
+    own = {key: tuple(value.shape) for key, value in _empty(config).state_dict().items()}
     return {f"{PREFIX}{old}": own[new] for old, new in renamed_keys(config).items()}
 
 
@@ -211,7 +243,7 @@ def _empty(config: XlsrConfig) -> Xlsr:
 
 
 def _check_keys(published: Mapping[str, Tensor], names: Mapping[str, str], encoder: Xlsr) -> None:
-    own = {key: tuple(value.shape) for key, value in encoder.model.state_dict().items()}
+    own = {key: tuple(value.shape) for key, value in encoder.state_dict().items()}
     found = {key: tuple(value.shape) for key, value in published.items() if not key.startswith(DROPPED)}
     problems = {
         "missing": sorted(names.keys() - found.keys()),
@@ -223,5 +255,4 @@ def _check_keys(published: Mapping[str, Tensor], names: Mapping[str, str], encod
         ],
     }
     if any(problems.values()):
-        listed = "; ".join(f"{kind}: {', '.join(keys)}" for kind, keys in problems.items() if keys)
-        raise CheckpointInvalid(f"this checkpoint's XLS-R encoder ({PREFIX}…) does not fit: {listed}")
+        raise CheckpointInvalid(f"this checkpoint's XLS-R encoder ({PREFIX}…) does not fit: {listed(problems)}")
