@@ -61,12 +61,20 @@ def _parser() -> argparse.ArgumentParser:
     building.add_argument("names", nargs="+", metavar="NAME", help="a detector (see list)")
     building.add_argument("--as", dest="served_name", metavar="NAME", help="the model's name at the server")
     building.add_argument("--calibration", type=Path, metavar="FILE", help="what dfeval calibrate wrote, for the card")
+    building.add_argument(
+        "--window", type=int, metavar="SAMPLES", help="another of the authors' windows: 64600 for xlsr_mamba"
+    )
     _add_variant(building)
     building.set_defaults(run=_build)
 
     checking = commands.add_parser("check", help="compare built models with their checkpoints again")
     checking.add_argument("names", nargs="+", metavar="NAME", help="a detector (see list)")
     checking.set_defaults(run=_check)
+
+    averaging = commands.add_parser("average", help="save the mean of a folder's best_0.pth … best_4.pth as one file")
+    averaging.add_argument("folder", type=Path, metavar="FOLDER", help="where the five checkpoints are")
+    averaging.add_argument("out", type=Path, metavar="FILE", help="a name that ends in .safetensors")
+    averaging.set_defaults(run=_average)
 
     for command in (building, checking):
         command.add_argument("--checkpoint", type=Path, help="your own weights of the same architecture")
@@ -134,6 +142,8 @@ def _list(arguments: argparse.Namespace) -> int:
 
 def _build(arguments: argparse.Namespace) -> int:
     specs = [find(name) for name in arguments.names]
+    if arguments.window is not None:
+        specs = [spec.with_window(arguments.window) for spec in specs]
     _one_detector_for_own_weights(arguments)
     from dfexport.build import build, check_variant, load_weights
 
@@ -175,6 +185,20 @@ def _check(arguments: argparse.Namespace) -> int:
         )
         folder = _repository(arguments) / spec.name
         console.print(f"[green]ok[/] {folder}  {_describe(check_built(spec, weights, folder))}")
+    return 0
+
+
+def _average(arguments: argparse.Namespace) -> int:
+    from dfexport.averaging import checkpoint_files, require_safetensors, save
+    from dfexport.checkpoints import load_files
+
+    require_safetensors(arguments.out)
+    files = checkpoint_files(arguments.folder)
+    if len(files) == 1:
+        raise ExportError(f"{arguments.folder} holds one checkpoint, {files[0].name}: there is nothing to average")
+    with console.status(f"averaging {len(files)} checkpoints"):
+        save(load_files(files), arguments.out)
+    console.print(f"[green]saved[/] {arguments.out}  the mean of {', '.join(file.name for file in files)}")
     return 0
 
 

@@ -96,6 +96,17 @@ def _require_one_network(first_name: str, first: Layout, name: str, other: Layou
         )
 
 
+def require_safetensors(path: Path) -> Path:
+    """Refuse a name that ``checkpoints.load_state`` would read as another format.
+
+    Raises:
+        ExportError: another suffix than ``.safetensors``.
+    """
+    if path.suffix != ".safetensors":
+        raise ExportError(f"{path}: expected a name that ends in .safetensors")
+    return path
+
+
 def save(state: Mapping[str, Tensor], path: Path) -> None:
     """Write a state dict as safetensors, whole or not at all.
 
@@ -104,8 +115,7 @@ def save(state: Mapping[str, Tensor], path: Path) -> None:
     """
     from safetensors.torch import save_file
 
-    if path.suffix != ".safetensors":
-        raise ExportError(f"{path}: expected a name that ends in .safetensors")
+    require_safetensors(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.part")
     try:

@@ -222,6 +222,7 @@ def check_built(spec: DetectorSpec, weights: LoadedWeights, folder: Path) -> Par
     if not (folder / "config.pbtxt").exists():
         raise ExportError(f"nothing built at {folder}; run dfexport build {spec.name}")
     card = repository.read_card(folder)
+    spec = spec.with_window(int(card["window_samples"]))
     form = FORMATS[repository.built_format(card)]
     precision = PRECISIONS.get(repository.built_precision(card))
     if precision is not None:

@@ -1,8 +1,10 @@
 """What a detector is: the frozen facts that a registry row states."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, Self
+
+from dfexport.errors import ExportError
 
 SAMPLE_RATE_HZ = 16_000
 
@@ -82,3 +84,15 @@ class DetectorSpec:
     def window_s(self) -> float:
         """Length of the window in seconds."""
         return self.window_samples / SAMPLE_RATE_HZ
+
+    def with_window(self, samples: int) -> Self:
+        """The same detector at another of its authors' windows.
+
+        Raises:
+            ExportError: they did not score with that length.
+        """
+        lengths = (self.window_samples, *self.other_windows)
+        if samples not in lengths:
+            known = " or ".join(f"{length:,}" for length in lengths)
+            raise ExportError(f"{self.name} scores windows of {known} samples, not of {samples:,}")
+        return replace(self, window_samples=samples)

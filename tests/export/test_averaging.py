@@ -9,7 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
+from dfexport.__main__ import main
 from dfexport.averaging import AVERAGED_FILES, average, checkpoint_files, digest_of, save
+from dfexport.checkpoints import custom
 from dfexport.download import sha256_of
 from dfexport.errors import CheckpointInvalid, CheckpointMissing, ExportError
 
@@ -126,3 +128,16 @@ def test_only_safetensors_are_written(tmp_path: Path) -> None:
     with pytest.raises(ExportError, match=r"expected a name that ends in \.safetensors"):
         save(state_of(1.0), tmp_path / "average.pth")
     assert not list(tmp_path.iterdir())
+
+
+def test_the_command_saves_what_a_build_would_average(five: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = five / "saved/average.safetensors"
+    assert main(["average", str(five), str(out)]) == 0
+    assert "the mean of best_0.pth, best_1.pth" in capsys.readouterr().out
+    averaged, saved = custom(five), custom(out)
+    assert saved.state.keys() == averaged.state.keys()
+    assert all(torch.equal(saved.state[key], averaged.state[key]) for key in averaged.state)
+    assert torch.equal(saved.state["weight"], torch.full((2, 3), 2.0))
+    assert averaged.sha256 == digest_of(checkpoint_files(five))
+    assert main(["average", str(out), str(five / "again.safetensors")]) == 1
+    assert "there is nothing to average" in capsys.readouterr().err

@@ -40,6 +40,10 @@ def test_own_weights_are_served_under_their_own_name(tmp_path: Path, capsys: pyt
         (["build", "aasist_xl"], "unknown detector 'aasist_xl'; known: aasist, aasist_l"),
         (["build", "aasist", "aasist_l", "--as", "both"], "go with one detector; name one"),
         (["build", "aasist", "--checkpoint", "nowhere.pth"], "no checkpoint at nowhere.pth"),
+        (["build", "aasist", "--window", "66800"], "aasist scores windows of 64,600 samples, not of 66,800"),
+        (["build", "xlsr_mamba", "--window", "1"], "xlsr_mamba scores windows of 66,800 or 64,600 samples, not of 1"),
+        (["average", "nowhere", "average.safetensors"], "no checkpoint at nowhere"),
+        (["average", "nowhere", "average.pth"], "average.pth: expected a name that ends in .safetensors"),
         (["check", "aasist_l", "--weights", "random", "--repository", "nowhere"], "run dfexport build aasist_l"),
     ],
 )
