@@ -120,6 +120,7 @@ def save(state: Mapping[str, Tensor], path: Path) -> None:
     part = path.with_name(f"{path.name}.part")
     try:
         save_file({key: value.contiguous() for key, value in state.items()}, part)
+        part.chmod(0o644)  # safetensors makes a file for its owner alone; a server may run as someone else
         part.rename(path)
     finally:
         part.unlink(missing_ok=True)
