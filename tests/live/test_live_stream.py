@@ -16,6 +16,7 @@ W = 100
 class Reply:
     def __init__(self) -> None:
         self.windows, self.ends = [], []
+        self.is_wanted = True
 
     def send(self, window, logits, score, pooled, *, is_last) -> None:
         assert not self.ends, "an answer after the end"
@@ -138,3 +139,31 @@ def test_settings_are_checked(parameters: dict, words: str) -> None:
 
 def test_settings_have_defaults() -> None:
     assert Settings.checked({}, W) == Settings("int16", W, "mean", 0, -1)
+
+
+def test_a_client_that_hangs_up_costs_no_more_windows() -> None:
+    counted, reply = [], Reply()
+
+    def infer(samples, version):
+        counted.append(samples[0])
+        reply.is_wanted = len(counted) < 10
+        return np.zeros(2, np.float32), 0.0
+
+    with ThreadPoolExecutor(16) as pool:
+        stream = stream_of(infer, pool)
+        stream.push(raw(np.arange(10_000)), reply, is_end=False)
+        wait_until_done(stream)
+    assert len(counted) <= 10 + ABREAST
+    assert reply.ends == ["closed"]
+
+
+def test_a_stream_that_is_owed_an_answer_is_not_idle() -> None:
+    gate = threading.Event()
+    with ThreadPoolExecutor(16) as pool:
+        stream = stream_of(lambda samples, version: gate.wait(10) and (np.zeros(2), 0.0), pool)
+        assert stream.is_idle_since(time.monotonic())
+        stream.push(raw(np.zeros(W)), Reply(), is_end=False)
+        assert not stream.is_idle_since(time.monotonic())
+        gate.set()
+        wait_until_done(stream)
+        assert stream.is_idle_since(time.monotonic())

@@ -217,6 +217,17 @@ def test_sixty_streams_at_once_meet_in_the_detectors_batches(whole, live_server:
     assert more_batches - batches < 0.8 * (more - count)
 
 
+def test_a_client_that_hangs_up_costs_no_more_windows(bare, live_server: Server, speech) -> None:
+    stream = bare("hangs up", encoding="fp32", hop_samples=100)
+    stream.send(as_bytes(np.tile(speech, 20)))  # 106 s: 16,800 windows, many seconds' work
+    next(stream.answers())
+    stream.call.cancel()
+    time.sleep(1)
+    before = inferences(live_server)[0]
+    time.sleep(1)
+    assert inferences(live_server)[0] == before
+
+
 def memory_of(server: Server) -> int:
     """Bytes that the server and its backends hold alone, shared memory included once."""
     triton = psutil.Process(server.pid)

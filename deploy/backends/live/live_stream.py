@@ -84,6 +84,10 @@ class LiveStream:
         """Whether windows are still to be answered."""
         return bool(self.begun or self.waiting)
 
+    def is_idle_since(self, moment_s):
+        """Whether nothing has come, and nothing has been owed, since that moment of the monotonic clock."""
+        return self.last_active_s < moment_s and not self.is_busy
+
     def push(self, chunk, reply, *, is_end):
         """Take (m,) uint8 of audio; each window that it completes is answered to ``reply``.
 
@@ -131,7 +135,10 @@ class LiveStream:
 
     def _work(self, job):
         try:
-            job.answer = self.infer(job.window.samples, self.settings.version)
+            if not job.reply.is_wanted:
+                self.abandon()
+            elif not self.is_over:
+                job.answer = self.infer(job.window.samples, self.settings.version)
         except Exception as error:
             job.answer = error
         with self.lock:

@@ -55,6 +55,11 @@ class Reply:
         tensors = [pb_utils.Tensor(name, value) for name, value in outputs.items()]
         self._finish(is_last, pb_utils.InferenceResponse(output_tensors=tensors))
 
+    @property
+    def is_wanted(self):
+        """False once the client has hung up."""
+        return not self.sender.is_cancelled()
+
     def fail(self, error):
         """The stream ends here."""
         kinds = {BadAudio: pb_utils.TritonError.INVALID_ARG, TooManyStreams: pb_utils.TritonError.UNAVAILABLE}
@@ -167,7 +172,7 @@ class TritonPythonModel:
         while not self.stopped.wait(min(SWEEP_S, self.idle_timeout_s / 4)):
             deadline_s = time.monotonic() - self.idle_timeout_s
             with self.lock:
-                idle = [key for key, stream in self.streams.items() if stream.last_active_s < deadline_s]
+                idle = [key for key, stream in self.streams.items() if stream.is_idle_since(deadline_s)]
                 ended = [stream for stream in self.ending if not stream.is_busy]
                 self.ending = [stream for stream in self.ending if stream.is_busy]
             for key in idle:
