@@ -13,6 +13,8 @@ ROOT = Path(__file__).resolve().parents[2]
 BACKENDS = ROOT / "deploy" / "backends"
 # The live backend cuts windows as the client does: with the same file.
 SHARED_WITH_CLIENT = {"live": ROOT / "client" / "dfclient" / "windows.py"}
+# What the twins of the native backends have in common.
+SHARED_BY_TWINS = BACKENDS / "onnxruntime" / "detector_model.py"
 MINIMUM_GLIBC = (2, 35)
 # Libraries that the server may lack, and the Debian or Ubuntu package that brings them.
 PACKAGES = {
@@ -77,6 +79,7 @@ class ServerEnvironment:
         for backend in BACKENDS.iterdir():
             if (backend / "model.py").is_file():
                 shutil.copytree(backend, folder / backend.name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copy2(SHARED_BY_TWINS, folder / "pytorch")
         for backend_name, module in SHARED_WITH_CLIENT.items():
             shutil.copy2(module, folder / backend_name)
 

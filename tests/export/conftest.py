@@ -1,11 +1,26 @@
 """Exports that several tests look at, made once."""
 
+import json
+import shutil
+import sys
+import sysconfig
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from dfexport.build import Build, build, seeded
+from dfdeploy.environment import default_folder
+from dfexport.build import Build, Variant, architecture, build, seeded
+from dfexport.checkpoints import LoadedWeights
+from dfexport.layers.xlsr import XlsrConfig
 from dfexport.registry import find
+from dfexport.seeded import seeded_state
+from dfexport.signals import wave
+from dfexport.spec import FormatName
+
+GOLDEN = Path(__file__).resolve().parents[1] / "golden"
+XLSR_NAMES = ("ssl_aasist", "sls")
 
 
 @pytest.fixture(scope="session")
@@ -21,4 +36,63 @@ def shared_weights() -> Path:
     folder = Path(__file__).resolve().parents[3] / "shared" / "weights"
     if not folder.is_dir():
         pytest.skip(f"the published weights are not here ({folder})")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def golden_waves() -> np.ndarray:
+    """The inputs of the golden figures: (3, 64600)."""
+    return np.stack([wave(seed, 64_600) for seed in (1, 2, 3)])
+
+
+@pytest.fixture(scope="session")
+def golden_models() -> dict[str, dict[str, list[list[float]]]]:
+    """Detector → ``logits_2_layers``, ``logits_24_layers``, ``keys_2_layers`` of the original code."""
+    return json.loads((GOLDEN / "models.json").read_text())
+
+
+@pytest.fixture(scope="session")
+def two_layers() -> Callable[[str], LoadedWeights]:
+    """Seeded weights of a detector with two transformer layers, each made once."""
+    made: dict[str, LoadedWeights] = {}
+
+    def weights(name: str) -> LoadedWeights:
+        if name not in made:
+            state = seeded_state(architecture(find(name)).shapes(XlsrConfig(layers=2)))
+            made[name] = LoadedWeights(state, "random", "random", "seeded by rule")
+        return made[name]
+
+    return weights
+
+
+@pytest.fixture(scope="session")
+def two_layer_models(
+    tmp_path_factory: pytest.TempPathFactory, two_layers: Callable[[str], LoadedWeights]
+) -> dict[tuple[str, FormatName], Build]:
+    """SSL_Anti-spoofing and SLS with two layers in both formats, in one repository: ``<name>_<format>``."""
+    repository = tmp_path_factory.mktemp("xlsr") / "models"
+    formats: tuple[FormatName, ...] = ("onnx", "torchscript")
+    return {
+        (name, form): build(find(name), two_layers(name), repository, f"{name}_{form}", variant=Variant(form))
+        for name in XLSR_NAMES
+        for form in formats
+    }
+
+
+@pytest.fixture(scope="session")
+def server_with_torch(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The server's environment with this environment's torch behind its own packages (so numpy < 2 stays first)."""
+    own = default_folder()
+    if not (own / "bin" / "python").exists():
+        pytest.skip(f"no server environment at {own}; make setup-server")
+    folder = tmp_path_factory.mktemp("server-with-torch")
+    inside = Path("lib") / f"python{sys.version_info.major}.{sys.version_info.minor}" / "site-packages"
+    (folder / "bin").mkdir()
+    (folder / inside).mkdir(parents=True)
+    shutil.copy2(own / "pyvenv.cfg", folder)
+    for name in ("python", "python3"):
+        (folder / "bin" / name).symlink_to((own / "bin" / "python").resolve())
+    for entry in (own / inside).iterdir():
+        (folder / inside / entry.name).symlink_to(entry)
+    (folder / inside / "torch-of-the-tests.pth").write_text(sysconfig.get_path("purelib") + "\n")
     return folder

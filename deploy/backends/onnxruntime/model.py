@@ -9,65 +9,26 @@ two callers share a session of two threads. A clip that is alone gets all thread
 matrix products (XLS-R) keep all cores busy with one clip. On a GPU the batch runs whole.
 """
 
-import json
-import os
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
-import numpy as np
 import onnxruntime
-import triton_python_backend_utils as pb_utils
+from detector_model import DetectorModel, answer_together, stack
 
 MODEL_FILE = "model.onnx"
 # A second session, for one clip a core, holds the weights again: fine for megabytes, of no use for gigabytes.
 SMALL_MODEL_BYTES = 64 << 20
 
 
-class BadWaveform(Exception):
-    """The request's own fault."""
-
-
-class TritonPythonModel:
+class TritonPythonModel(DetectorModel):
     """One instance of one model."""
 
-    def initialize(self, args):
-        """Load ``<repository>/<version>/model.onnx``."""
-        config = json.loads(args["model_config"])
-        parameters = {key: value["string_value"] for key, value in config.get("parameters", {}).items()}
-        self.input = config["input"][0]["name"]
-        self.outputs = [output["name"] for output in config["output"]]
-        folder = Path(args["model_repository"]) / args["model_version"]
-        if args["model_instance_kind"] == "GPU":
-            self.runner = GpuRunner(folder, self.input, self.outputs, int(args["model_instance_device_id"]))
-        else:
-            threads = int(parameters.get("intra_op_thread_count", 0)) or len(os.sched_getaffinity(0))
-            self.runner = CpuRunner(folder, self.input, self.outputs, threads)
+    def open_cpu(self, folder, threads):
+        """Load ``<folder>/model.onnx`` for this many cores."""
+        return CpuRunner(folder, self.input, self.outputs, threads)
 
-    def execute(self, requests):
-        """Answer each request; what is wrong with one is that one's error."""
-        waveforms = [pb_utils.get_input_tensor_by_name(request, self.input).as_numpy() for request in requests]
-        finite = [bool(np.isfinite(waveform).all()) for waveform in waveforms]
-        answers = iter(self.runner.run([waveform for waveform, good in zip(waveforms, finite, strict=True) if good]))
-        return [
-            self._response(next(answers) if good else BadWaveform(self._complaint(waveform)))
-            for waveform, good in zip(waveforms, finite, strict=True)
-        ]
-
-    def finalize(self):
-        """Let the worker threads go."""
-        self.runner.close()
-
-    def _response(self, answer):
-        if isinstance(answer, Exception):
-            error = pb_utils.TritonError
-            code = error.INVALID_ARG if isinstance(answer, BadWaveform) else error.INTERNAL
-            return pb_utils.InferenceResponse(error=error(str(answer), code))
-        tensors = [pb_utils.Tensor(name, value) for name, value in zip(self.outputs, answer, strict=True)]
-        return pb_utils.InferenceResponse(output_tensors=tensors)
-
-    def _complaint(self, waveform):
-        count = waveform.size - int(np.isfinite(waveform).sum())
-        return f"{self.input}: expected finite samples, found {count} NaN or infinite; check the recording's decoder"
+    def open_gpu(self, folder, device_id):
+        """Load ``<folder>/model.onnx`` onto a GPU."""
+        return GpuRunner(folder, self.input, self.outputs, device_id)
 
 
 class CpuRunner:
@@ -127,23 +88,10 @@ class GpuRunner:
 
     def run(self, waveforms):
         """For each (batch, samples) array: its output arrays, or the exception that the batch caused."""
-        if not waveforms:
-            return []
-        try:
-            outputs = self.session.run(self.outputs, {self.input: np.concatenate(waveforms)})
-        except Exception as error:
-            return [error] * len(waveforms)
-        ends = np.cumsum([len(waveform) for waveform in waveforms])[:-1]
-        return list(zip(*(np.split(output, ends) for output in outputs), strict=True))
+        return answer_together(lambda batch: self.session.run(self.outputs, {self.input: batch}), waveforms)
 
     def close(self):
         """Nothing to release by hand."""
-
-
-def stack(answers):
-    """Outputs of single clips → outputs of their batch, or the first exception among them."""
-    failed = [answer for answer in answers if isinstance(answer, Exception)]
-    return failed[0] if failed else [np.concatenate(rows) for rows in zip(*answers, strict=True)]
 
 
 def open_session(folder, threads, providers):
