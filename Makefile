@@ -4,6 +4,8 @@ PYTHON ?= python3
 MODELS ?= aasist aasist_l
 WEIGHTS_DIR ?= $(if $(wildcard weights),weights,$(if $(wildcard ../shared/weights),../shared/weights,weights))
 WEIGHTS ?= published
+FORMAT ?= onnx
+PRECISION ?= fp32
 SERVER ?= embedded
 PROFILE ?=
 TORCH_INDEX_URL ?=
@@ -12,6 +14,8 @@ REPOSITORY ?= $(if $(filter random,$(WEIGHTS)),model_repository_random,model_rep
 BIN := .venv/bin
 APP := .venv/installed
 SERVER_ENV := .venv-server/installed
+# Only TorchScript models need torch beside the server.
+SERVER_TORCH := $(if $(filter torchscript,$(FORMAT)),.venv-server/torch-installed)
 # The oldest ONNX Runtime that a served file must load in: the one of Triton 24.10.
 OLD_ORT := .onnxruntime-1.19.2/installed
 PERF_ANALYZER := .perf_analyzer/installed
@@ -23,19 +27,21 @@ PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo; echo "  MODELS='$(MODELS)'  WEIGHTS_DIR=$(WEIGHTS_DIR)  WEIGHTS=published|random  SERVER=embedded|docker"
+	@echo "  FORMAT=onnx|torchscript  PRECISION=fp32|fp16|int8"
 	@echo "  TORCH_INDEX_URL=https://download.pytorch.org/whl/cpu  (a CPU build of torch: 200 MB instead of gigabytes)"
 
-setup: $(APP) $(SERVER_ENV) ## both environments: .venv (export, client, eval) and .venv-server (Triton)
+setup: $(APP) $(SERVER_ENV) $(SERVER_TORCH) ## both environments: .venv (export, client, eval) and .venv-server (Triton)
 
-setup-server: $(SERVER_ENV) ## the server's environment alone
+setup-server: $(SERVER_ENV) $(SERVER_TORCH) ## the server's environment alone (FORMAT=torchscript: with torch)
 
 demo: setup ## export, serve and score a human and two synthetic recordings, with a picture
 	@$(BIN)/python -m dfdeploy.demo --weights-dir $(WEIGHTS_DIR) --weights $(WEIGHTS)
 
 export: $(APP) ## checkpoints → model repository
-	@$(BIN)/dfexport build $(MODELS) --weights $(WEIGHTS) --weights-dir $(WEIGHTS_DIR) --repository $(REPOSITORY)
+	@$(BIN)/dfexport build $(MODELS) --weights $(WEIGHTS) --weights-dir $(WEIGHTS_DIR) --repository $(REPOSITORY) \
+	  --format $(FORMAT) --precision $(PRECISION)
 
-serve: $(APP) $(SERVER_ENV) ## serve what was exported (SERVER=docker: NVIDIA's container)
+serve: setup ## serve what was exported (SERVER=docker: NVIDIA's container)
 	@$(BIN)/dfdeploy serve --server $(SERVER) --repository $(REPOSITORY) $(if $(PROFILE),--profile $(PROFILE))
 
 score: $(APP) ## score the example recordings with the running server
@@ -87,6 +93,11 @@ $(SERVER_ENV): constraints-server.txt | python
 	@echo "installing the server into .venv-server ..."
 	@.venv-server/bin/python $(PIP_INSTALL) -c constraints-server.txt numpy onnxruntime
 	@.venv-server/bin/python $(PIP_INSTALL) -c constraints-server.txt --no-deps nvidia-pytriton
+	@touch $@
+
+.venv-server/torch-installed: $(SERVER_ENV)
+	@.venv-server/bin/python $(PIP_INSTALL) -c constraints-server.txt \
+	  $(if $(TORCH_INDEX_URL),--extra-index-url $(TORCH_INDEX_URL)) torch
 	@touch $@
 
 $(OLD_ORT): | python
