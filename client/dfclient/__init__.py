@@ -14,27 +14,32 @@ if TYPE_CHECKING:
     from dfclient.client import Detector
     from dfclient.errors import AudioError, DfclientError, InputError, ServerError
     from dfclient.inputs import Clip
+    from dfclient.live import AsyncLiveStream, LiveStream
     from dfclient.results import Failed, Score, WindowScore
 
 _HOMES = {
+    "AsyncLiveStream": "live",
     "AudioError": "errors",
     "Clip": "inputs",
     "Detector": "client",
     "DfclientError": "errors",
     "Failed": "results",
     "InputError": "errors",
+    "LiveStream": "live",
     "ModelCard": "card",
     "Score": "results",
     "ServerError": "errors",
     "WindowScore": "results",
 }
 __all__ = [
+    "AsyncLiveStream",
     "AudioError",
     "Clip",
     "Detector",
     "DfclientError",
     "Failed",
     "InputError",
+    "LiveStream",
     "ModelCard",
     "Score",
     "ServerError",

@@ -1,8 +1,8 @@
 """Load of live streams on the embedded server; prints the tables of docs/live.md.
 
 Real-time streams of noise in chunks of 0.1 s, begun at random moments within a hop of one window. Latency: from the
-moment a window's last sample is handed to the client to the moment its score can be read. Memory: proportional set size
-of Triton and its backends.
+moment a window's last sample is handed to the client to the moment its score can be read. Memory: what Triton and
+its backends hold alone and in shared memory, without the files they map.
 
     python docs/benchmarks/live_streams.py [--repository DIR] [--model NAME] [--streams N…] [--seconds S]
 """
@@ -38,9 +38,12 @@ class Latencies:
 
 
 def memory_of(server: Server) -> int:
-    """Bytes that the server and its backends hold, shared memory counted once."""
-    triton = psutil.Process(server.pid)
-    return sum(process.memory_full_info().pss for process in [triton, *triton.children(recursive=True)])
+    """Bytes that the server and its backends hold, shared memory counted once, mapped files not at all."""
+    triton, total = psutil.Process(server.pid), 0
+    for process in [triton, *triton.children(recursive=True)]:
+        lines = Path(f"/proc/{process.pid}/smaps_rollup").read_text().splitlines()
+        total += sum(int(line.split()[1]) for line in lines if line.startswith(("Pss_Anon:", "Pss_Shmem:")))
+    return total * 1024
 
 
 async def play(detector: Detector, seconds: float, delay_s: float, latencies: Latencies) -> None:

@@ -253,3 +253,17 @@ def test_a_stream_that_is_given_up_is_forgotten_at_once(live_server: Server) -> 
             with detector.stream() as live:
                 live.send(np.zeros(W + 100, np.float32))
                 assert len(list(live)) == 1
+
+
+def test_a_dead_live_backend_is_noticed(live_models: Path) -> None:
+    """Its detector would go on as if nothing were wrong; `dfdeploy serve` restarts a server that has failed."""
+    import psutil
+
+    with Server(live_models) as server:
+        assert server.failure() == ""
+        victim = next(pid for pid in server.backend_pids if psutil.Process(pid).cmdline()[-1].endswith("/live"))
+        os.kill(victim, signal.SIGKILL)
+        deadline = time.monotonic() + 10
+        while not server.failure() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert server.failure() == f"backend process {victim} has died"
