@@ -1,6 +1,5 @@
 """XLSR-Mamba answers what the original answers, in every runtime that serves it."""
 
-import dataclasses
 import json
 import os
 import subprocess
@@ -21,12 +20,11 @@ from dfexport.checkpoints import LoadedWeights, load_strictly, shapes_of
 from dfexport.detectors import xlsr_mamba
 from dfexport.detectors.xlsr_mamba import PublishedXlsrMamba, XlsrMambaHead
 from dfexport.errors import CheckpointInvalid
-from dfexport.formats import FORMATS
+from dfexport.formats import FORMATS, Runner
 from dfexport.layers.xlsr import XLSR_300M
 from dfexport.registry import find
 from dfexport.seeded import seeded_state
 from dfexport.signals import wave
-from dfexport.spec import DetectorSpec
 from dfexport.to_onnx import OPSET
 
 GOLDEN = json.loads((Path(__file__).resolve().parents[1] / "golden/models.json").read_text())["xlsr_mamba"]
@@ -55,10 +53,6 @@ def assert_golden(logits: np.ndarray, layers: int = 2) -> None:
     np.testing.assert_allclose(logits, GOLDEN[f"logits_{layers}_layers"], rtol=0, atol=1e-4)
 
 
-def spec_of(window_samples: int) -> DetectorSpec:
-    return dataclasses.replace(find("xlsr_mamba"), window_samples=window_samples)
-
-
 @pytest.fixture(scope="module")
 def state() -> State:
     return state_of(2)
@@ -70,10 +64,38 @@ def network(state: State) -> torch.nn.Module:
 
 
 @pytest.fixture(scope="module")
-def built(state: State, tmp_path_factory: pytest.TempPathFactory) -> Build:
-    """Two layers, at the golden window, as ONNX in a repository of its own."""
-    folder = tmp_path_factory.mktemp("mamba") / "models"
-    return build(spec_of(WINDOW_SAMPLES), weights_of(state), folder, "xlsr_mamba")
+def built(state: State, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Build]:
+    """Two layers, at the golden window, in both formats in one repository: ``mamba_<format>``."""
+    return build_formats(state, tmp_path_factory.mktemp("mamba") / "models")
+
+
+def build_formats(state: State, repository: Path) -> dict[str, Build]:
+    spec = find("xlsr_mamba").with_window(WINDOW_SAMPLES)
+    return {
+        form: build(spec, weights_of(state), repository, f"mamba_{form}", variant=Variant(form)) for form in FORMATS
+    }
+
+
+def opened(made: dict[str, Build], form: str) -> Runner:
+    return FORMATS[form].open(made[form].folder / "1" / FORMATS[form].file)
+
+
+def assert_the_server_answers(repository: Path, environment: Path, layers: int) -> None:
+    """Alone and in a batch, in both formats."""
+    with (
+        Server(repository, environment_dir=environment) as server,
+        triton.InferenceServerClient(server.grpc_url) as client,
+    ):
+        for form in FORMATS:
+            answers = [infer(client, f"mamba_{form}", waveforms) for waveforms in (WAVES, *np.split(WAVES, len(WAVES)))]
+            assert_golden(answers[0], layers)
+            assert_golden(np.concatenate(answers[1:]), layers)
+
+
+def infer(client: triton.InferenceServerClient, name: str, waveforms: np.ndarray) -> np.ndarray:
+    tensor = triton.InferInput("WAVEFORM", list(waveforms.shape), "FP32")
+    tensor.set_data_from_numpy(waveforms)
+    return client.infer(name, [tensor], client_timeout=300).as_numpy("LOGITS")
 
 
 def test_eager_answers_the_golden_figures(network: torch.nn.Module) -> None:
@@ -81,53 +103,29 @@ def test_eager_answers_the_golden_figures(network: torch.nn.Module) -> None:
         assert_golden(network(torch.from_numpy(WAVES)).numpy())
 
 
-def test_onnx_runtime_answers_the_golden_figures(built: Build) -> None:
-    logits, score = FORMATS["onnx"].open(built.folder / "1/model.onnx")(WAVES)
+@pytest.mark.parametrize("form", FORMATS)
+def test_the_exported_file_answers_the_golden_figures(built: dict[str, Build], form: str) -> None:
+    run = opened(built, form)
+    logits, score = run(WAVES)
     assert_golden(logits)
     np.testing.assert_array_equal(score, logits[:, 1:])
+    alone = np.concatenate([run(waveform[None])[0] for waveform in WAVES])
+    np.testing.assert_allclose(alone, logits, rtol=0, atol=1e-5)
 
 
-def test_torchscript_answers_the_golden_figures(network: torch.nn.Module, tmp_path: Path) -> None:
-    form = FORMATS["torchscript"]
-    form.export(network, WINDOW_SAMPLES, tmp_path / form.file)
-    run = form.open(tmp_path / form.file)
-    assert_golden(run(WAVES)[0])
-    assert_golden(np.concatenate([run(waveform[None])[0] for waveform in WAVES]))
-
-
-def test_the_server_answers_the_golden_figures_alone_and_in_a_batch(built: Build) -> None:
-    with Server(built.folder.parent) as server, triton.InferenceServerClient(server.grpc_url) as client:
-        for waveforms in (WAVES, *np.split(WAVES, len(WAVES))):
-            tensor = triton.InferInput("WAVEFORM", list(waveforms.shape), "FP32")
-            tensor.set_data_from_numpy(waveforms)
-            logits = client.infer("xlsr_mamba", [tensor]).as_numpy("LOGITS")
-            first = next(i for i, waveform in enumerate(WAVES) if np.array_equal(waveform, waveforms[0]))
-            expected = GOLDEN["logits_2_layers"][first : first + len(waveforms)]
-            np.testing.assert_allclose(logits, expected, rtol=0, atol=1e-4)
+def test_the_server_answers_the_golden_figures(built: dict[str, Build], server_with_torch: Path) -> None:
+    assert_the_server_answers(built["onnx"].folder.parent, server_with_torch, layers=2)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("format_name", FORMATS)
-def test_24_layers_answer_the_golden_figures_in_every_format(format_name: str, tmp_path: Path) -> None:
-    made = build(
-        spec_of(WINDOW_SAMPLES),
-        weights_of(state_of(24)),
-        tmp_path / "models",
-        "xlsr_mamba",
-        variant=Variant(format_name),
-    )
-    form = FORMATS[format_name]
-    assert_golden(form.open(made.folder / "1" / form.file)(WAVES)[0], layers=24)
-    with Server(made.folder.parent) as server, triton.InferenceServerClient(server.grpc_url) as client:
-        tensor = triton.InferInput("WAVEFORM", list(WAVES.shape), "FP32")
-        tensor.set_data_from_numpy(WAVES)
-        assert_golden(client.infer("xlsr_mamba", [tensor], client_timeout=300).as_numpy("LOGITS"), layers=24)
-
-
-@pytest.mark.slow
-def test_24_layers_answer_the_golden_figures_eagerly() -> None:
+def test_24_layers_answer_the_golden_figures(tmp_path: Path, server_with_torch: Path) -> None:
+    state = state_of(24)
     with torch.inference_mode():
-        assert_golden(xlsr_mamba.build(state_of(24))(torch.from_numpy(WAVES)).numpy(), layers=24)
+        assert_golden(xlsr_mamba.build(state)(torch.from_numpy(WAVES)).numpy(), layers=24)
+    made = build_formats(state, tmp_path / "models")
+    for form in FORMATS:
+        assert_golden(opened(made, form)(WAVES)[0], layers=24)
+    assert_the_server_answers(tmp_path / "models", server_with_torch, layers=24)
 
 
 def head_of(change: Mapping[str, torch.Tensor] = {}) -> XlsrMambaHead:
@@ -213,10 +211,10 @@ print(onnxruntime.__version__)
 """
 
 
-def test_onnx_runtime_1_19_answers_the_golden_figures(built: Build, tmp_path: Path) -> None:
+def test_onnx_runtime_1_19_answers_the_golden_figures(built: dict[str, Build], tmp_path: Path) -> None:
     assert OLD_RUNTIME.is_dir(), "ONNX Runtime 1.19.2 is installed by `make test`; run that once"
     np.save(tmp_path / "waves.npy", WAVES)
-    paths = (built.folder / "1/model.onnx", tmp_path / "waves.npy", tmp_path / "logits.npy")
+    paths = (built["onnx"].folder / "1/model.onnx", tmp_path / "waves.npy", tmp_path / "logits.npy")
     finished = subprocess.run(
         [sys.executable, "-c", RUN_OLD, *map(str, paths)],
         check=False,
