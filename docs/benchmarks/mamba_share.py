@@ -1,7 +1,8 @@
 """Time what XLSR-Mamba's back-end adds to its encoder; prints the second table of docs/selective-scan.md.
 
 Both are exported by themselves, with seeded weights, and take turns in ONNX Runtime on two threads, so that a busy
-machine slows both alike; each one's fastest turn counts. The back-end is all that follows the encoder: ten live mixers, projections, pooling.
+machine slows both alike; each one's fastest turn counts. The back-end is all that follows the encoder: ten live mixers,
+projections, pooling.
 
     python docs/benchmarks/mamba_share.py [--rounds N]
 """

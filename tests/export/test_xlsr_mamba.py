@@ -163,7 +163,7 @@ def test_windows_are_the_papers() -> None:
 
 @pytest.fixture(scope="module")
 def careful_head() -> XlsrMambaHead:
-    """With step sizes around 0.001, where training starts and where a careless softplus has lost four digits."""
+    """With step sizes around 0.001, where training starts and where a careless softplus has lost three digits."""
     seeded = seeded_state(shapes_of(PublishedXlsrMamba(XLSR_300M.hidden)))
     return head_of({key: value - 4 for key, value in seeded.items() if key.endswith("dt_proj.bias")})
 
