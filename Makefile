@@ -60,7 +60,7 @@ lab: $(APP) ## the notebooks, in Jupyter Lab
 bench: setup $(PERF_ANALYZER) ## speed: overhead of serving, throughput of server and client
 	@$(BIN)/dfdeploy bench --repository $(REPOSITORY)
 
-test: setup $(OLD_ORT) ## everything that proves it, against a real server
+test: setup $(OLD_ORT) $(PERF_ANALYZER) ## everything that proves it, against a real server
 	@$(BIN)/python -m pytest -m 'not slow'
 
 test-slow: setup $(OLD_ORT) ## the tests that take minutes each

@@ -35,6 +35,7 @@ FIRST_DELAY_S = 0.25
 MAX_DELAY_S = 4.0
 
 CHANNEL_OPTIONS = [
+    ("grpc.enable_http_proxy", 0),  # http_proxy is for the web; it would catch even loopback
     ("grpc.max_send_message_length", -1),
     ("grpc.max_receive_message_length", -1),
     # gRPC's own reconnect pause grows to two minutes: longer than our last attempt

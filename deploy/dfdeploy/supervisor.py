@@ -10,7 +10,7 @@ from types import FrameType
 from rich.console import Console
 
 from dfdeploy.embedded import Server
-from dfdeploy.errors import ServerFailed
+from dfdeploy.errors import DeployError, ServerFailed
 
 WATCH_INTERVAL_S = 0.5
 # A server that fails again and again needs a person, not another start.
@@ -28,15 +28,27 @@ def serve_until_stopped(server: Server, console: Console) -> None:
     with _stop_on_signals() as stop:
         restarts: list[float] = []
         while not stop.is_set():
-            with console.status(f"loading {', '.join(server.models)}"):
-                server.start(cancelled=stop)
-            with server:
-                _announce(server, console)
-                failure = _watch(server, stop)
-                if not failure:
-                    console.print("stopping: answering what is in flight")
+            try:
+                with console.status(f"loading {', '.join(server.models)}"):
+                    server.start(cancelled=stop)
+            except DeployError as error:
+                if not restarts:  # it has never been up: there is nothing to bring back
+                    raise
+                failure = str(error)
+            else:
+                failure = _run(server, stop, console)
             if failure:
                 _pause_before_restart(failure, restarts, stop, console)
+
+
+def _run(server: Server, stop: threading.Event, console: Console) -> str:
+    """Announce and watch a started server, then stop it; the reason if it failed."""
+    with server:
+        _announce(server, console)
+        failure = _watch(server, stop)
+        if not failure:
+            console.print("stopping: answering what is in flight")
+    return failure
 
 
 def _watch(server: Server, stop: threading.Event) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dfdeploy import container
+from dfdeploy import container, environment
 from dfdeploy.__main__ import main
 from dfdeploy.errors import DeployError
 
@@ -64,6 +64,17 @@ def test_only_an_explicit_host_is_published_to_others() -> None:
 def test_the_release_is_a_patched_one() -> None:
     release = container.IMAGE.rpartition(":")[2].removesuffix("-py3")
     assert tuple(map(int, release.split("."))) >= (26, 7)
+
+
+def test_every_flag_is_one_that_triton_has() -> None:
+    """Asked of the real binary: release 24.10, whose options later releases keep."""
+    found = environment.find()
+    told = subprocess.run([found.binary, "--help"], env=found.variables(), capture_output=True, text=True, check=False)
+    known = set(re.findall(r"--([a-z][a-z-]+)", told.stdout + told.stderr))
+    command = container.command(Path("/data/models"), profile="gpu", host="127.0.0.1", host_ports=PORTS)
+    flags = {flag.removeprefix("--").partition("=")[0] for flag in command[command.index("tritonserver") + 1 :]}
+    assert len(flags) >= 5
+    assert flags <= known
 
 
 def test_dry_run_prints_and_runs_nothing(tiny_models: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import psutil
 import pytest
 import tritonclient.grpc as triton
 
+import tiny_repository
 from dfdeploy import ports
 
 SHARED_MEMORY = Path("/dev/shm")
@@ -62,10 +64,10 @@ def read_until(process: subprocess.Popen[str], pattern: str) -> re.Match[str]:
     raise AssertionError(f"{pattern} never came: {seen}")
 
 
-@pytest.fixture
-def serving(tiny_models: Path) -> Iterator[Serving]:
+@contextmanager
+def serve(repository: Path) -> Iterator[Serving]:
     process = subprocess.Popen(
-        command(tiny_models), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+        command(repository), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
     )
     try:
         ready_line = read_until(process, "ready.*").group()
@@ -74,6 +76,12 @@ def serving(tiny_models: Path) -> Iterator[Serving]:
     finally:
         process.kill()
         process.wait()
+
+
+@pytest.fixture
+def serving(tiny_models: Path) -> Iterator[Serving]:
+    with serve(tiny_models) as serving:
+        yield serving
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -116,6 +124,19 @@ def test_whatever_dies_the_server_comes_back(serving: Serving, victim: str) -> N
     serving.process.send_signal(signal.SIGTERM)
     assert serving.process.wait(30) == 0
     serving.wait_until_nothing_is_left()
+
+
+def test_a_restart_that_fails_is_tried_again(tmp_path: Path) -> None:
+    """A model that is being replaced just then, say."""
+    model = tiny_repository.write(tmp_path / "models") / "tiny/1/model.onnx"
+    with serve(tmp_path / "models") as serving:
+        whole = model.read_bytes()
+        model.write_bytes(b"half a model")
+        serving.named("triton_python_backend_stub").kill()
+        read_until(serving.process, "backend process .* restarting in 1 s")
+        read_until(serving.process, "failed to load 'tiny'.* restarting in 2 s")
+        model.write_bytes(whole)
+        read_until(serving.process, "ready and self-checked")
 
 
 def test_a_taken_port_is_refused_before_anything_is_loaded(serving: Serving, tiny_models: Path) -> None:
