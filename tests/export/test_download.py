@@ -118,3 +118,69 @@ def test_an_unreachable_publisher_is_a_clear_error(tmp_path: Path) -> None:
     remote = RemoteFile("weights.pth", "http://127.0.0.1:9/weights.pth", SHA256)
     with pytest.raises(CheckpointMissing, match="could not be downloaded"):
         download(remote, CHECKPOINT, tmp_path)
+
+
+DRIVE_PAGE = """<!DOCTYPE html><html><head><title>Google Drive - Virus scan warning</title></head><body>
+<form id="download-form" action="{action}" method="get"><input type="submit" value="Download anyway">
+<input type="hidden" name="id" value="abc"><input type="hidden" name="export" value="download">
+<input type="hidden" name="confirm" value="t"><input type="hidden" name="uuid" value="1-2&amp;3"></form></body></html>"""
+QUOTA_PAGE = "<html><head><title>Google Drive - Quota exceeded</title></head></html>"
+
+
+@pytest.fixture
+def drive() -> Iterator[Publisher]:
+    """Answers /uc with ``page`` and /download with the content, if it is asked with all of the form's fields."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            state.requested.append(self.path)
+            confirmed = self.path == "/download?id=abc&export=download&confirm=t&uuid=1-2%263"
+            body = CONTENT if confirmed else pages[0].encode()
+            self.send_response(200)
+            self.send_header("Content-Type", "application/octet-stream" if confirmed else "text/html; charset=utf-8")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        state = Publisher(f"http://127.0.0.1:{server.server_port}")
+        pages = [DRIVE_PAGE.format(action=f"{state.url}/download")]
+        state.pages = pages  # type: ignore[attr-defined]
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield state
+        server.shutdown()
+        thread.join()
+
+
+def test_drives_confirmation_page_is_confirmed(drive: Publisher, tmp_path: Path) -> None:
+    remote = RemoteFile("weights.pth", f"{drive.url}/uc?export=download&id=abc", SHA256)
+    assert download(remote, CHECKPOINT, tmp_path).read_bytes() == CONTENT
+    assert len(drive.requested) == 2
+
+
+@pytest.mark.parametrize("action", ["/uc?export=download&id=abc", "file:///etc/passwd"])
+def test_a_page_is_never_taken_for_the_file(drive: Publisher, tmp_path: Path, action: str) -> None:
+    drive.pages[0] = DRIVE_PAGE.format(action=action)  # type: ignore[attr-defined]
+    with pytest.raises(CheckpointMissing, match=r"sent a web page instead of the file \(Google Drive - Virus scan"):
+        download(RemoteFile("weights.pth", f"{drive.url}/uc?id=abc"), CHECKPOINT, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_quota_page_says_how_to_place_the_file_by_hand(drive: Publisher, tmp_path: Path) -> None:
+    drive.pages[0] = QUOTA_PAGE  # type: ignore[attr-defined]
+    with pytest.raises(CheckpointMissing) as caught:
+        download(RemoteFile("weights.pth", f"{drive.url}/uc?id=abc"), CHECKPOINT, tmp_path)
+    for part in ("Quota exceeded", "https://example.org/weights", "in a browser", str(tmp_path / "weights.pth")):
+        assert part in str(caught.value)
+    assert len(drive.requested) == 1
+
+
+def test_a_file_whose_address_is_not_known_is_placed_by_hand(tmp_path: Path) -> None:
+    with pytest.raises(
+        CheckpointMissing, match=r"its address is not known, only its page.*place it at .*LA_model\.pth"
+    ):
+        download(RemoteFile("LA_model.pth", None), CHECKPOINT, tmp_path)
