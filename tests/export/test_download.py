@@ -123,7 +123,8 @@ def test_an_unreachable_publisher_is_a_clear_error(tmp_path: Path) -> None:
 DRIVE_PAGE = """<!DOCTYPE html><html><head><title>Google Drive - Virus scan warning</title></head><body>
 <form id="download-form" action="{action}" method="get"><input type="submit" value="Download anyway">
 <input type="hidden" name="id" value="abc"><input type="hidden" name="export" value="download">
-<input type="hidden" name="confirm" value="t"><input type="hidden" name="uuid" value="1-2&amp;3"></form></body></html>"""
+<input type="hidden" name="confirm" value="t">
+<input type="hidden" name="uuid" value="1-2&amp;3"></form></body></html>"""
 QUOTA_PAGE = "<html><head><title>Google Drive - Quota exceeded</title></head></html>"
 
 
