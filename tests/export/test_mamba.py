@@ -68,8 +68,11 @@ def test_the_scan_equals_the_loop(steps: int, scale: float | None) -> None:
 def test_the_scan_equals_the_loop_whatever_the_shape(
     steps: int, exponent: float, columns: int, batch: int, seed: int
 ) -> None:
-    inputs = inputs_of(steps, 10**exponent, columns=columns, batch=batch, seed=seed)
-    assert relative_error(selective_scan(*inputs).numpy(), loop(*inputs)) < 1e-5
+    """As a share of the sum's terms: the 16 terms of a single step may cancel to nearly nothing in any arithmetic."""
+    x, step, decay, b, c = inputs_of(steps, 10**exponent, columns=columns, batch=batch, seed=seed)
+    error = np.abs(selective_scan(x, step, decay, b, c).numpy() - loop(x, step, decay, b, c))
+    terms = loop(x.abs(), step, decay, b.abs(), c.abs())
+    assert np.all(error <= 1e-6 * terms)
 
 
 def test_the_future_does_not_change_the_past() -> None:
