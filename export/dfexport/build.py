@@ -122,6 +122,7 @@ def build(
     Raises:
         ExportError: the checkpoint does not fit, the graph does not answer like the network, or scores drift.
     """
+    live.check_name(name)
     check_variant(spec, variant)
     calibrated = card_entries(calibration, weights) if calibration else {}
     repository_dir.mkdir(parents=True, exist_ok=True)

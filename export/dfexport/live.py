@@ -5,6 +5,7 @@ from pathlib import Path
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2 as pb
 
+from dfexport.errors import ExportError
 from dfexport.spec import SAMPLE_RATE_HZ, DetectorSpec
 
 SUFFIX = "_live"
@@ -21,6 +22,12 @@ OUTPUTS = {
     "SCORE": pb.TYPE_FP32,
     "POOLED": pb.TYPE_FP64,
 }
+
+
+def check_name(name: str) -> None:
+    """Refuse a detector the name of another one's live sibling."""
+    if name.endswith(SUFFIX):
+        raise ExportError(f"expected a name that does not end in {SUFFIX}, which live siblings have, found {name!r}")
 
 
 def write_live_model(folder: Path, name: str, spec: DetectorSpec) -> None:

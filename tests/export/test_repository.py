@@ -64,6 +64,11 @@ def test_each_detector_has_a_live_sibling(seeded_aasist_l: Build) -> None:
     assert config == live.live_config("aasist_l", find("aasist_l"))
 
 
+def test_a_detector_may_not_be_called_as_a_live_sibling(tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match="expected a name that does not end in _live"):
+        build(find("aasist_l"), seeded(find("aasist_l")), tmp_path, "aasist_live")
+
+
 def test_the_live_config_is_the_golden_one(tmp_path: Path) -> None:
     live.write_live_model(tmp_path / "aasist_live", "aasist", find("aasist"))
     assert (tmp_path / "aasist_live/config.pbtxt").read_text() == (GOLDEN / "aasist_live.pbtxt").read_text()
