@@ -22,7 +22,7 @@ PERF_ANALYZER := .perf_analyzer/installed
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-server python demo export serve score eval report lab bench test test-slow check format clean
+.PHONY: help setup setup-server python demo export serve score eval report lab bench test test-slow test-reference check format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -65,6 +65,9 @@ test: setup $(OLD_ORT) $(PERF_ANALYZER) ## everything that proves it, against a 
 
 test-slow: setup $(OLD_ORT) ## the tests that take minutes each
 	@$(BIN)/python -m pytest -m slow
+
+test-reference: $(APP) ## our XLS-R encoder against fairseq itself (builds fairseq in an environment of its own)
+	@TORCH_INDEX_URL=$(TORCH_INDEX_URL) sh tests/reference/run.sh $(PYTHON)
 
 check: $(APP) ## ruff and mypy
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
