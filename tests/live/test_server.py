@@ -189,8 +189,11 @@ def test_more_streams_than_the_model_takes_are_refused_at_once(bare, speech) -> 
     assert int(next(later.answers())["WINDOW"][0]) == 0
     for stream in [*streams[1:], later]:
         stream.send(b"", end=True)
+    refused.send(b"", end=True)
     for stream in [*streams, refused, later]:
         stream.hang_up()
+    for stream in [*streams, later]:  # a call that is let go too early is cancelled, its END with it
+        assert list(stream.answers()) == []
 
 
 def inferences(server: Server, model: str = "tiny") -> tuple[int, int]:

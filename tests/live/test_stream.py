@@ -163,13 +163,13 @@ def test_mistakes(detector, speech) -> None:
 def test_a_full_model_is_a_clear_error(live_server: Server, monkeypatch) -> None:
     from dfclient import live_core
 
-    monkeypatch.setitem(live_core.PATIENCE_S, ServerBusy, 1.0)
     with Detector(live_server.grpc_url, "tiny_trained") as detector:
         taken = [detector.stream() for _ in range(3)]
         for live in taken:
             live.__enter__()
             live.send(np.zeros(W, np.float32))
             assert len(list(live)) == 1
+        monkeypatch.setitem(live_core.PATIENCE_S, ServerBusy, 1.0)
         with detector.stream() as refused, pytest.raises(ServerBusy, match=r"3 streams are open.*tried again for 1 s"):
             list(refused.follow())
         for live in taken:
