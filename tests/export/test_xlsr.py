@@ -47,6 +47,22 @@ def test_24_layers_give_the_golden_features(golden_waves: np.ndarray) -> None:
 
 
 @pytest.mark.parametrize(
+    ("key", "shape", "complaint"),
+    [
+        ("encoder.layers.x.fc1.weight", (48, 32), r"unexpected: .*encoder\.layers\.x\.fc1\.weight"),
+        ("encoder.layers.99999.fc1.weight", (48, 32), r"unexpected: .*encoder\.layers\.99999\.fc1\.weight"),
+        ("encoder.layers.0.fc1.weight", (), "holds no XLS-R encoder"),
+        ("encoder.pos_conv.0.weight_v", (32,), "holds no XLS-R encoder"),
+        ("encoder.pos_conv.0.weight_v", (32, 0, 8), "holds no XLS-R encoder"),
+    ],
+)
+def test_a_malformed_checkpoint_is_a_clear_error(key: str, shape: tuple[int, ...], complaint: str) -> None:
+    state = seeded_state(xlsr.shapes(TINY)) | {f"{xlsr.PREFIX}{key}": torch.zeros(shape)}
+    with pytest.raises(CheckpointInvalid, match=complaint):
+        load_xlsr(state)
+
+
+@pytest.mark.parametrize(
     ("layers", "hidden", "feed_forward"),
     [(24, 1024, 4096), (48, 1280, 5120), (48, 1920, 7680)],
     ids=["300M", "1B", "2B"],

@@ -8,6 +8,7 @@ changed between versions.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import count
 
 import torch
 from torch import Tensor, nn
@@ -161,20 +162,27 @@ def infer_config(published: Mapping[str, Tensor]) -> XlsrConfig:
     try:
         position = published["encoder.pos_conv.0.weight_v"]
         convs = [published[f"feature_extractor.conv_layers.{i}.0.weight"] for i in range(len(CONV_STRIDES))]
-        feed_forward = published["encoder.layers.0.fc1.weight"].shape[0]
+        feed_forward = published["encoder.layers.0.fc1.weight"]
     except KeyError as error:
         raise CheckpointInvalid(
             f"this checkpoint holds no XLS-R encoder: expected {PREFIX}{error.args[0]}, found {len(published)} keys "
             f"that begin with {PREFIX}. Expected is the whole fine-tuned detector, not another model's file or a "
             "pre-trained encoder (such as xlsr2_300m.pt) alone"
         ) from None
+    axes = [weight.ndim for weight in (feed_forward, position, *convs)]
+    if axes != [2, 3, *(3 for _ in convs)] or 0 in position.shape:
+        raise CheckpointInvalid(
+            "this checkpoint holds no XLS-R encoder: expected a matrix and convolutions of three axes, "
+            f"found {tuple(feed_forward.shape)}, {tuple(position.shape)}, {[tuple(conv.shape) for conv in convs]}"
+        )
     hidden = position.shape[0]
     if hidden % HEADS or hidden % position.shape[1]:
         raise CheckpointInvalid(f"expected an encoder width that {HEADS} heads divide, found {tuple(position.shape)}")
     return XlsrConfig(
-        layers=1 + max(int(key.split(".")[2]) for key in published if key.startswith("encoder.layers.")),
+        # Counted without gaps: a key of any other index is then an unexpected one, and named.
+        layers=next(i for i in count() if f"encoder.layers.{i}.fc1.weight" not in published),
         hidden=hidden,
-        feed_forward=feed_forward,
+        feed_forward=feed_forward.shape[0],
         conv_channels=convs[0].shape[0],
         conv_kernels=tuple(weight.shape[-1] for weight in convs),
         position_kernel=position.shape[2],
