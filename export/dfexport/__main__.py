@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 from rich.console import Console
-from rich.table import Column, Table
 
 from dfexport.errors import ExportError
 from dfexport.registry import DETECTORS, find
@@ -122,21 +121,16 @@ def _add_variant(building: argparse.ArgumentParser) -> None:
 
 
 def _list(arguments: argparse.Namespace) -> int:
-    columns = ("window", "parameters", "checkpoint", "here", "precision", "licence", "published")
-    table = Table(Column("name", no_wrap=True), *columns, box=None, pad_edge=False)
     for spec in DETECTORS.values():
         files = [arguments.weights_dir / remote.name for remote in spec.checkpoint.files]
-        table.add_row(
-            spec.name,
-            f"{spec.window_s:.2f} s",
-            f"{spec.parameters:,}",
-            ", ".join(path.name for path in files),
-            "yes" if all(path.exists() for path in files) else "no",
-            " ".join(spec.precisions),
-            spec.checkpoint.licence,
-            spec.published_result,
+        names = ", ".join(path.name for path in files)
+        here = "here" if all(path.exists() for path in files) else f"not in {arguments.weights_dir}"
+        console.print(
+            f"[bold]{spec.name:<14}[/] {spec.parameters:>11,} parameters, window {spec.window_s:.3f} s, "
+            f"{' '.join(spec.precisions)}"
         )
-    console.print(table)
+        console.print(f"{'':14} {names} ({here}); licence: {spec.checkpoint.licence}")
+        console.print(f"{'':14} {spec.published_result}", style="dim")
     return 0
 
 
