@@ -108,10 +108,10 @@ def test_folders_without_a_checkpoint(tmp_path: Path) -> None:
 
 
 def test_the_digest_is_what_sha256sum_says(five: Path) -> None:
-    listing = subprocess.run(
-        "sha256sum best_?.pth | sha256sum", shell=True, check=True, cwd=five, capture_output=True, text=True
-    )
-    assert digest_of(checkpoint_files(five)) == listing.stdout.split()[0]
+    names = [f"best_{index}.pth" for index in range(5)]
+    listing = subprocess.run(["sha256sum", *names], check=True, cwd=five, capture_output=True)
+    whole = subprocess.run(["sha256sum"], input=listing.stdout, check=True, capture_output=True)
+    assert digest_of(checkpoint_files(five)) == whole.stdout.decode().split()[0]
     assert digest_of([five / "best_2.pth"]) == sha256_of(five / "best_2.pth")
 
 

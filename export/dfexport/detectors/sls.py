@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from dfexport.checkpoints import load_strictly, shapes_of
 from dfexport.layers import xlsr
-from dfexport.layers.xlsr import XLSR_300M, Xlsr, XlsrConfig
+from dfexport.layers.xlsr import XLSR_300M, XlsrConfig, XlsrDetector
 
 WINDOW_SAMPLES = 64_600
 HIDDEN_LAYER = 1024
@@ -45,21 +45,12 @@ class SlsHead(nn.Module):
         return F.log_softmax(F.selu(self.fc3(hidden)), dim=1)
 
 
-class Sls(nn.Module):
-    """Waveform (batch, 64,600) → log-probabilities (batch, 2): spoof, bona fide.
+class Sls(XlsrDetector):
+    """Waveform (batch, 64,600) → log-probabilities (batch, 2): spoof, bona fide."""
 
-    The original runs the encoder twice in each forward pass; once gives the same numbers.
-    """
-
-    def __init__(self, encoder: Xlsr, head: nn.Module) -> None:
-        super().__init__()
-        self.encoder = encoder
-        self.head = head
-
-    def forward(self, waveform: Tensor) -> Tensor:
-        """Score raw 16 kHz mono audio."""
-        logits: Tensor = self.head(self.encoder.layer_outputs(waveform))
-        return logits
+    def features(self, waveform: Tensor) -> list[Tensor]:
+        """All layers' outputs, before the last norm, from one pass."""
+        return self.encoder.layer_outputs(waveform)
 
 
 def shapes(config: XlsrConfig = XLSR_300M) -> dict[str, tuple[int, ...]]:

@@ -13,7 +13,7 @@ from dfexport.checkpoints import load_strictly, shapes_of
 from dfexport.layers import xlsr
 from dfexport.layers.graph_backend import GraphBackend
 from dfexport.layers.residual import residual_encoder
-from dfexport.layers.xlsr import XLSR_300M, Xlsr, XlsrConfig
+from dfexport.layers.xlsr import XLSR_300M, XlsrConfig, XlsrDetector
 
 FEATURES = 128
 CHANNELS = 64
@@ -50,20 +50,6 @@ class SslAasistHead(GraphBackend):
         return self.classify(spectral, temporal)
 
 
-class SslAasist(nn.Module):
-    """Waveform (batch, samples) → logits (batch, 2)."""
-
-    def __init__(self, encoder: Xlsr, head: nn.Module) -> None:
-        super().__init__()
-        self.encoder = encoder
-        self.head = head
-
-    def forward(self, waveform: Tensor) -> Tensor:
-        """Score raw 16 kHz mono audio; 64,600 samples (201 frames) in the published models."""
-        logits: Tensor = self.head(self.encoder(waveform))
-        return logits
-
-
 def shapes(config: XlsrConfig = XLSR_300M) -> dict[str, tuple[int, ...]]:
     """Published keys and shapes with an encoder of ``config``'s size."""
     return xlsr.shapes(config) | shapes_of(SslAasistHead(config.hidden))
@@ -72,4 +58,4 @@ def shapes(config: XlsrConfig = XLSR_300M) -> dict[str, tuple[int, ...]]:
 def build(state: Mapping[str, Tensor]) -> nn.Module:
     """Load ``state`` strictly; the encoder's size is read from its tensors."""
     encoder, head = xlsr.load_xlsr(state)
-    return SslAasist(encoder, load_strictly(SslAasistHead(encoder.config.hidden), head)).eval()
+    return XlsrDetector(encoder, load_strictly(SslAasistHead(encoder.config.hidden), head)).eval()

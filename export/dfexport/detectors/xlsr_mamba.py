@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from dfexport.checkpoints import load_strictly, shapes_of
 from dfexport.layers import xlsr
 from dfexport.layers.mamba import MambaBlock, MambaLayer, RmsNorm
-from dfexport.layers.xlsr import XLSR_300M, Xlsr, XlsrConfig
+from dfexport.layers.xlsr import XLSR_300M, XlsrConfig, XlsrDetector
 
 D_MODEL = 144
 BLOCKS = 6
@@ -94,23 +94,6 @@ class XlsrMambaHead(nn.Module):
         return logits
 
 
-class XlsrMamba(nn.Module):
-    """Waveform (batch, samples) → logits (batch, 2).
-
-    The original runs the encoder twice in each forward pass; once gives the same numbers.
-    """
-
-    def __init__(self, encoder: Xlsr, head: nn.Module) -> None:
-        super().__init__()
-        self.encoder = encoder
-        self.head = head
-
-    def forward(self, waveform: Tensor) -> Tensor:
-        """Score raw 16 kHz mono audio; 66,800 samples (208 frames) or 64,600 (201) in the published results."""
-        logits: Tensor = self.head(self.encoder(waveform))
-        return logits
-
-
 def shapes(config: XlsrConfig = XLSR_300M) -> dict[str, tuple[int, ...]]:
     """Published keys and shapes with an encoder of ``config``'s size."""
     return xlsr.shapes(config) | shapes_of(PublishedXlsrMamba(config.hidden))
@@ -121,4 +104,4 @@ def build(state: Mapping[str, Tensor]) -> nn.Module:
     encoder, head = xlsr.load_xlsr(state)
     published = PublishedXlsrMamba(encoder.config.hidden)
     load_strictly(published, head)
-    return XlsrMamba(encoder, XlsrMambaHead(published)).eval()
+    return XlsrDetector(encoder, XlsrMambaHead(published)).eval()

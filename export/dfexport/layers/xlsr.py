@@ -153,6 +153,28 @@ def load_xlsr(state: Mapping[str, Tensor]) -> tuple[Xlsr, dict[str, Tensor]]:
     return encoder.eval().requires_grad_(False), head
 
 
+class XlsrDetector(nn.Module):
+    """Waveform (batch, samples) → encoder features (batch, frames, hidden) → the head's logits (batch, 2).
+
+    Some originals run the encoder twice in each forward pass; once gives the same numbers.
+    """
+
+    def __init__(self, encoder: Xlsr, head: nn.Module) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.head = head
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        """Score raw 16 kHz mono audio."""
+        logits: Tensor = self.head(self.features(waveform))
+        return logits
+
+    def features(self, waveform: Tensor) -> Tensor | list[Tensor]:
+        """What the head is given: the encoder's output after its last norm, unless a detector wants more."""
+        output: Tensor = self.encoder(waveform)
+        return output
+
+
 def infer_config(published: Mapping[str, Tensor]) -> XlsrConfig:
     """Read an encoder's size from its tensors, by fairseq's names without prefix.
 
