@@ -57,7 +57,7 @@ def _export(name: str, weights_dir: Path, *, random: bool) -> Path:
         try:
             weights = load_weights(spec, weights_dir=weights_dir, checkpoint=None, random=random)
         except CheckpointMissing as error:
-            console.print(f"[yellow]{error}[/]")
+            console.print(f"[yellow]{error}[/]\n[bold yellow]Going on with random weights.[/]")
             weights = load_weights(spec, weights_dir=weights_dir, checkpoint=None, random=True)
         # Not in the user's repository: a demonstration replaces nothing that was built on purpose.
         result = build(spec, weights, ROOT / "build" / "demo_repository", name)
