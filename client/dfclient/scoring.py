@@ -6,12 +6,13 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 from dfclient import report
-from dfclient.client import Detector, Windowing
+from dfclient.client import Detector
 from dfclient.errors import DfclientError, InputError
 from dfclient.inputs import Clip, clips_from
 from dfclient.progress import Progress
 from dfclient.results import Failed, Score
 from dfclient.scores import Opening, ScoreFile, run_of
+from dfclient.windowing import Windowing
 
 
 @dataclass

@@ -9,11 +9,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from dfclient import audio, report, sources
-from dfclient.client import Detector, Windowing
+from dfclient.client import Detector
 from dfclient.errors import AudioError, DfclientError, InputError
 from dfclient.live import LiveStream
 from dfclient.results import Failed
 from dfclient.scores import Opening, ScoreFile, run_of
+from dfclient.windowing import Windowing
 
 DEFAULT_RATE_HZ = 16_000
 STATUS_EVERY_S = 0.25

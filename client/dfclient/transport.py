@@ -50,6 +50,8 @@ Stub: Any = GRPCInferenceServiceStub
 
 Answer = TypeVar("Answer")
 
+OVERLOADED = "{url}: the server is overloaded ({details}): try later, with a lower concurrency, or with more instances"
+
 # What gRPC's status or Triton's words mean to us; the first that fits wins. A cause with a space is in the words.
 CAUSES: tuple[tuple[str, type[ServerError], str], ...] = (
     (
