@@ -80,9 +80,9 @@ def read(path: str | Path) -> list[dict[str, str]]:
     if {"utt_id", "score"} <= set(header):
         rows = [{key: value or "" for key, value in row.items() if key} for row in csv.DictReader(io.StringIO(text))]
     else:
-        rows = [
-            dict(zip(("utt_id", "score"), line.split(), strict=False)) for line in text.splitlines() if line.strip()
-        ]
+        # A lone id has no score, and what follows a score is no number: both are refused below.
+        lines = (line.strip() for line in text.splitlines())
+        rows = [dict(zip(("utt_id", "score"), line.split(maxsplit=1), strict=False)) for line in lines if line]
     for line, row in enumerate(rows, start=1):
         if not _is_finite(row.get("score", "")):
             raise ScoreFileError(
