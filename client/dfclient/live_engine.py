@@ -16,6 +16,8 @@ from dfclient.results import WindowScore
 
 FAREWELL_S = 1.0  # for the server to hear that a stream is given up
 WATCH_S = 0.5  # how often an overdue answer is looked for
+# A signal that comes just before a wait for a lock is handled after it, which may be never: waits end now and then.
+SIGNAL_CHECK_S = 0.25
 
 Waiter = tuple[asyncio.AbstractEventLoop, "asyncio.Future[None]"]
 
@@ -56,7 +58,8 @@ class Engine:
 
     def wait(self, condition: Callable[[], bool]) -> None:
         """Until the condition holds; `changed` is held before, after and while it is looked at."""
-        self.changed.wait_for(condition)
+        while not self.changed.wait_for(condition, SIGNAL_CHECK_S):
+            continue
 
     async def wait_async(self, condition: Callable[[], bool]) -> None:
         """The same for asyncio, and without `changed` held, before or after."""

@@ -1,12 +1,14 @@
 """`dfclient stream`: scores while audio plays, a line a window, and at the end the row that `dfclient score` writes."""
 
 import argparse
+import signal
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import FrameType
 
 from dfclient import audio, report, sources
 from dfclient.client import Detector
@@ -88,13 +90,8 @@ class _Listening:
         status = threading.Thread(target=self._show_status)
         status.start()
         try:
-            self._print_windows()
-        except KeyboardInterrupt:
-            if not self.is_pipe:
-                raise
-            self.is_interrupted = True
-            self.live.end()
-            self._print_windows()
+            with _on_interrupt(self._interrupt) if self.is_pipe else nullcontext():
+                self._print_windows()
         finally:
             self.ended.set()
             status.join()
@@ -111,6 +108,14 @@ class _Listening:
                 self.trouble = error
                 self.live.close()
 
+    def _interrupt(self) -> None:
+        self.is_interrupted = True
+        try:
+            self.live.end()
+        except AudioError as error:  # nothing was heard yet
+            self.trouble = error
+            self.live.close()
+
     def _print_windows(self) -> None:
         for window in self.live.follow():
             _clear_status()
@@ -124,6 +129,24 @@ class _Listening:
             sys.stderr.write(f"\r\x1b[2K{report.status_line(self.live)}")
             sys.stderr.flush()
         _clear_status()
+
+
+@contextmanager
+def _on_interrupt(action: Callable[[], None]) -> Iterator[None]:
+    """The first Ctrl-C runs the action, the next one is as ever.
+
+    In a thread: a signal's handler may interrupt the main thread while it holds the stream's lock.
+    """
+
+    def handle(_number: int, _frame: FrameType | None) -> None:
+        signal.signal(signal.SIGINT, previous)
+        threading.Thread(target=action).start()
+
+    previous = signal.signal(signal.SIGINT, handle)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous)
 
 
 def _clear_status() -> None:

@@ -128,7 +128,8 @@ class Server:
             )
         try:
             self._wait_until_ready(cancelled or threading.Event())
-            (self._triton,) = psutil.Process(self._guard.pid).children()
+            if self._triton is None:
+                raise ServerFailed("Triton was killed while it became ready")
             self._backends = self._triton.children()
             selfcheck.check_models(self.grpc_url, self.repository, self.models)
         except BaseException as error:
@@ -147,7 +148,9 @@ class Server:
             self._guard.kill()
             self._guard.wait()
         if self._guard.returncode < 0 and self._triton is not None:  # the guard itself was killed
+            orphans = [self._triton, *self._backends]
             guard.kill_group(self._triton.pid)
+            _wait_until_gone(orphans)  # their memory, a GPU's above all, is the next start's
             guard.unlink_regions(self._run_dir.name)
         self._guard, self._triton, self._backends = None, None, []
         if keep_log:
@@ -188,6 +191,8 @@ class Server:
         while not self._is_ready():
             if self._guard is None or self._guard.poll() is not None:
                 raise RepositoryUnusable(f"Triton did not start{self._complaint()}. Its log: {self.log}")
+            if self._triton is None:  # known as early as can be: a guard that is killed leaves it to us
+                self._triton = next(iter(psutil.Process(self._guard.pid).children()), None)
             if time.monotonic() > deadline:
                 raise ServerFailed(f"Triton was not ready within {READY_TIMEOUT_S:.0f} s. Its log: {self.log}")
             if cancelled.wait(POLL_S):
@@ -236,6 +241,12 @@ def _remove(entry: Path) -> None:
         shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
     except (FileNotFoundError, PermissionError):
         return  # another start has swept it meanwhile, or it is another user's
+
+
+def _wait_until_gone(processes: list[psutil.Process]) -> None:
+    deadline = time.monotonic() + STOP_TIMEOUT_S
+    while any(_is_alive(process) for process in processes) and time.monotonic() < deadline:
+        time.sleep(POLL_S)
 
 
 def _is_alive(process: psutil.Process) -> bool:

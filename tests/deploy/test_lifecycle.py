@@ -117,7 +117,7 @@ def test_whatever_dies_the_server_comes_back(serving: Serving, victim: str) -> N
     assert ("backend process" in reason) == ("stub" in victim)
     read_until(serving.process, "ready.*")
     assert read_until(serving.process, r"gRPC +(\S+)").group(1) == serving.grpc_url
-    assert not any(process.is_running() for process in serving.tree)
+    wait_for(lambda: not any(process.is_running() for process in serving.tree), "an old process outlived its server")
     with triton.InferenceServerClient(serving.grpc_url) as client:
         assert client.is_model_ready("tiny")
     serving.tree = psutil.Process(serving.process.pid).children(recursive=True)
