@@ -62,7 +62,7 @@ CAUSES: tuple[tuple[str, type[ServerError], str], ...] = (
     (
         "maximum queue size",
         ServerBusy,
-        "{url}: the server is overloaded ({details}): try later, with a lower concurrency, or with more instances",
+        OVERLOADED,
     ),
     ("as many as this model takes", ServerBusy, "{url}: {details}"),
     ("begin a new one with the START", ServerUnavailable, "{url}: the server has forgotten the stream"),
@@ -70,7 +70,7 @@ CAUSES: tuple[tuple[str, type[ServerError], str], ...] = (
     (
         "timeout expired",
         ServerBusy,
-        "{url}: the server is overloaded ({details}): try later, with a lower concurrency, or with more instances",
+        OVERLOADED,
     ),
     # Said of a model it serves, too, while the server stops or starts.
     ("not at ready state", ServerUnavailable, "{url}: model {model!r} is being loaded or unloaded ({details})"),

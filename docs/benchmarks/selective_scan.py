@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dfexport.layers.mamba import selective_scan
-from dfexport.to_onnx import OPSET, _quiet_exporter
+from dfexport.to_onnx import OPSET, quiet_exporter
 
 COLUMNS, STEPS, CHANNELS, STATE = 2, 208, 288, 16
 BATCHES = (1, 8)
@@ -184,7 +184,7 @@ def reference(decay: Tensor, values: dict[str, Tensor]) -> Tensor:
 def export(module: nn.Module, inputs: dict[str, Tensor], path: Path) -> float:
     """Write ``path``, the batch dynamic; returns the seconds it took."""
     start = time.perf_counter()
-    with _quiet_exporter():
+    with quiet_exporter():
         program = torch.onnx.export(
             module.eval(),
             tuple(inputs.values()),

@@ -2,7 +2,7 @@
 
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from dfexport.errors import ExportError
 
 INPUT = "WAVEFORM"
 OUTPUTS = ("LOGITS", "SCORE")
-OPSET = 18
+OPSET = 20  # the first with Gelu as one operator
 # Triton 24.10 carries ONNX Runtime 1.19, which reads no newer file format.
 NEWEST_IR_VERSION = 10
 SCOPES = "pkg.torch.onnx.name_scopes"
@@ -37,7 +37,7 @@ class ServedDetector(nn.Module):
 
 
 @contextmanager
-def _quiet_exporter() -> Iterator[None]:
+def quiet_exporter() -> Iterator[None]:
     """Keep torch's notes to its own developers (no torchvision, deprecated internals) off the user's screen."""
     exporter_log = logging.getLogger("torch.onnx")
     level = exporter_log.level
@@ -52,18 +52,29 @@ def _quiet_exporter() -> Iterator[None]:
 
 
 def to_onnx(network: nn.Module, window_samples: int, path: Path) -> None:
-    """Write ``path``, and ``<path>.data`` for the weights of a network beyond 64 MB.
+    """Write what the server answers for a detector; see `write_onnx`."""
+    write_onnx(ServedDetector(network), OUTPUTS, window_samples, path)
+
+
+def write_onnx(module: nn.Module, outputs: Sequence[str], window_samples: int, path: Path) -> None:
+    """Write ``path``, and ``<path>.data`` for the weights of a module beyond 64 MB.
+
+    Args:
+        module: WAVEFORM (batch, samples) → a tuple of tensors.
+        outputs: their names.
+        window_samples: length of a waveform.
+        path: where to.
 
     Raises:
         ExportError: the file would not load in the server's ONNX Runtime.
     """
     example = torch.zeros(2, window_samples)  # two rows, or the exporter would take the batch for a constant
-    with _quiet_exporter():
+    with quiet_exporter():
         program = torch.onnx.export(
-            ServedDetector(network).eval(),
+            module.eval(),
             (example,),
             input_names=[INPUT],
-            output_names=list(OUTPUTS),
+            output_names=list(outputs),
             dynamic_shapes={"waveform": {0: torch.export.Dim("batch")}},
             opset_version=OPSET,
             dynamo=True,
@@ -71,7 +82,7 @@ def to_onnx(network: nn.Module, window_samples: int, path: Path) -> None:
         )
     if program is None:
         raise ExportError("torch.onnx.export returned no program")
-    size_bytes = sum(tensor.numel() * tensor.element_size() for tensor in network.state_dict().values())
+    size_bytes = sum(tensor.numel() * tensor.element_size() for tensor in module.state_dict().values())
     # Stack traces would carry this machine's paths to others; scopes tell the encoder from the head.
     for node in program.model.graph:
         scopes = node.metadata_props.get(SCOPES)

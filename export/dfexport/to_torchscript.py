@@ -11,7 +11,12 @@ from dfexport.to_onnx import ServedDetector
 
 
 def to_torchscript(network: nn.Module, window_samples: int, path: Path) -> None:
-    """Write ``path``: a traced module from WAVEFORM (batch, samples) to LOGITS (batch, 2) and SCORE (batch, 1)."""
+    """Write what the server answers for a detector; see `write_torchscript`."""
+    write_torchscript(ServedDetector(network), window_samples, path)
+
+
+def write_torchscript(module: nn.Module, window_samples: int, path: Path) -> None:
+    """Write ``path``: the module, WAVEFORM (batch, samples) → a tuple of tensors, traced."""
     waveforms = torch.from_numpy(wave(1, window_samples)).expand(2, -1)
     with warnings.catch_warnings(), torch.inference_mode():
         # These notes are for whoever wrote the model: tracing is deprecated, and Python numbers become constants. The
@@ -20,6 +25,6 @@ def to_torchscript(network: nn.Module, window_samples: int, path: Path) -> None:
         warnings.filterwarnings("ignore", category=FutureWarning)
         warnings.filterwarnings("ignore", category=torch.jit.TracerWarning)  # type: ignore[attr-defined]
         traced = torch.jit.trace(  # type: ignore[no-untyped-call]
-            ServedDetector(network).eval(), (waveforms,), check_trace=False
+            module.eval(), (waveforms,), check_trace=False
         )
         torch.jit.save(traced, path)

@@ -1,6 +1,5 @@
-"""The XLS-R encoder: fairseq's weights in, fairseq's features out, and nothing loaded by guessing."""
+"""The XLS-R encoder: fairseq's weights in, any size, and nothing loaded by guessing."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +10,6 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from dfexport.build import architecture, load_network, load_weights
-from dfexport.checkpoints import LoadedWeights
 from dfexport.detectors import ssl_aasist
 from dfexport.errors import CheckpointInvalid
 from dfexport.formats import FORMATS
@@ -21,29 +19,7 @@ from dfexport.registry import find
 from dfexport.seeded import seeded_state
 from dfexport.signals import wave
 
-GOLDEN = Path(__file__).resolve().parents[1] / "golden"
 TINY = XlsrConfig(layers=1, hidden=32, feed_forward=48, conv_channels=16, position_kernel=8, position_groups=4)
-
-
-def assert_features_are_golden(state: dict[str, torch.Tensor], layers: int, waves: np.ndarray) -> None:
-    golden = np.load(GOLDEN / f"xlsr_{layers}_layers.npz")
-    encoder, _ = load_xlsr(state)
-    with torch.inference_mode():
-        outputs = torch.stack(encoder.layer_outputs(torch.from_numpy(waves)))[:, :, ::20, ::64].numpy()
-        features = encoder(torch.from_numpy(waves))[:, ::20, ::64].numpy()
-    np.testing.assert_allclose(features, golden["features"], atol=1e-3)
-    np.testing.assert_allclose(outputs, golden["layer_results"], atol=1e-3)
-
-
-def test_two_layers_give_the_golden_features(
-    two_layers: Callable[[str], LoadedWeights], golden_waves: np.ndarray
-) -> None:
-    assert_features_are_golden(dict(two_layers("ssl_aasist").state), 2, golden_waves)
-
-
-@pytest.mark.slow
-def test_24_layers_give_the_golden_features(golden_waves: np.ndarray) -> None:
-    assert_features_are_golden(seeded_state(xlsr.shapes(XlsrConfig())), 24, golden_waves)
 
 
 @pytest.mark.parametrize(

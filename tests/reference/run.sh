@@ -9,7 +9,7 @@ if [ ! -e "$environment/installed" ]; then
   "$python" -m venv "$environment"
   pip="$environment/bin/python -m pip install --quiet --disable-pip-version-check"
   $pip 'setuptools<81' wheel 'cython<4' ninja 'numpy>=2,<3'
-  $pip ${TORCH_INDEX_URL:+--index-url "$TORCH_INDEX_URL"} 'torch>=2.13,<2.14'
+  $pip ${TORCH_INDEX_URL:+--index-url "$TORCH_INDEX_URL"} torch==2.13.0
   $pip 'transformers>=5.23,<5.24' safetensors rich
   $pip --no-deps --no-build-isolation fairseq-fixed==0.12.3.1
   $pip --no-deps hydra-core==1.3.2 omegaconf==2.3.0 antlr4-python3-runtime==4.9.3
