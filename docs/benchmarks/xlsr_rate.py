@@ -1,8 +1,9 @@
-"""How near a whole XLS-R detector comes to this machine's fp32 matrix rate; prints a table of docs/detectors.md.
+"""How near a whole XLS-R detector comes to this machine's fp32 matrix rate; prints two tables of docs/detectors.md.
 
-The model and plain products of two 2048 x 2048 matrices take turns in one process on all cores, so that a busy machine
-slows them alike. The products run in torch and in ONNX Runtime, and the faster counts as the machine's rate: torch's
-library reaches only half of it on an AMD processor, and a share of that would flatter (above 100 %). Only the encoder's
+The model and plain matrix products take turns in one process on all cores, so that a busy machine slows them alike.
+What "the machine's rate" is depends on whose product is asked: numpy's and torch's libraries reach half of what
+ONNX Runtime does on an AMD processor. So the share is given of each. The last rate is of products as the model has
+them: a window's 201 frames by weights that come from memory each time, not from the cache. Only the encoder's
 arithmetic is counted for the model; its head's is 1 % more.
 
     python docs/benchmarks/xlsr_rate.py MODEL_FOLDER… [--rounds N]
@@ -23,6 +24,7 @@ from onnx import TensorProto, helper
 from onnx.numpy_helper import from_array
 
 SIZE = 2048
+PAIRS = 12  # 400 MB of weights, many times the cache
 GFLOP_SQUARE = 2 * SIZE**3 / 1e9
 # XLS-R 300M on 64,600 samples (201 frames): extractor, position convolution, and 24 layers of projections,
 # feed-forward and attention, two operations a multiply-add.
@@ -40,16 +42,41 @@ def encoder_gflop() -> float:
     return (extractor + 2 * FRAMES * CHANNELS * HIDDEN + position + LAYERS * layer) / 1e9
 
 
-def onnx_product(matrix: NDArray[np.float32], threads: int) -> Callable[[], object]:
-    """The matrix times itself, the right one a weight, as in the model."""
-    size = [SIZE, SIZE]
-    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, size) for name in ("a", "c")]
-    graph = helper.make_graph(
-        [helper.make_node("MatMul", ["a", "b"], ["c"])], "product", ends[:1], ends[1:], [from_array(matrix, "b")]
-    )
+def onnx_products(rows: int, weights: list[NDArray[np.float32]], threads: int) -> Callable[[], object]:
+    """A chain of products, each by a weight of its own."""
+    names = [f"x{index}" for index in range(len(weights) + 1)]
+    ends = [
+        helper.make_tensor_value_info(names[0], TensorProto.FLOAT, [rows, weights[0].shape[0]]),
+        helper.make_tensor_value_info(names[-1], TensorProto.FLOAT, [rows, weights[-1].shape[1]]),
+    ]
+    nodes = [helper.make_node("MatMul", [names[i], f"w{i}"], [names[i + 1]]) for i in range(len(weights))]
+    constants = [from_array(weight, f"w{index}") for index, weight in enumerate(weights)]
+    graph = helper.make_graph(nodes, "products", ends[:1], ends[1:], constants)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
     session = open_session(model.SerializeToString(), threads)
-    return lambda: session.run(None, {"a": matrix})
+    rows_in = noise(rows, weights[0].shape[0])
+    return lambda: session.run(None, {"x0": rows_in})
+
+
+def noise(*shape: int) -> NDArray[np.float32]:
+    """Scaled so that a chain of products neither vanishes nor overflows."""
+    return (np.random.default_rng(0).standard_normal(shape) / np.sqrt(shape[0])).astype(np.float32)
+
+
+def rates(threads: int) -> dict[str, tuple[float, Callable[[], object]]]:
+    """Name → GFLOP of a call, and the call."""
+    square = noise(SIZE, SIZE)
+    tensor = torch.from_numpy(square)
+    feed_forward = [noise(HIDDEN, FEED_FORWARD), noise(FEED_FORWARD, HIDDEN)] * PAIRS
+    return {
+        f"numpy, {SIZE} square": (GFLOP_SQUARE, lambda: square @ square),
+        f"torch, {SIZE} square": (GFLOP_SQUARE, lambda: tensor @ tensor),
+        f"ONNX Runtime, {SIZE} square": (GFLOP_SQUARE, onnx_products(SIZE, [square], threads)),
+        "ONNX Runtime, the feed-forward's": (
+            PAIRS * 4 * FRAMES * HIDDEN * FEED_FORWARD / 1e9,
+            onnx_products(FRAMES, feed_forward, threads),
+        ),
+    }
 
 
 def open_session(model: Path | bytes, threads: int) -> onnxruntime.InferenceSession:
@@ -57,6 +84,13 @@ def open_session(model: Path | bytes, threads: int) -> onnxruntime.InferenceSess
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+def model_call(folder: Path, threads: int) -> Callable[[], object]:
+    """One window through a built model."""
+    session = open_session(folder / "1/model.onnx", threads)
+    window = {"WAVEFORM": np.fromfile(folder / "warmup/WAVEFORM", "<f4")[None]}
+    return lambda: session.run(None, window)
 
 
 def timed(call: Callable[[], object]) -> float:
@@ -74,25 +108,28 @@ def main() -> int:
     arguments = parser.parse_args()
     threads = len(os.sched_getaffinity(0))
     torch.set_num_threads(threads)
-    square = torch.randn(SIZE, SIZE)
-    products = (lambda: square @ square, onnx_product(square.numpy(), threads))
+    products = rates(threads)
+    models = {folder.name: model_call(folder, threads) for folder in arguments.models}
+    turns: list[dict[str, float]] = []
+    for _ in range(arguments.rounds):
+        turn = {name: gflop / min(timed(call) for _ in range(4)) for name, (gflop, call) in products.items()}
+        turns.append(turn | {name: timed(call) for name, call in models.items()})
     print(f"encoder {encoder_gflop():.1f} GFLOP a window, {threads} threads, {arguments.rounds} rounds")
-    print("| model | s a window, best | median | GFLOP/s | GEMM GFLOP/s | share, best | share, median turn |")
-    print("|---|---|---|---|---|---|---|")
-    for folder in arguments.models:
-        session = open_session(folder / "1/model.onnx", threads)
-        window = {"WAVEFORM": np.fromfile(folder / "warmup/WAVEFORM", "<f4")[None]}
-        turns = []
-        for _ in range(arguments.rounds):
-            fastest_s = min(timed(product) for product in products for _ in range(6))
-            turns.append((GFLOP_SQUARE / fastest_s, timed(lambda: session.run(None, window))))  # noqa: B023
-        rates, seconds = (np.array(values) for values in zip(*turns, strict=True))
-        achieved = encoder_gflop() / seconds
-        print(
-            f"| {folder.name} | {seconds.min():.3f} | {np.median(seconds):.3f} | {achieved.max():.0f} "
-            f"| {rates.max():.0f} | {achieved.max() / rates.max():.0%} | {np.median(achieved / rates):.0%} |",
-            flush=True,
-        )
+    print("| product | GFLOP/s, best | median |", "|---|---|---|", sep="\n")
+    for name in products:
+        achieved = np.array([turn[name] for turn in turns])
+        print(f"| {name} | {achieved.max():.0f} | {np.median(achieved):.0f} |")
+    names = " | ".join(f"of {name}" for name in products)
+    print(
+        f"| model | s a window, best | median | GFLOP/s, best | {names} |", "|---" * (4 + len(products)) + "|", sep="\n"
+    )
+    for name in models:
+        seconds = np.array([turn[name] for turn in turns])
+        # Of each turn, so that what slows a turn slows both sides of the quotient.
+        shares = [np.median([encoder_gflop() / turn[name] / turn[product] for turn in turns]) for product in products]
+        columns = " | ".join(f"{share:.0%}" for share in shares)
+        best = encoder_gflop() / seconds.min()
+        print(f"| {name} | {seconds.min():.3f} | {np.median(seconds):.3f} | {best:.0f} | {columns} |")
     return 0
 
 

@@ -16,6 +16,7 @@ from dfexport.spec import FormatName, PrecisionName
 
 if TYPE_CHECKING:
     from dfexport.build import Variant
+    from dfexport.checkpoints import LoadedWeights
     from dfexport.parity import Parity
 
 REPOSITORY = Path("model_repository")
@@ -156,6 +157,8 @@ def _build(arguments: argparse.Namespace) -> int:
             )
             result = build(spec, weights, _repository(arguments), name, arguments.calibration, variant=variant)
         console.print(f"[green]built[/] {result.folder}  {weights.kind} weights, {_describe(result.parity)}")
+        if dropped := _dropped(result.weights):
+            console.print(f"  left out, since only pre-training used it: {dropped}")
         if result.drift:
             forced = f" [yellow]forced: {'; '.join(result.drift.failures)}[/]" if result.drift.failures else ""
             console.print(f"  {variant.precision} {result.drift.summary()}{forced}")
@@ -204,6 +207,15 @@ def _variant(arguments: argparse.Namespace) -> "Variant":
         raise ExportError("--drift-audio, --drift-protocol and --force go with --precision fp16 or int8")
     audio = DriftAudio(arguments.drift_audio or EXAMPLES, arguments.drift_protocol, arguments.drift_protocol_format)
     return Variant(arguments.format, arguments.precision, audio, arguments.force)
+
+
+def _dropped(weights: "LoadedWeights") -> str:
+    """The parts of an XLS-R checkpoint that scoring has no use for, and how many tensors they are."""
+    from dfexport.layers.xlsr import PREFIX, dropped_keys
+
+    keys = dropped_keys(weights.state)
+    parts = sorted({key.removeprefix(PREFIX).split(".")[0] for key in keys})
+    return f"{', '.join(parts)} ({len(keys)} tensors)" if keys else ""
 
 
 def _size(folder: Path) -> str:

@@ -8,9 +8,11 @@ from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2 as pb
 
 from dfexport.__main__ import default_weights_dir, main
-from dfexport.build import seeded
+from dfexport.build import architecture, seeded
 from dfexport.download import sha256_of
+from dfexport.layers.xlsr import PREFIX, XlsrConfig
 from dfexport.registry import DETECTORS, find
+from dfexport.seeded import seeded_state
 
 
 def test_list_names_every_detector(capsys: pytest.CaptureFixture[str]) -> None:
@@ -32,6 +34,18 @@ def test_own_weights_are_served_under_their_own_name(tmp_path: Path, capsys: pyt
     assert (card["detector"], card["weights"]) == ("aasist_l", "custom")
     assert card["checkpoint_sha256"] == sha256_of(checkpoint)
     assert "threshold" not in card
+
+
+def test_a_build_says_what_of_a_checkpoint_it_leaves_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = XlsrConfig(layers=1, hidden=32, feed_forward=48, conv_channels=16, position_kernel=8, position_groups=4)
+    state = seeded_state(architecture(find("ssl_aasist")).shapes(config))
+    pre_training = {"mask_emb": (32,), "quantizer.vars": (1, 4, 4), "project_q.weight": (4, 4), "project_q.bias": (4,)}
+    state |= {f"{PREFIX}{key}": torch.ones(shape) for key, shape in pre_training.items()}
+    torch.save(state, tmp_path / "tuned.pth")
+    command = ["build", "ssl_aasist", "--checkpoint", str(tmp_path / "tuned.pth"), "--repository", str(tmp_path / "r")]
+    assert main(command) == 0
+    shown = capsys.readouterr().out
+    assert "left out, since only pre-training used it: mask_emb, project_q, quantizer (4 tensors)" in shown
 
 
 @pytest.mark.parametrize(
