@@ -7,6 +7,7 @@ the extra `containers`). Both are read block by block, so that memory holds only
 
 import contextlib
 import math
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,11 @@ MAX_CHANNELS = 64
 RATES_HZ = (1_000, 768_000)
 # Formats whose header states the true length. MP3's is an estimate, and a truncated OGG's is nonsense.
 EXACT_LENGTH_FORMATS = frozenset({"WAV", "WAVEX", "FLAC", "AIFF", "AU", "CAF", "RF64", "W64"})
+# What libsndfile notes of a WAV or AIFF whose samples end before its header says; it then reads what there is.
+CUT_SHORT = re.compile(r"^ *(?:data|SSND) *: (\d+) \(should be (\d+)\)$", re.MULTILINE)
+# A recorder that writes to a pipe can't know its length, and promises the most that fits.
+UNKNOWN_BYTES = (1 << 31) - (1 << 16)
+MISSING_S = 0.1  # sloppy writers miscount by a few bytes
 
 AUDIO_SUFFIXES = frozenset(
     {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".au", ".caf"}  # libsndfile
@@ -178,6 +184,7 @@ def decoded(path: Path) -> Iterator[Decoded]:
             yield decoded
         return
     with file:
+        _require_whole(file)
         try:
             yield file.samplerate, file.channels, _blocks(file)
         except soundfile.LibsndfileError as error:
@@ -189,6 +196,22 @@ def _reason(error: Any) -> str:
     return str(error.error_string).strip().rstrip(".")
 
 
+def _require_whole(file: Any) -> None:
+    """AudioError for a WAV or AIFF that was cut short, as by a broken copy."""
+    if (noted := CUT_SHORT.search(file.extra_info)) is None:
+        return
+    promised_bytes, found_bytes = map(int, noted.groups())
+    found_s = file.frames / file.samplerate
+    if promised_bytes < UNKNOWN_BYTES and found_bytes:
+        promised_s = found_s * promised_bytes / found_bytes
+        if promised_s - found_s > MISSING_S:
+            raise _cut_short(promised_s, found_s)
+
+
+def _cut_short(promised_s: float, found_s: float) -> AudioError:
+    return AudioError(f"damaged: its header promises {promised_s:.2f} s, only {found_s:.2f} s can be decoded")
+
+
 def _blocks(file: Any) -> Iterator[Samples]:
     """Blocks of (frames, channels) until the decoder has no more; an early end is damage where the length is exact."""
     frames = 0
@@ -196,8 +219,7 @@ def _blocks(file: Any) -> Iterator[Samples]:
         frames += len(block)
         yield block
     if file.format in EXACT_LENGTH_FORMATS and frames < file.frames:
-        promised_s, found_s = file.frames / file.samplerate, frames / file.samplerate
-        raise AudioError(f"damaged: its header promises {promised_s:.2f} s, only {found_s:.2f} s can be decoded")
+        raise _cut_short(file.frames / file.samplerate, frames / file.samplerate)
 
 
 @contextlib.contextmanager

@@ -174,12 +174,31 @@ def test_bad_files_are_audio_errors(tmp_path, name):
         audio.load(tmp_path / name, RATE_HZ)
 
 
-def test_a_truncated_flac_is_damaged_not_short(tmp_path, speechlike):
-    path = tmp_path / "a.flac"
+@pytest.mark.parametrize(
+    ("suffix", "words"),
+    [
+        ("flac", "flac decoder lost sync"),
+        ("wav", r"promises 5\.00 s, only 2\.\d\d s can be decoded"),
+        ("aiff", r"promises 5\.00 s, only 2\.\d\d s can be decoded"),
+    ],
+)
+def test_a_truncated_recording_is_damaged_not_short(tmp_path, suffix, words, speechlike):
+    path = tmp_path / f"a.{suffix}"
     soundfile.write(path, speechlike(RATE_HZ * 5, RATE_HZ), RATE_HZ)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    with pytest.raises(AudioError, match="damaged"):
+    with pytest.raises(AudioError, match=f"damaged: .*{words}"):
         audio.load(path, RATE_HZ)
+
+
+@pytest.mark.parametrize("promised_bytes", [0xFFFF_FFFF, 0x7FFF_FFFF, 0x8000_0000, 0x7FFF_F000, 10_002])
+def test_a_recorder_that_did_not_know_the_length_is_believed(tmp_path, promised_bytes, speechlike):
+    """What pipes and sloppy writers leave in a WAV's header; all that is there is scored."""
+    path = tmp_path / "a.wav"
+    soundfile.write(path, speechlike(5_000, RATE_HZ), RATE_HZ)
+    content = path.read_bytes()
+    sizes_at = content.index(b"data") + 4
+    path.write_bytes(content[:sizes_at] + promised_bytes.to_bytes(4, "little") + content[sizes_at + 4 :])
+    assert audio.load(path, RATE_HZ).source_frames == 5_000
 
 
 @pytest.mark.parametrize("suffix", ["wav", "flac", "ogg", "mp3"])
