@@ -204,6 +204,8 @@ def load(path: Path, threads: int) -> tuple[onnxruntime.InferenceSession, float]
     """A session with so many threads, and the seconds it took to load."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
+    # As served; and a pool that spins would take a core from the session whose turn it is.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     start = time.perf_counter()
     return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"]), time.perf_counter() - start
 

@@ -6,7 +6,9 @@ ONNX Runtime does on an AMD processor. So the share is given of each. The last r
 them: a window's 201 frames by weights that come from memory each time, not from the cache. Only the encoder's
 arithmetic is counted for the model; its head's is 1 % more.
 
-    python docs/benchmarks/xlsr_rate.py MODEL_FOLDER… [--rounds N]
+    OMP_WAIT_POLICY=passive python docs/benchmarks/xlsr_rate.py MODEL_FOLDER… [--rounds N]
+
+(Passive, so that torch's threads don't spin while it is another's turn.)
 """
 
 import argparse
@@ -23,23 +25,29 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 from onnx.numpy_helper import from_array
 
+from dfexport.layers.xlsr import CONV_STRIDES, XLSR_300M
+
 SIZE = 2048
 PAIRS = 12  # 400 MB of weights, many times the cache
 GFLOP_SQUARE = 2 * SIZE**3 / 1e9
-# XLS-R 300M on 64,600 samples (201 frames): extractor, position convolution, and 24 layers of projections,
-# feed-forward and attention, two operations a multiply-add.
-FRAMES, HIDDEN, FEED_FORWARD, LAYERS, CHANNELS = 201, 1024, 4096, 24, 512
-LENGTHS, KERNELS = (12_919, 6_459, 3_229, 1_614, 806, 403, 201), (10, 3, 3, 3, 3, 2, 2)
+FRAMES, HIDDEN, FEED_FORWARD = 201, 1024, 4096  # of a window of 64,600 samples through XLS-R 300M
 
 
-def encoder_gflop() -> float:
-    """Arithmetic of one window."""
-    inputs = (1, *[CHANNELS] * 6)
-    extractor = sum(2 * n * k * c * CHANNELS for n, k, c in zip(LENGTHS, KERNELS, inputs, strict=True))
-    position = 2 * FRAMES * HIDDEN * (HIDDEN // 16) * 128
-    products = 4 * HIDDEN * HIDDEN + 2 * HIDDEN * FEED_FORWARD
-    layer = 2 * FRAMES * products + 4 * FRAMES * FRAMES * HIDDEN
-    return (extractor + 2 * FRAMES * CHANNELS * HIDDEN + position + LAYERS * layer) / 1e9
+def encoder_gflop(window_samples: int) -> float:
+    """Arithmetic of one window, two operations a multiply-add.
+
+    The extractor's convolutions, the one for positions, and 24 layers of projections, feed-forward and attention.
+    """
+    size = XLSR_300M
+    frames, extractor, channels = window_samples, 0, 1
+    for kernel, stride in zip(size.conv_kernels, CONV_STRIDES, strict=True):
+        frames = (frames - kernel) // stride + 1
+        extractor += 2 * frames * kernel * channels * size.conv_channels
+        channels = size.conv_channels
+    position = 2 * frames * size.hidden * (size.hidden // size.position_groups) * size.position_kernel
+    products = 4 * size.hidden * size.hidden + 2 * size.hidden * size.feed_forward
+    layer = 2 * frames * products + 4 * frames * frames * size.hidden
+    return (extractor + 2 * frames * channels * size.hidden + position + size.layers * layer) / 1e9
 
 
 def onnx_products(rows: int, weights: list[NDArray[np.float32]], threads: int) -> Callable[[], object]:
@@ -83,14 +91,16 @@ def open_session(model: Path | bytes, threads: int) -> onnxruntime.InferenceSess
     """On the CPU, with this many threads."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
+    # As served; and a pool that spins would take a core from the session whose turn it is.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
-def model_call(folder: Path, threads: int) -> Callable[[], object]:
-    """One window through a built model."""
+def model_call(folder: Path, threads: int) -> tuple[float, Callable[[], object]]:
+    """GFLOP of one window through a built model, and the call."""
     session = open_session(folder / "1/model.onnx", threads)
     window = {"WAVEFORM": np.fromfile(folder / "warmup/WAVEFORM", "<f4")[None]}
-    return lambda: session.run(None, window)
+    return encoder_gflop(window["WAVEFORM"].shape[1]), lambda: session.run(None, window)
 
 
 def timed(call: Callable[[], object]) -> float:
@@ -113,23 +123,20 @@ def main() -> int:
     turns: list[dict[str, float]] = []
     for _ in range(arguments.rounds):
         turn = {name: gflop / min(timed(call) for _ in range(4)) for name, (gflop, call) in products.items()}
-        turns.append(turn | {name: timed(call) for name, call in models.items()})
-    print(f"encoder {encoder_gflop():.1f} GFLOP a window, {threads} threads, {arguments.rounds} rounds")
+        turns.append(turn | {name: timed(call) for name, (_, call) in models.items()})
+    print(f"{threads} threads, {arguments.rounds} rounds")
     print("| product | GFLOP/s, best | median |", "|---|---|---|", sep="\n")
     for name in products:
         achieved = np.array([turn[name] for turn in turns])
         print(f"| {name} | {achieved.max():.0f} | {np.median(achieved):.0f} |")
     names = " | ".join(f"of {name}" for name in products)
-    print(
-        f"| model | s a window, best | median | GFLOP/s, best | {names} |", "|---" * (4 + len(products)) + "|", sep="\n"
-    )
-    for name in models:
+    print(f"| model | GFLOP a window | s, best | s, median | {names} |", "|---" * (4 + len(products)) + "|", sep="\n")
+    for name, (gflop, _) in models.items():
         seconds = np.array([turn[name] for turn in turns])
         # Of each turn, so that what slows a turn slows both sides of the quotient.
-        shares = [np.median([encoder_gflop() / turn[name] / turn[product] for turn in turns]) for product in products]
+        shares = [np.median([gflop / turn[name] / turn[product] for turn in turns]) for product in products]
         columns = " | ".join(f"{share:.0%}" for share in shares)
-        best = encoder_gflop() / seconds.min()
-        print(f"| {name} | {seconds.min():.3f} | {np.median(seconds):.3f} | {best:.0f} | {columns} |")
+        print(f"| {name} | {gflop:.1f} | {seconds.min():.3f} | {np.median(seconds):.3f} | {columns} |")
     return 0
 
 
