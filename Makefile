@@ -103,11 +103,11 @@ $(SERVER_ENV): constraints-server.txt | python
 	  $(if $(TORCH_INDEX_URL),--extra-index-url $(TORCH_INDEX_URL)) torch
 	@touch $@
 
-$(OLD_ORT): | python
-	@$(PYTHON) $(PIP_INSTALL) --target $(dir $@) onnxruntime==1.19.2 'numpy<2'
+$(OLD_ORT): | $(APP)
+	@$(BIN)/python $(PIP_INSTALL) --target $(dir $@) onnxruntime==1.19.2 'numpy<2'
 	@touch $@
 
 # perf_analyzer is a program inside the wheel; with --no-deps it pins nothing.
-$(PERF_ANALYZER): | python
-	@$(PYTHON) $(PIP_INSTALL) --no-deps --target $(dir $@) tritonclient==2.51.0 nvidia-cuda-runtime-cu12
+$(PERF_ANALYZER): | $(APP)
+	@$(BIN)/python $(PIP_INSTALL) --no-deps --target $(dir $@) tritonclient==2.51.0 nvidia-cuda-runtime-cu12
 	@touch $@

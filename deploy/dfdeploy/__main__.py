@@ -81,7 +81,7 @@ def _serve_container(arguments: argparse.Namespace) -> int:
     host_ports = {name: getattr(arguments, f"{name}_port") for name in container.CONTAINER_PORTS}
     profile = arguments.profile or container.default_profile()
     command = container.command(arguments.repository, profile=profile, host=arguments.host, host_ports=host_ports)
-    console.print(shlex.join(command))
+    print(shlex.join(command), flush=True)
     if not arguments.dry_run:
         container.run(command)
     return 0

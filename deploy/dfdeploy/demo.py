@@ -94,10 +94,14 @@ def _show(scores: list[Score]) -> None:
             )
         )
     else:
+        threshold = (
+            "No threshold is stated for this detector."
+            if card.threshold is None
+            else f"The authors' scores separate best at {card.threshold:g} ({card.threshold_source})."
+        )
         console.print(
-            f"The authors' scores separate best at {card.threshold:g} ({card.threshold_source}). On recordings of "
-            "other origin we saw every third verdict wrong, and speech pasted from real recordings comes close to a "
-            "human: a score sorts, it proves nothing."
+            f"{threshold} On recordings of other origin we saw every third verdict wrong, and speech pasted from real "
+            "recordings comes close to a human: a score sorts, it proves nothing."
         )
 
 

@@ -19,7 +19,7 @@ from dfexport.formats import FORMATS
 from dfexport.layers import xlsr
 from dfexport.parity import Parity
 from dfexport.precision import PRECISIONS
-from dfexport.registry import DETECTORS
+from dfexport.registry import DETECTORS, find
 from dfexport.seeded import seeded_state
 from dfexport.signals import wave
 from dfexport.spec import DetectorSpec, FormatName, PrecisionName
@@ -85,9 +85,15 @@ def load_network(spec: DetectorSpec, weights: LoadedWeights) -> nn.Module:
         network: nn.Module = architecture(spec).build(weights.state, **spec.options)
     except CheckpointInvalid as error:
         other = recognise(weights.state)
-        hint = f"{weights.source} is a checkpoint of {other}, not of {spec.name}. " if other else ""
+        # Detectors of the same network can't be told apart, and then the encoder is at fault.
+        is_another = other is not None and _network_of(find(other)) != _network_of(spec)
+        hint = f"{weights.source} is a checkpoint of {other}, not of {spec.name}. " if is_another else ""
         raise CheckpointInvalid(f"{hint}{error}") from None
     return network
+
+
+def _network_of(spec: DetectorSpec) -> tuple[str, Mapping[str, object]]:
+    return spec.architecture, spec.options
 
 
 def recognise(state: Mapping[str, Tensor]) -> str | None:

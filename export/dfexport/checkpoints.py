@@ -98,7 +98,9 @@ def load_state(path: Path) -> dict[str, Tensor]:
     for wrapper in ("state_dict", "model"):
         if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
             content = content[wrapper]
-    if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
+    if not isinstance(content, dict) or not all(
+        isinstance(key, str) and isinstance(value, Tensor) for key, value in content.items()
+    ):
         raise CheckpointInvalid(f"{path}: expected a state dict (name → tensor), found {type(content).__name__}")
     return {key.removeprefix("module."): value for key, value in content.items()}
 
@@ -112,7 +114,9 @@ def _read_torch(path: Path) -> Any:
             f"{path} holds more than weights and was not opened, since unpickling it could run code; "
             f"save the model's state_dict() alone. ({str(error).splitlines()[0]})"
         ) from None
-    except (RuntimeError, EOFError, ValueError) as error:
+    except OSError as error:
+        raise CheckpointInvalid(f"cannot read {path}: {error.strerror or error}") from None
+    except Exception as error:  # bytes of another format can end the unpickler in any way
         raise CheckpointInvalid(
             f"{path} ({path.stat().st_size:,} bytes) is truncated or not a PyTorch checkpoint: "
             f"{str(error).splitlines()[0] if str(error) else type(error).__name__}"

@@ -1,5 +1,6 @@
 """``<detector>_live``: the config of the model that takes a detector's audio in chunks. Code: deploy/backends/live."""
 
+import re
 from pathlib import Path
 
 from google.protobuf import text_format
@@ -25,7 +26,9 @@ OUTPUTS = {
 
 
 def check_name(name: str) -> None:
-    """Refuse a detector the name of another one's live sibling."""
+    """Refuse a name that is no plain folder's, and the name of another detector's live sibling."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+        raise ExportError(f"expected a name of letters, digits, '.', '_' and '-', beginning with one, found {name!r}")
     if name.endswith(SUFFIX):
         raise ExportError(f"expected a name that does not end in {SUFFIX}, which live siblings have, found {name!r}")
 

@@ -94,3 +94,18 @@ def test_own_weights_carry_their_digest(tmp_path: Path) -> None:
 def test_own_weights_that_are_not_there(tmp_path: Path) -> None:
     with pytest.raises(CheckpointMissing, match=r"no checkpoint at .*mine\.pth"):
         custom(tmp_path / "mine.pth")
+
+
+@pytest.mark.parametrize(
+    "content", [b"hello world", b"\x00" * 64, b"PK\x03\x04 and nothing more", b'{"a": 1}', b"))))"]
+)
+def test_a_file_of_another_format_is_one_clear_error(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "other.pth").write_bytes(content)
+    with pytest.raises(CheckpointInvalid):
+        load_state(tmp_path / "other.pth")
+
+
+def test_keys_that_are_no_names_are_refused(tmp_path: Path) -> None:
+    torch.save({0: torch.zeros(1)}, tmp_path / "numbered.pth")
+    with pytest.raises(CheckpointInvalid, match="expected a state dict"):
+        load_state(tmp_path / "numbered.pth")

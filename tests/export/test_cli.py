@@ -53,6 +53,8 @@ def test_a_build_says_what_of_a_checkpoint_it_leaves_out(tmp_path: Path, capsys:
     [
         (["build", "aasist_xl"], "unknown detector 'aasist_xl'; known: aasist, aasist_l"),
         (["build", "aasist", "aasist_l", "--as", "both"], "go with one detector; name one"),
+        (["build", "aasist", "--as", "..", "--weights", "random"], "expected a name of letters, digits"),
+        (["build", "aasist", "--as", "team/model", "--weights", "random"], "expected a name of letters, digits"),
         (["build", "aasist", "--checkpoint", "nowhere.pth"], "no checkpoint at nowhere.pth"),
         (["build", "aasist", "--window", "66800"], "aasist scores windows of 64,600 samples, not of 66,800"),
         (["build", "xlsr_mamba", "--window", "1"], "xlsr_mamba scores windows of 66,800 or 64,600 samples, not of 1"),

@@ -167,3 +167,14 @@ def test_a_stream_that_is_owed_an_answer_is_not_idle() -> None:
         gate.set()
         wait_until_done(stream)
         assert stream.is_idle_since(time.monotonic())
+
+
+def test_audio_that_comes_as_the_stream_ends_is_let_go() -> None:
+    """It ended in another thread: what the chunk completes is owed to nobody, and the request is closed."""
+    with ThreadPoolExecutor(1) as pool:
+        stream, reply = stream_of(lambda samples, version: (np.zeros(2, np.float32), 0.0), pool), Reply()
+        stream.abandon()
+        stream.push(raw(np.zeros(3 * W)), reply, is_end=False)
+        assert reply.ends == ["closed"]
+        assert not reply.windows
+        assert stream.is_idle_since(time.monotonic() + 1)

@@ -101,7 +101,8 @@ class LiveStream:
         count = sum(map(len, stretches))
         with self.lock:
             self.last_active_s = time.monotonic()
-            if count == 0:
+            # It may have ended in another thread since the caller looked: nobody would answer these windows.
+            if count == 0 or self.is_over:
                 reply.close()
                 return
             self._check_ahead(stretches)
