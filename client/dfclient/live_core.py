@@ -187,9 +187,11 @@ class LiveCore:
 
     def lost(self, error: ServerError, now_s: float) -> float:
         """The connection is gone: seconds to wait before the next attempt; sets `failure` when there is to be none."""
-        if self.is_overdue(now_s):
+        is_overdue = self.is_overdue(now_s)
+        if is_overdue:
             error = ServerSlow(f"no answer within {self.timeout_s:g} s: the server is slow or overloaded")
-        if self.connection is not None and now_s - self.connection.since_s > STEADY_S:
+        # One that owed an answer all the while was held, but was no good one.
+        if self.connection is not None and not is_overdue and now_s - self.connection.since_s > STEADY_S:
             self._lost_since_s, self._losses = None, 0
         self.connection = None
         since_s = self._lost_since_s = now_s if self._lost_since_s is None else self._lost_since_s

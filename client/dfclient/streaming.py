@@ -103,9 +103,9 @@ class _Listening:
             for chunk in self.chunks:
                 self.live.send(chunk)
             self.live.end()
-        except DfclientError as error:
+        except Exception as error:  # of a decoder, too: whoever waits for the windows must hear of it
             if not self.is_interrupted:
-                self.trouble = error
+                self.trouble = error if isinstance(error, DfclientError) else AudioError(f"damaged: {error}")
                 self.live.close()
 
     def _interrupt(self) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
 from dfdeploy.embedded import Server
 
@@ -124,6 +125,16 @@ def test_mistakes_get_one_line(dfclient, arguments: list[str], stdin: bytes, cod
 def test_what_cannot_be_scored_is_noted(dfclient, tmp_path: Path) -> None:
     assert dfclient("stream", "gone.wav", "--model", "tiny", "--out", "a.csv")[0] == 1
     assert rows_of(tmp_path / "a.errors.csv")[0]["utt_id"] == "gone"
+
+
+def test_a_recording_damaged_in_its_middle_ends_the_stream(dfclient, tmp_path: Path, speech) -> None:
+    soundfile.write(tmp_path / "hurt.flac", np.tile(speech, 4), 16_000)
+    content = bytearray((tmp_path / "hurt.flac").read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 4096] = bytes(4096)
+    (tmp_path / "hurt.flac").write_bytes(content)
+    assert dfclient("stream", "hurt.flac", "--model", "tiny", "--out", "a.csv")[0] == 1
+    assert "damaged" in rows_of(tmp_path / "a.errors.csv")[0]["error"]
 
 
 def test_ctrl_c_ends_a_pipe_as_its_end_does(live_server: Server, tmp_path: Path, speech) -> None:
