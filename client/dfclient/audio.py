@@ -185,10 +185,7 @@ def decoded(path: Path) -> Iterator[Decoded]:
         return
     with file:
         _require_whole(file)
-        try:
-            yield file.samplerate, file.channels, _blocks(file)
-        except soundfile.LibsndfileError as error:
-            raise AudioError(f"damaged: {_reason(error)}") from None
+        yield file.samplerate, file.channels, _blocks(file)
 
 
 def _reason(error: Any) -> str:
@@ -214,10 +211,15 @@ def _cut_short(promised_s: float, found_s: float) -> AudioError:
 
 def _blocks(file: Any) -> Iterator[Samples]:
     """Blocks of (frames, channels) until the decoder has no more; an early end is damage where the length is exact."""
+    import soundfile
+
     frames = 0
-    while len(block := file.read(BLOCK_SAMPLES, dtype="float32", always_2d=True)):
-        frames += len(block)
-        yield block
+    try:
+        while len(block := file.read(BLOCK_SAMPLES, dtype="float32", always_2d=True)):
+            frames += len(block)
+            yield block
+    except soundfile.LibsndfileError as error:  # here, not where it was opened: blocks may be read in another thread
+        raise AudioError(f"damaged: {_reason(error)}") from None
     if file.format in EXACT_LENGTH_FORMATS and frames < file.frames:
         raise _cut_short(file.frames / file.samplerate, frames / file.samplerate)
 
