@@ -25,9 +25,9 @@ def console() -> Console:
 def show(evaluation: Evaluation, out: Console) -> None:
     """Print an evaluation."""
     trials, rates = evaluation.trials, evaluation.rates
-    if trials.file.is_random:
+    if trials.source.is_random:
         out.print(RANDOM_BANNER.format(trials.detector), style="bold white on red")
-    mode = f" (windows: {trials.file.mode})" if trials.file.mode else ""
+    mode = f" (windows: {trials.source.mode})" if trials.source.mode else ""
     out.print(f"{trials.detector}{mode} on {trials.protocol.description}", style="bold")
     scored = f"{trials.matching.n_matched:,} of {trials.matching.n_trials:,} trials"
     out.print(f"{scored}: {rates.n_bonafide:,} bona fide, {rates.n_spoof:,} spoof; a higher score is more bona fide")

@@ -113,10 +113,10 @@ class Evaluation:
         figures: dict[str, Any] = _plain(
             {
                 "detector": trials.detector,
-                "weights": trials.file.weights,
-                "checkpoint_sha256": trials.file.checkpoint_sha256,
-                "scores": trials.file.path.name,
-                "windows": trials.file.mode,
+                "weights": trials.source.weights,
+                "checkpoint_sha256": trials.source.checkpoint_sha256,
+                "scores": trials.source.path.name,
+                "windows": trials.source.mode,
                 "protocol": trials.protocol.description,
                 "phase": trials.protocol.phase,
                 "matching": dataclasses.asdict(matching),
@@ -171,7 +171,7 @@ def columns_of(evaluations: Sequence[Evaluation]) -> list[str]:
 
 def _rates(trials: Trials) -> ErrorRates:
     bonafide, spoof = trials.bonafide, trials.spoof
-    matching, name, protocol = trials.matching, trials.file.path.name, trials.protocol.description
+    matching, name, protocol = trials.matching, trials.source.path.name, trials.protocol.description
     if not matching.n_matched:
         found = f"{matching.n_not_finite:,} NaN or infinite" if matching.n_not_finite else "none that matches"
         raise EvalError(

@@ -86,7 +86,7 @@ def _render(evaluations: Sequence[Evaluation], pictures: Sequence[tuple[Picture,
         intervals=_interval_note(evaluations),
         colours=DETECTORS,
         rate=rate,
-        is_any_random=any(evaluation.trials.file.is_random for evaluation in evaluations),
+        is_any_random=any(evaluation.trials.source.is_random for evaluation in evaluations),
     )
 
 
