@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from rich.console import Console
 from rich.table import Table
 
-from dfeval.evaluation import METRICS, Evaluation, GroupFigures
+from dfeval.evaluation import Evaluation, GroupFigures
+from dfeval.figures import METRICS
 from dfeval.metrics.bootstrap import Interval
 from dfeval.metrics.compare import Comparison
 
