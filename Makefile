@@ -35,7 +35,7 @@ setup: $(APP) $(SERVER_ENV) $(SERVER_TORCH) ## both environments: .venv (export,
 setup-server: $(SERVER_ENV) $(SERVER_TORCH) ## the server's environment alone (FORMAT=torchscript: with torch)
 
 demo: setup ## export, serve and score a human and two synthetic recordings, with a picture
-	@$(BIN)/python -m dfdeploy.demo --weights-dir $(WEIGHTS_DIR) --weights $(WEIGHTS)
+	@$(BIN)/python examples/demo.py --weights-dir $(WEIGHTS_DIR) --weights $(WEIGHTS)
 
 export: $(APP) ## checkpoints → model repository
 	@$(BIN)/dfexport build $(MODELS) --weights $(WEIGHTS) --weights-dir $(WEIGHTS_DIR) --repository $(REPOSITORY) \
