@@ -1,0 +1,176 @@
+"""A calibration: from a raw score to a log-likelihood ratio (LLR) and a verdict. One JSON, checked by whoever reads it.
+
+    {"schema": "dfserve-calibration-1",
+     "kind": "affine",      llr = slope · score + intercept
+     "parameters": {"slope": 0.26, "intercept": 0.26},
+     or "kind": "isotonic", llr = linear interpolation between the knots, held at both ends
+     "parameters": {"scores": [-7.1, …], "llrs": [-3.9, …]},
+     "units": "natural-log likelihood ratio, bona fide over spoof",
+     "threshold": {"score": -3.5, "llr": -0.64, "rule": "…"},           a score at or above it is called bona fide
+     "detector": "aasist", "weights": "pretrained", "checkpoint_sha256": "…",
+     "fitted_on": {"protocol": "…", "phase": "all", "scores": "scores.csv", "n_bonafide": 130, "n_spoof": 171,
+                   "trials_sha256": "…"},
+     "figures": {"cllr_before": …, "cllr_after": …, "min_cllr": …},     on the trials it was fitted on: optimistic
+     "digest": "…"}                                 sha256 of all the rest, as JSON with sorted keys and no spaces
+
+It holds for that detector and for data like those it was fitted on, and no further. `dfeval calibrate fit` writes it,
+`dfexport build --calibration` puts it into a model card, and clients report by it. Keys that are not known here
+survive.
+"""
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from dfcontract.errors import CalibrationError
+
+SCHEMA = "dfserve-calibration-1"
+UNITS = "natural-log likelihood ratio, bona fide over spoof"
+PARAMETERS = {"affine": ("slope", "intercept"), "isotonic": ("scores", "llrs")}
+BONA_FIDE, SPOOF = "bona_fide", "spoof"  # verdicts
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """A score at or above ``score`` (its LLR at or above ``llr``) is called bona fide; ``rule`` says how it was set."""
+
+    score: float
+    llr: float
+    rule: str
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """A map from scores to LLRs with a threshold, and what it was fitted on; the module shows its JSON."""
+
+    kind: str
+    parameters: Mapping[str, Any]
+    threshold: Threshold
+    detector: str
+    weights: str | None
+    checkpoint_sha256: str | None
+    fitted_on: Mapping[str, Any]
+    figures: Mapping[str, float]
+    extra: Mapping[str, Any] = field(default_factory=dict)  # top-level keys that are not known here
+
+    def llr(self, scores: npt.ArrayLike) -> npt.NDArray[np.float64]:
+        """Natural-log likelihood ratios, bona fide over spoof, of raw scores; same shape."""
+        return llr_of(self.kind, self.parameters, scores)
+
+    def verdict(self, score: float) -> str:
+        """`bona_fide` or `spoof`, at the calibration's threshold."""
+        return BONA_FIDE if score >= self.threshold.score else SPOOF
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the content."""
+        return digest_of(self._body())
+
+    def to_json(self, indent: int | None = None) -> str:
+        """The JSON, digest included: in one line for a card, or indented for a file."""
+        content = {**self._body(), "digest": self.digest}
+        separators = (",", ":") if indent is None else None
+        return json.dumps(content, sort_keys=indent is None, separators=separators, indent=indent)
+
+    def save(self, path: Path) -> None:
+        """Write the JSON; CalibrationError where that can't be."""
+        try:
+            path.write_text(self.to_json(indent=2) + "\n", encoding="utf-8")
+        except OSError as error:
+            raise CalibrationError(f"{path}: cannot write it: {error.strerror or error}") from None
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read a file; CalibrationError when it can't be read, is none, or was changed since it was written."""
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, ValueError) as error:
+            raise CalibrationError(f"{path}: can't be read as a calibration: {error}") from None
+        return cls.from_json(text, str(path))
+
+    @classmethod
+    def from_json(cls, text: str, where: str) -> Self:
+        """Read the JSON of a file or a card; `where` names it in errors.
+
+        Raises:
+            CalibrationError: no calibration, a digest that does not fit, or numbers that make no calibration: text,
+                NaN, a slope that is not positive, knots that do not rise.
+        """
+        try:
+            content = json.loads(text)
+        except ValueError as error:
+            raise CalibrationError(f"{where}: can't be read as a calibration: {error}") from None
+        if not isinstance(content, dict) or content.get("schema") != SCHEMA:
+            raise CalibrationError(
+                f"{where}: expected a calibration with schema {SCHEMA!r}; fit one with dfeval calibrate fit"
+            )
+        if content.pop("digest", None) != digest_of(content):
+            raise CalibrationError(
+                f"{where}: its digest does not fit its content: it was changed since it was fitted; fit it again"
+            )
+        try:
+            return cls._of_content(content)
+        except (KeyError, TypeError, ValueError) as error:
+            reason = f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else str(error)
+            raise CalibrationError(f"{where}: it makes no calibration: {reason}; fit it again") from None
+
+    @classmethod
+    def _of_content(cls, content: dict[str, Any]) -> Self:
+        known = {name: content[name] for name in cls.__dataclass_fields__ if name not in ("threshold", "extra")}
+        threshold = Threshold(**content["threshold"])
+        _check_parameters(known["kind"], known["parameters"])
+        _check_numbers("threshold", [threshold.score, threshold.llr])
+        if not isinstance(known["fitted_on"]["protocol"], str):
+            raise ValueError("fitted_on names no protocol")
+        extra = {key: value for key, value in content.items() if key not in (*known, "threshold", "schema", "units")}
+        return cls(threshold=threshold, extra=extra, **known)
+
+    def _body(self) -> dict[str, Any]:
+        own = asdict(self)
+        return {"schema": SCHEMA, "units": UNITS, **own.pop("extra"), **own}
+
+
+def llr_of(kind: str, parameters: Mapping[str, Any], scores: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """LLRs of raw scores by a calibration's kind and parameters; same shape."""
+    raw = np.asarray(scores, dtype=np.float64)
+    if kind == "affine":
+        return np.asarray(parameters["slope"] * raw + parameters["intercept"])
+    return np.asarray(np.interp(raw, parameters["scores"], parameters["llrs"]))
+
+
+def digest_of(body: Mapping[str, Any]) -> str:
+    """SHA-256 of a calibration's content without its digest, as JSON with sorted keys and no spaces."""
+    return hashlib.sha256(json.dumps(body, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def _check_parameters(kind: Any, parameters: Mapping[str, Any]) -> None:
+    if kind not in PARAMETERS:
+        raise ValueError(f"kind {kind!r} is unknown; known are {', '.join(PARAMETERS)}")
+    if set(parameters) != set(PARAMETERS[kind]):
+        raise ValueError(f"kind {kind} has the parameters {', '.join(PARAMETERS[kind])}, found {', '.join(parameters)}")
+    if kind == "affine":
+        _check_numbers("parameters", list(parameters.values()))
+        if not parameters["slope"] > 0:
+            raise ValueError(f"a slope of {parameters['slope']}: a higher score would be less bona fide")
+        return
+    scores, llrs = parameters["scores"], parameters["llrs"]
+    _check_numbers("scores", scores)
+    _check_numbers("llrs", llrs)
+    if len(scores) != len(llrs) or len(scores) < 2:
+        raise ValueError(f"{len(scores)} scores and {len(llrs)} LLRs: expected as many of both, at least two")
+    if any(a >= b for a, b in pairwise(scores)) or any(a > b for a, b in pairwise(llrs)):
+        raise ValueError("its knots do not rise")
+
+
+def _check_numbers(what: str, values: Sequence[Any]) -> None:
+    for value in values:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            raise ValueError(f"{what}: expected finite numbers, found {value!r}")

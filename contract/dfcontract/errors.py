@@ -1,0 +1,65 @@
+"""The base of all errors of dfserve, what can be wrong with a contract, and the codes that cross the wire.
+
+    DfserveError
+    ├── CardError           a model's configuration holds no usable model card
+    ├── CalibrationError    a calibration can't be fitted, read or applied
+    ├── ScoreFileError      a score file can't be read, resumed or written
+    ├── WindowError         a mode, hop or pooling that no recording can be cut by
+    ├── DfclientError       the client's own tree: dfclient.errors
+    ├── ExportError         dfexport.errors
+    ├── EvalError           dfeval.errors
+    └── DeployError         dfdeploy.errors
+
+Every text is for the user: what was expected, what was found, how to mend it.
+"""
+
+import re
+from enum import StrEnum
+
+
+class DfserveError(Exception):
+    """Base of everything that dfserve raises on purpose."""
+
+
+class CardError(DfserveError):
+    """A model's configuration holds no model card, or one that can't be used."""
+
+
+class CalibrationError(DfserveError):
+    """A calibration that can't be fitted, read or applied."""
+
+
+class ScoreFileError(DfserveError):
+    """A score file that can't be read, resumed or written."""
+
+
+class WindowError(DfserveError):
+    """A mode, a hop or a pooling that no recording can be cut by."""
+
+
+class ErrorCode(StrEnum):
+    """What our own backends say before their words, so that a client decides by code and never by English."""
+
+    BAD_WAVEFORM = "DF_BAD_WAVEFORM"  # NaN or infinite samples: the request's own fault
+    BAD_STREAM = "DF_BAD_STREAM"  # a parameter or chunk of a live stream that can't be used: its own fault
+    NO_SUCH_STREAM = "DF_NO_SUCH_STREAM"  # ended, failed or idle for too long: begin anew
+    TOO_MANY_STREAMS = "DF_TOO_MANY_STREAMS"  # as many are open as the model takes: try later
+    TOO_FAR_AHEAD = "DF_TOO_FAR_AHEAD"  # more audio waits for the detector than one stream may hold: send slower
+    DETECTOR_BUSY = "DF_DETECTOR_BUSY"  # the detector's queue stayed full: try later
+    DETECTOR_FAILED = "DF_DETECTOR_FAILED"  # the detector refused a window or failed on it
+
+
+def coded(code: ErrorCode, text: str) -> str:
+    """An error's text as it crosses the wire: ``DF_TOO_MANY_STREAMS: 1024 streams are open``."""
+    return f"{code.value}: {text}"
+
+
+def split_code(text: str) -> tuple[ErrorCode | None, str]:
+    """The code in an error's text and the words after it; (None, text) where there is none that is known.
+
+    Servers put words of their own before ours, so the code may stand anywhere.
+    """
+    found = re.search(r"\b(DF_[A-Z_]+): ", text)
+    if found is None or found[1] not in ErrorCode.__members__.values():
+        return None, text
+    return ErrorCode(found[1]), text[found.end() :]

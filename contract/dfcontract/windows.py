@@ -1,0 +1,213 @@
+"""Cutting a recording into a detector's windows, and pooling their scores: one implementation, offline and live.
+
+- `protocol`: one window, what papers report. A longer clip is cut to its first window, a shorter one tile-repeated.
+- `sliding`: full windows every hop from sample 0, and a last one aligned to the end when the hops don't reach it;
+  a clip shorter than a window is one tile-repeated window. Scores are pooled by mean, min or a percentile.
+"""
+
+import heapq
+import math
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+
+from dfcontract.errors import WindowError
+from dfcontract.tensors import Samples
+
+PROTOCOL, SLIDING = "protocol", "sliding"
+MODES = (PROTOCOL, SLIDING)
+DEFAULT_POOL = "mean"
+
+
+@dataclass(frozen=True)
+class Windowing:
+    """How recordings are cut and their windows' scores pooled, checked against a detector's window.
+
+    Attributes:
+        mode: `protocol` or `sliding`.
+        window_samples: length of the detector's window.
+        hop_samples: from window to window; of no meaning in protocol mode.
+        pool: `mean`, `min` or a percentile such as `p10`.
+        sample_rate_hz: the detector's.
+    """
+
+    mode: str
+    window_samples: int
+    hop_samples: int
+    pool: str
+    sample_rate_hz: int
+
+    @classmethod
+    def checked(
+        cls,
+        window_samples: int,
+        sample_rate_hz: int,
+        mode: str = PROTOCOL,
+        hop_s: float | None = None,
+        pool: str | None = None,
+    ) -> Self:
+        """Defaults: one window in protocol mode; in sliding mode a hop of one window, pooled by the mean.
+
+        Raises:
+            WindowError: an unknown mode or pool, a hop outside one sample to one window, or a hop or pool in protocol
+                mode, which has one window.
+        """
+        if mode not in MODES:
+            raise WindowError(f"expected mode {' or '.join(MODES)}, found {mode!r}")
+        if mode == PROTOCOL and (hop_s is not None or pool is not None):
+            raise WindowError("hop and pool belong to sliding mode; protocol mode scores one window a clip")
+        hop_samples = window_samples if hop_s is None else samples_of(hop_s, sample_rate_hz)
+        try:
+            check_hop(hop_samples, window_samples)
+        except WindowError as error:
+            raise WindowError(f"{error}; the window is {window_samples / sample_rate_hz:g} s") from None
+        return cls(mode, window_samples, hop_samples, check_pool(pool or DEFAULT_POOL), sample_rate_hz)
+
+    @property
+    def hop_s(self) -> float | None:
+        """Seconds from window to window; None in protocol mode, which has one window."""
+        return self.hop_samples / self.sample_rate_hz if self.mode == SLIDING else None
+
+    @property
+    def pool_stated(self) -> str:
+        """The pooling as results name it: "" in protocol mode, which has nothing to pool."""
+        return self.pool if self.mode == SLIDING else ""
+
+    def starts(self, n_samples: int) -> list[int]:
+        """First sample of each window of a clip of `n_samples`, in order; WindowError for an empty clip."""
+        return window_starts(self.mode, n_samples, self.window_samples, self.hop_samples)
+
+
+def samples_of(seconds: float, rate_hz: int) -> int:
+    """Seconds as the nearest whole number of samples; WindowError for NaN or infinity."""
+    if not math.isfinite(seconds):
+        raise WindowError(f"expected a number of seconds, found {seconds}")
+    return round(seconds * rate_hz)
+
+
+def check_hop(hop_samples: int, window_samples: int) -> int:
+    """The hop itself; WindowError unless it is 1 … `window_samples`."""
+    if not 1 <= hop_samples <= window_samples:
+        raise WindowError(f"expected a hop of 1 to {window_samples} samples (the window), found {hop_samples}")
+    return hop_samples
+
+
+def full_window_count(n_samples: int, window_samples: int, hop_samples: int) -> int:
+    """How many full windows lie every `hop_samples` within the first `n_samples`."""
+    return 0 if n_samples < window_samples else (n_samples - window_samples) // hop_samples + 1
+
+
+def tail_start(n_samples: int, window_samples: int, hop_samples: int) -> int | None:
+    """Where the last window starts once the end is known, or None when the full windows already reach it.
+
+    A clip shorter than a window gives 0: its one window is tile-repeated (`cut` does that).
+    """
+    count = full_window_count(n_samples, window_samples, hop_samples)
+    if count == 0:
+        return 0
+    reached_samples = (count - 1) * hop_samples + window_samples
+    return None if reached_samples == n_samples else n_samples - window_samples
+
+
+def window_starts(mode: str, n_samples: int, window_samples: int, hop_samples: int) -> list[int]:
+    """First sample of each window of a clip of `n_samples`, in order.
+
+    Raises:
+        WindowError: an empty clip, an unknown mode, or a hop outside 1 … window_samples.
+    """
+    if n_samples < 1:
+        raise WindowError("expected at least 1 sample, found 0")
+    if mode not in MODES:
+        raise WindowError(f"expected mode {' or '.join(MODES)}, found {mode!r}")
+    check_hop(hop_samples, window_samples)
+    if mode == PROTOCOL:
+        return [0]
+    starts = [i * hop_samples for i in range(full_window_count(n_samples, window_samples, hop_samples))]
+    tail = tail_start(n_samples, window_samples, hop_samples)
+    return starts if tail is None else [*starts, tail]
+
+
+def cut(waveform: Samples, start: int, window_samples: int) -> Samples:
+    """The window (window_samples,) that starts at `start`; a view, or a tile-repeated copy of a shorter clip.
+
+    Tile-repeating is the ASVspoof baselines' padding: the clip repeated until it fills the window, then cut.
+    """
+    if len(waveform) < window_samples:
+        return np.resize(waveform, window_samples)
+    return waveform[start : start + window_samples]
+
+
+def check_pool(pool: str) -> str:
+    """`pool` itself when it is `mean`, `min` or a percentile `p0` … `p100`; WindowError otherwise."""
+    if pool not in ("mean", "min"):
+        match = re.fullmatch(r"p(\d{1,3}(?:\.\d+)?)", pool)
+        if match is None or float(match[1]) > 100:
+            raise WindowError(f"expected pool mean, min or a percentile such as p10 (p0 to p100), found {pool!r}")
+    return pool
+
+
+def pool_scores(scores: Iterable[float], pool: str) -> float:
+    """One score from the windows' scores, at least one; see `Pooler`."""
+    pooler = Pooler(pool)
+    for score in scores:
+        pooler.add(float(score))
+    return pooler.value
+
+
+class Pooler:
+    """One score from windows' scores that come one by one, in time that hardly grows with their number.
+
+    The mean is a compensated sum (Neumaier 1974). A percentile is interpolated linearly between its neighbours, as
+    NumPy's default is, and kept as two heaps that meet at its place. `min` and low percentiles answer "does any part
+    sound spoofed?", since a lower score sounds less bona fide.
+    """
+
+    def __init__(self, pool: str) -> None:
+        self.pool = check_pool(pool)
+        self.n_scores = 0
+        self._sum = self._lost = 0.0  # and what rounding took from it
+        self._minimum = math.inf
+        self._fraction = float(pool[1:]) / 100 if pool.startswith("p") else 0.0
+        self._below: list[float] = []  # negated, so that the largest is first: the scores up to the percentile's place
+        self._above: list[float] = []
+
+    def add(self, score: float) -> None:
+        """One more window's score."""
+        self.n_scores += 1
+        if self.pool == "mean":
+            self._add_to_sum(score)
+        elif self.pool == "min":
+            self._minimum = min(self._minimum, score)
+        else:
+            self._add_to_heaps(score)
+
+    @property
+    def value(self) -> float:
+        """The pooled score; WindowError before the first window."""
+        if self.n_scores == 0:
+            raise WindowError("expected the scores of at least one window, found none")
+        if self.pool == "mean":
+            return (self._sum + self._lost) / self.n_scores
+        if self.pool == "min":
+            return self._minimum
+        below = -self._below[0]
+        place = self._fraction * (self.n_scores - 1)
+        share = place - math.floor(place)
+        return below + share * (self._above[0] - below) if share and self._above else below
+
+    def _add_to_sum(self, score: float) -> None:
+        total = self._sum + score
+        if abs(self._sum) >= abs(score):
+            self._lost += (self._sum - total) + score
+        else:
+            self._lost += (score - total) + self._sum
+        self._sum = total
+
+    def _add_to_heaps(self, score: float) -> None:
+        heapq.heappush(self._above, -heapq.heappushpop(self._below, -score))
+        wanted = math.floor(self._fraction * (self.n_scores - 1)) + 1
+        while len(self._below) < wanted:
+            heapq.heappush(self._below, -heapq.heappop(self._above))

@@ -1,0 +1,112 @@
+"""A model card as text and back."""
+
+import dataclasses
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dfcontract.calibration import Calibration, Threshold
+from dfcontract.card import ModelCard, SelfCheck
+from dfcontract.errors import CardError
+
+TEXT = st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=20)
+FLOATS = st.floats(-1e6, 1e6, allow_nan=False)
+FLOATS_32 = st.floats(-1e6, 1e6, width=32)
+CALIBRATIONS = st.builds(
+    Calibration,
+    kind=st.just("affine"),
+    parameters=st.fixed_dictionaries({"slope": st.floats(1e-3, 1e3), "intercept": FLOATS}),
+    threshold=st.builds(Threshold, FLOATS, FLOATS, TEXT),
+    detector=TEXT,
+    weights=st.sampled_from(["pretrained", "custom", None]),
+    checkpoint_sha256=st.none() | TEXT,
+    fitted_on=st.fixed_dictionaries({"protocol": TEXT, "n_spoof": st.integers(0, 10)}),
+    figures=st.dictionaries(TEXT, FLOATS, max_size=2),
+)
+CARDS = st.builds(
+    ModelCard,
+    model=TEXT,
+    version=st.sampled_from(["", "1", "12"]),
+    detector=TEXT,
+    sample_rate_hz=st.integers(1, 10**6),
+    window_samples=st.integers(1, 10**9),
+    weights=st.sampled_from(["pretrained", "custom", "random"]),
+    score_kind=st.sampled_from(["logit", "log_softmax"]),
+    checkpoint_sha256=st.just("") | TEXT,
+    checkpoint_source=st.just("") | TEXT,
+    licence=TEXT,
+    paper=st.just("") | TEXT,
+    published_result=st.just("") | TEXT,
+    format=st.just("") | TEXT,
+    precision=st.just("") | TEXT,
+    precision_note=st.just("") | TEXT,
+    drift=st.just("") | TEXT,
+    identity=st.integers(-(2**63), 2**63 - 1),
+    threshold=st.none() | FLOATS,
+    threshold_source=st.just("") | TEXT,
+    calibration=st.none() | CALIBRATIONS,
+    self_check=st.none() | st.builds(SelfCheck, st.tuples(FLOATS_32, FLOATS_32), st.floats(1e-9, 1)),
+    extra=st.dictionaries(st.sampled_from(["arena_extend_strategy", "INFERENCE_MODE", "later"]), TEXT),
+)
+LEAST = {"sample_rate_hz": "16000", "window_samples": "64600", "weights": "custom"}
+
+
+@given(CARDS)
+def test_a_card_survives_the_round_trip(card):
+    assert ModelCard.from_parameters(card.model, card.version, card.to_parameters()) == card
+
+
+@given(CARDS)
+def test_all_of_it_is_text(card):
+    assert all(isinstance(value, str) for value in card.to_parameters().values())
+
+
+def test_every_field_reaches_the_text():
+    """A field that was added to the dataclass and forgotten in the text would be lost without a word."""
+    full = ModelCard.from_parameters("m", "1", LEAST)
+    changed = {
+        **dict.fromkeys(("detector", "checkpoint_sha256", "checkpoint_source", "licence", "paper"), "changed"),
+        **dict.fromkeys(("published_result", "format", "precision", "precision_note", "drift"), "changed"),
+        "sample_rate_hz": 8000,
+        "window_samples": 5,
+        "weights": "random",
+        "score_kind": "log_softmax",
+        "identity": -7,
+        "threshold": 0.1,
+        "threshold_source": "a set",
+        "calibration": Calibration(
+            "affine", {"slope": 1.0, "intercept": 0.0}, Threshold(0.0, 0.0, "r"), "d", None, None, {"protocol": "p"}, {}
+        ),
+        "self_check": SelfCheck((1.0, 2.0), 0.5),
+        "extra": {"key": "value"},
+    }
+    fields = {field.name for field in dataclasses.fields(ModelCard)} - {"model", "version"}
+    assert changed.keys() == fields
+    card = dataclasses.replace(full, **changed)
+    assert ModelCard.from_parameters("m", "1", card.to_parameters()) == card
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"window_samples": ""}, "a whole number as window_samples in its card, found none: it is no detector"),
+        ({"window_samples": "0"}, "found '0'"),
+        ({"window_samples": "64600.0"}, "found '64600.0'"),
+        ({"sample_rate_hz": "²"}, "found '²'"),
+        ({"weights": ""}, "pretrained or custom or random as weights"),
+        ({"weights": "good"}, "found 'good'"),
+        ({"score_kind": "probability"}, "logit or log_softmax"),
+        ({"score_polarity": "higher_is_spoof"}, "higher_is_bona_fide as score_polarity"),
+        ({"threshold": "high"}, "a number as threshold"),
+        ({"threshold": "nan"}, "found 'nan'"),
+        ({"identity": "x"}, "a whole number as identity"),
+        ({"self_check_tolerance": "1e-4", "self_check_logits": "1"}, "two numbers as self_check_logits"),
+        ({"calibration": "{}"}, "dfeval calibrate fit, then build the model again"),
+        ({"calibration": json.dumps({"schema": "dfserve-calibration-1"})}, "its digest does not fit"),
+    ],
+)
+def test_a_card_that_cant_be_used_names_model_parameter_and_value(change, words):
+    with pytest.raises(CardError, match="model 'm'.*" + words.replace("(", r"\(")):
+        ModelCard.from_parameters("m", "1", LEAST | change)
