@@ -141,7 +141,7 @@ def test_a_model_that_does_not_load_is_named(tmp_path: Path) -> None:
     models = tiny_repository.write(tmp_path / "models")
     (models / "tiny_trained/1/model.onnx").write_bytes(b"not a graph")
     with (
-        pytest.raises(RepositoryUnusable, match=r"failed to load 'tiny_trained'.*Its log: .*triton\.log"),
+        pytest.raises(RepositoryUnusable, match=r"failed to load 'tiny_trained'.*Its log: \S+\.log"),
         Server(models),
     ):
         pytest.fail("a broken model was called ready")
