@@ -6,19 +6,18 @@ server does not need and the application could not stand, and because a server s
 
 import os
 import platform
-import re
 import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from dfdeploy import folders
+from dfdeploy import folders, machine
 from dfdeploy.errors import EnvironmentIncomplete
 
 PYTHON_VERSIONS = ("3.11", "3.12", "3.13")  # those that the wheel has a stub for, and that we run on
 MINIMUM_GLIBC = (2, 35)
-# Libraries that the server may lack, and the Debian or Ubuntu package that brings them.
+# Libraries that every Debian or Ubuntu has, but for the smallest ones, and the package that brings them.
 PACKAGES = {
     "libz.so.1": "zlib1g",
     "libexpat.so.1": "libexpat1",
@@ -221,6 +220,4 @@ def missing_libraries(program: Path, variables: dict[str, str]) -> list[str]:
 
 
 def _package_of(library: str) -> str:
-    if libpython := re.fullmatch(r"(libpython3\.\d+)\.so\.1\.0", library):
-        return libpython[1]
-    return PACKAGES.get(library, library.split(".so", maxsplit=1)[0])
+    return machine.package_of(library) or PACKAGES.get(library) or library.split(".so", maxsplit=1)[0]

@@ -1,7 +1,7 @@
 """Does a loaded model answer what it answered when it was built?
 
-Triton calls a model ready once it has loaded, also where its answers are wrong or empty: with NumPy 2 and Triton 24.10's
-own conversion of tensors, for one, all of them are empty.
+Triton calls a model ready once it has loaded, also where its answers are wrong or empty: with NumPy 2 and the own
+conversion of tensors of Triton 24.10, for one, all of them are empty.
 """
 
 from pathlib import Path

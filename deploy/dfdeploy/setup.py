@@ -26,7 +26,7 @@ def make_environment(folder: Path | None = None, *, with_torch: bool = False) ->
         DeployError: a folder that is something else, or pip failed.
     """
     environment.check_machine()
-    python, version = environment.choose_python()
+    python = environment.choose_python()[0]
     folder = (folder or environment.default_folder()).resolve()
     stamp = folder / STAMP
     installed = stamp.read_text().split() if stamp.is_file() else []

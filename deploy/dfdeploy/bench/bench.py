@@ -73,7 +73,9 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     """
     analyzer = PerfAnalyzer(arguments.perf_analyzer)
     # A model without a known waveform is not a detector but the live one beside it.
-    built = [name for name in built_models(arguments.repository) if (arguments.repository / name / WARMUP_FILE).is_file()]
+    built = [
+        name for name in built_models(arguments.repository) if (arguments.repository / name / WARMUP_FILE).is_file()
+    ]
     models = arguments.model or built
     if unknown := sorted(set(models) - set(built)):
         raise RepositoryUnusable(f"no {', '.join(unknown)} in {arguments.repository}, only {', '.join(built)}")

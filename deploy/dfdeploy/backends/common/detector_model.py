@@ -1,5 +1,7 @@
 """What the Python twins of Triton's native backends share: requests in, responses out, one bad waveform at a time."""
 
+from __future__ import annotations  # Triton fills its module only once ours has been imported
+
 import json
 import os
 from abc import ABC, abstractmethod

@@ -4,6 +4,8 @@ Triton 24.10 converts by way of NumPy 1's memory layout: with NumPy 2 its ``as_n
 no error and make empty tensors. DLPack, which both speak, hands over a pointer, a type and a shape.
 """
 
+from __future__ import annotations  # Triton fills its module only once ours has been imported
+
 import ctypes
 from typing import Any
 

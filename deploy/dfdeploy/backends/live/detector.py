@@ -1,5 +1,7 @@
 """The detector that a live model asks about its windows, through Triton's calls from model to model (BLS)."""
 
+from __future__ import annotations  # Triton fills its module only once ours has been imported
+
 import time
 
 import numpy as np

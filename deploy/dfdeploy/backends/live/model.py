@@ -9,6 +9,8 @@ When a sequence has been idle for too long Triton forgets it without telling the
 sequences wait in silence: so the model expires its streams itself, and refuses new ones below that cap.
 """
 
+from __future__ import annotations  # Triton fills its module only once ours has been imported
+
 import ctypes
 import json
 import threading
@@ -34,13 +36,13 @@ SWEEP_S = 1.0
 START, END = pb_utils.TRITONSERVER_REQUEST_FLAG_SEQUENCE_START, pb_utils.TRITONSERVER_REQUEST_FLAG_SEQUENCE_END
 FINAL = pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL
 
+# By the names that Triton gives them; where a code is missing it is INTERNAL.
 STATUS = {
-    ErrorCode.BAD_STREAM: pb_utils.TritonError.INVALID_ARG,
-    ErrorCode.NO_SUCH_STREAM: pb_utils.TritonError.INVALID_ARG,
-    ErrorCode.TOO_FAR_AHEAD: pb_utils.TritonError.INVALID_ARG,
-    ErrorCode.TOO_MANY_STREAMS: pb_utils.TritonError.UNAVAILABLE,
-    ErrorCode.DETECTOR_BUSY: pb_utils.TritonError.UNAVAILABLE,
-    ErrorCode.DETECTOR_FAILED: pb_utils.TritonError.INTERNAL,
+    ErrorCode.BAD_STREAM: "INVALID_ARG",
+    ErrorCode.NO_SUCH_STREAM: "INVALID_ARG",
+    ErrorCode.TOO_FAR_AHEAD: "INVALID_ARG",
+    ErrorCode.TOO_MANY_STREAMS: "UNAVAILABLE",
+    ErrorCode.DETECTOR_BUSY: "UNAVAILABLE",
 }
 
 
@@ -78,18 +80,22 @@ class TritonReply:
 
     def fail(self, error: Exception) -> None:
         """End the request, and with it the stream, with an error."""
-        internal = pb_utils.TritonError.INTERNAL
-        status = STATUS[error.code] if isinstance(error, StreamError) else internal
-        self._finish(True, pb_utils.InferenceResponse(error=pb_utils.TritonError(str(error), status)))
+        status = STATUS.get(error.code, "INTERNAL") if isinstance(error, StreamError) else "INTERNAL"
+        triton_error = pb_utils.TritonError(str(error), getattr(pb_utils.TritonError, status))
+        self._finish(True, pb_utils.InferenceResponse(error=triton_error))
 
     def close(self) -> None:
         """End the request, unless it has ended."""
         if self.is_open:
             self._finish(True)
 
-    def _finish(self, is_last: bool, *response: pb_utils.InferenceResponse) -> None:
+    def _finish(self, is_last: bool, response: pb_utils.InferenceResponse | None = None) -> None:
         self.is_open = not is_last
-        self.sender.send(*response, flags=FINAL if is_last else 0)
+        flags = FINAL if is_last else 0
+        if response is None:
+            self.sender.send(flags=flags)
+        else:
+            self.sender.send(response, flags)
 
 
 class TritonPythonModel:
@@ -188,7 +194,7 @@ def states_identity(model_dir: Path) -> bool:
     return config.is_file() and f'"{IDENTITY}"' in config.read_text()
 
 
-def complain(future: "Future[None]") -> None:
+def complain(future: Future[None]) -> None:
     """Say in the server's log what would otherwise die with its thread."""
     if not future.cancelled() and (error := future.exception()) is not None:
         pb_utils.Logger.log_error(f"live: {error!r}")
