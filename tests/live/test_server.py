@@ -31,6 +31,11 @@ def expected_of(waveform: np.ndarray, hop: int) -> list[tuple[float, float, floa
 
 
 def check(answers: list[dict], waveform: np.ndarray, hop: int, *, atol: float = 1e-5) -> None:
+    """Each window once, and right. Two windows that different requests complete may change places on the wire:
+
+    Triton 24.10 writes their answers from two threads, on a busy machine now and then the later one first.
+    """
+    answers = sorted(answers, key=lambda answer: int(answer["WINDOW"][0]))
     expected = expected_of(waveform, hop)
     assert [int(answer["WINDOW"][0]) for answer in answers] == list(range(len(expected)))
     found = [(answer["START_S"][0], answer["END_S"][0], answer["SCORE"][0]) for answer in answers]
