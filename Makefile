@@ -36,7 +36,7 @@ help: ## list the targets
 setup: $(APP) server ## both environments: .venv, and .venv-server for Triton (FORMAT=torchscript: with torch)
 
 demo: setup ## export, serve and score a human and two synthetic recordings, with a picture
-	@$(BIN)/python -m dfdeploy.demo --weights-dir $(WEIGHTS_DIR) --weights $(WEIGHTS)
+	@$(BIN)/python examples/demo.py --weights-dir $(WEIGHTS_DIR) --weights $(WEIGHTS)
 
 export: $(APP) ## checkpoints → model repository
 	@$(BIN)/dfexport build $(MODELS) --weights $(WEIGHTS) --weights-dir $(WEIGHTS_DIR) --repository $(REPOSITORY) \

@@ -8,7 +8,7 @@ import pytest
 from dfclient import report, scores
 from dfclient.errors import ContractError
 from dfclient.results import Score
-from dfeval.calibration import fit
+from dfeval.calibrate import fit
 from dfeval.protocols import load_protocol
 from dfeval.scores import load_scores
 from dfeval.trials import join
