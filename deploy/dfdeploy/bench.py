@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from dfclient.client import DEFAULT_CONCURRENCY
+from dfclient.detector import DEFAULT_CONCURRENCY
 from dfdeploy import overhead
 from dfdeploy.embedded import Server, built_models
 from dfdeploy.errors import DeployError, RepositoryUnusable
