@@ -13,7 +13,6 @@ from rich.table import Table
 
 from dfclient import Detector, DfclientError, Score
 from dfdeploy.embedded import Server
-from dfdeploy.environment import ROOT
 from dfdeploy.errors import DeployError
 from dfexport.errors import CheckpointMissing, ExportError
 from dfexport.registry import DETECTORS, find
@@ -23,6 +22,7 @@ EXAMPLES = {
     "synthetic.flac": "flite, statistical voice",
     "synthetic_diphone.flac": "flite, pieces of recorded speech",
 }
+ROOT = Path(__file__).resolve().parents[2]
 PICTURE = Path("demo.png")
 
 console = Console(highlight=False)

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from cutter import Cutter
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,6 +19,7 @@ from dfclient.live.core import MAX_WINDOWS_IN_FLIGHT, Answer, Connection, LiveCo
 from dfclient.retry import RetryPolicy
 from dfcontract.card import ModelCard
 from dfcontract.windows import SLIDING, Windowing, cut, window_starts
+from dfdeploy.backends.live.cutter import Cutter
 
 W, RATE_HZ = 50, 16_000
 IDENTITY = 77

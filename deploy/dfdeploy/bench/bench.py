@@ -24,13 +24,14 @@ from rich.console import Console
 from rich.table import Table
 
 from dfclient.detector import DEFAULT_CONCURRENCY
-from dfdeploy import overhead
-from dfdeploy.embedded import Server, built_models
+from dfcontract.tensors import SAMPLE_RATE_HZ, WARMUP_FILE
+from dfdeploy.bench import overhead
+from dfdeploy.bench.overhead import Overhead
+from dfdeploy.bench.perf_analyzer import Load, PerfAnalyzer
+from dfdeploy.embedded import Server
 from dfdeploy.errors import DeployError, RepositoryUnusable
-from dfdeploy.overhead import Overhead
-from dfdeploy.perf_analyzer import FOLDER, Load, PerfAnalyzer
+from dfdeploy.repository import built_models
 
-SAMPLE_RATE_HZ = 16_000
 CLIP_S = 4.5
 ROUNDS = 2
 WANTED_OVERHEAD_PERCENT = 5.0
@@ -60,27 +61,20 @@ class Figures:
     client: ClientRate
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """The options of ``dfdeploy bench``."""
-    parser.add_argument("--repository", type=Path, default=Path("model_repository"), help="default: %(default)s")
-    parser.add_argument("--model", nargs="+", metavar="NAME", help="default: every model in the repository")
-    parser.add_argument("--profile", choices=("cpu", "gpu"), default="cpu", help="default: %(default)s")
-    parser.add_argument(
-        "--concurrency", type=int, nargs="+", default=[1, 2, 4, 8, 16], metavar="N", help="default: 1 2 4 8 16"
-    )
-    parser.add_argument("--calls", type=int, default=100, metavar="N", help="calls for the overhead: %(default)s")
-    parser.add_argument("--clips", type=Path, metavar="DIR", help="recordings for the client; default: 300 of noise")
-    parser.add_argument("--out", type=Path, default=Path("bench.json"), metavar="FILE", help="default: %(default)s")
-    parser.add_argument("--server-env", type=Path, metavar="DIR", help="default: DFSERVE_SERVER_ENV, or .venv-server")
-    parser.add_argument("--perf-analyzer", type=Path, default=FOLDER, metavar="DIR", help="default: .perf_analyzer")
-
-
 def run(arguments: argparse.Namespace, console: Console) -> int:
-    """Measure, print, write; 1 when a wanted figure was missed."""
+    """Measure, print, write.
+
+    Args:
+        arguments: of ``dfdeploy bench``.
+        console: for the tables.
+
+    Returns:
+        The exit status: 1 when a wanted figure was missed.
+    """
     analyzer = PerfAnalyzer(arguments.perf_analyzer)
-    # A model without a known waveform is no detector: the live one, which calls a detector.
+    # A model without a known waveform is not a detector but the live one beside it.
     built = [
-        name for name in built_models(arguments.repository) if _waveform_file(arguments.repository, name).is_file()
+        name for name in built_models(arguments.repository) if (arguments.repository / name / WARMUP_FILE).is_file()
     ]
     models = arguments.model or built
     if unknown := sorted(set(models) - set(built)):
@@ -110,16 +104,12 @@ def _measure(arguments: argparse.Namespace, analyzer: PerfAnalyzer, model: str, 
             calls=arguments.calls,
             environment_dir=arguments.server_env,
         )
-    waveform = np.fromfile(_waveform_file(arguments.repository, model), "<f4")
+    waveform = np.fromfile(arguments.repository / model / WARMUP_FILE, "<f4")
     waveforms = np.stack([np.roll(waveform, shift) for shift in range(0, 4000, 1000)])
     with Server(arguments.repository, profile=arguments.profile, environment_dir=arguments.server_env) as server:
         loads = [analyzer.measure(server.grpc_url, model, waveforms, level) for level in arguments.concurrency]
         client = _client_rate(server, analyzer, model, waveforms, clips)
     return Figures(cost, loads, client)
-
-
-def _waveform_file(repository: Path, model: str) -> Path:
-    return repository / model / "warmup" / "WAVEFORM"
 
 
 def _client_rate(

@@ -16,10 +16,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from dfdeploy.environment import ROOT, missing_libraries
+from dfcontract.tensors import WAVEFORM
+from dfdeploy import folders
+from dfdeploy.environment import missing_libraries
 from dfdeploy.errors import DeployError, EnvironmentIncomplete
 
-FOLDER = ROOT / ".perf_analyzer"
 MEASUREMENT_REQUESTS = 30
 # Its figures are means over three windows, accepted as they are: on a machine with other work the batcher of Triton
 # 24.10 now and then sleeps half a second beside a waiting request, and "unstable" is no figure. The p99 shows it.
@@ -40,15 +41,19 @@ class Load:
 class PerfAnalyzer:
     """The program, found and able to run.
 
+    Args:
+        folder: where `dfdeploy setup --perf-analyzer` installed it; default see `folders.perf_analyzer`.
+
     Raises:
         EnvironmentIncomplete: it, or a library that it needs, is missing; says what to install.
     """
 
-    def __init__(self, folder: Path = FOLDER) -> None:
+    def __init__(self, folder: Path | None = None) -> None:
+        folder = folder or folders.perf_analyzer()
         self.binary = folder / "bin" / "perf_analyzer"
         self.variables = os.environ | {"LD_LIBRARY_PATH": str(folder / "nvidia" / "cuda_runtime" / "lib")}
         if not self.binary.is_file():
-            raise EnvironmentIncomplete(f"no perf_analyzer in {folder}; run: make bench, which installs it")
+            raise EnvironmentIncomplete(f"no perf_analyzer in {folder}; run: dfdeploy setup --perf-analyzer")
         missing = missing_libraries(self.binary, self.variables)
         if "libb64.so.0d" in missing:
             raise EnvironmentIncomplete("perf_analyzer lacks libb64.so.0d; install: apt install libb64-0d")
@@ -91,7 +96,7 @@ class PerfAnalyzer:
 
 def _as_input(waveform: NDArray[np.float32]) -> dict[str, object]:
     content = {"b64": base64.b64encode(waveform.astype("<f4").tobytes()).decode()}
-    return {"WAVEFORM": {"content": content, "shape": [len(waveform)]}}
+    return {WAVEFORM: {"content": content, "shape": [len(waveform)]}}
 
 
 def _load_of(row: dict[str, str]) -> Load:

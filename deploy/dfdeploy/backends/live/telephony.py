@@ -7,29 +7,30 @@ The resampler doubles the rate with a linear-phase FIR of 201 taps (Kaiser windo
 see 50 input samples ahead, so answers come 6.25 ms later than without it.
 """
 
-import numpy as np
+from typing import Any
 
-TELEPHONE_RATE_HZ = 8_000
+import numpy as np
+import numpy.typing as npt
+
+from dfcontract.live import ENCODINGS, TELEPHONE_RATE_HZ
+from dfcontract.tensors import Samples
+from dfdeploy.backends.live.errors import bad_stream
+
 REACH_SAMPLES = 50  # of the filter, in input samples to either side
 KAISER_BETA = 7.857  # 80 dB
 CUTOFF_HZ = 3_800  # middle of the transition band
-ENCODINGS = ("int16", "fp32", "mulaw", "alaw")
 
 
-class BadAudio(Exception):
-    """The client's own fault; the text says what was expected."""
-
-
-def mulaw_table():
-    """Amplitude in [-1, 1] of each µ-law byte, (256,) float32; G.711, Table 2."""
+def mulaw_table() -> Samples:
+    """Amplitude in [-1, 1] of each µ-law byte, (256,); G.711, Table 2."""
     code = ~np.arange(256) & 0xFF
     exponent, mantissa = code >> 4 & 7, code & 15
     magnitude = ((2 * mantissa + 33) << exponent) - 33  # 0 … 8031, of 14 bits
     return (np.where(code & 0x80, -magnitude, magnitude) / 8192).astype(np.float32)
 
 
-def alaw_table():
-    """Amplitude in [-1, 1] of each A-law byte, (256,) float32; G.711, Table 1."""
+def alaw_table() -> Samples:
+    """Amplitude in [-1, 1] of each A-law byte, (256,); G.711, Table 1."""
     code = np.arange(256) ^ 0x55
     exponent, mantissa = code >> 4 & 7, code & 15
     magnitude = np.where(exponent == 0, 2 * mantissa + 1, (2 * mantissa + 33) << np.maximum(exponent - 1, 0))
@@ -39,8 +40,8 @@ def alaw_table():
 TABLES = {"mulaw": mulaw_table(), "alaw": alaw_table()}
 
 
-def doubling_filters():
-    """(2, taps) float64: what makes the even and the odd output samples out of input samples in reverse order."""
+def doubling_filters() -> npt.NDArray[np.float64]:
+    """(2, taps): what makes the even and the odd output samples out of input samples in reverse order."""
     reach = 2 * REACH_SAMPLES
     position = np.arange(-reach, reach + 1)
     cutoff = CUTOFF_HZ / TELEPHONE_RATE_HZ  # as a fraction of the output's Nyquist frequency
@@ -54,59 +55,65 @@ class Doubler:
 
     filters = doubling_filters()
 
-    def __init__(self):
-        self.history = np.zeros(REACH_SAMPLES)
+    def __init__(self) -> None:
+        self.history: npt.NDArray[np.float64] = np.zeros(REACH_SAMPLES)
 
-    def push(self, samples):
+    def push(self, samples: npt.NDArray[np.floating[Any]]) -> Samples:
         """What (n,) input samples complete."""
         history = np.concatenate([self.history, samples])
         if len(history) <= 2 * REACH_SAMPLES:
             self.history = history
             return np.empty(0, np.float32)
         self.history = history[-2 * REACH_SAMPLES :]
-        return np.stack([np.convolve(history, taps, "valid") for taps in self.filters], axis=1).ravel().astype("f4")
+        doubled = np.stack([np.convolve(history, taps, "valid") for taps in self.filters], axis=1).ravel()
+        return doubled.astype(np.float32)
 
-    def flush(self):
+    def flush(self) -> Samples:
         """The rest, once the input has ended."""
         return self.push(np.zeros(REACH_SAMPLES))
 
 
 class Decoder:
-    """Bytes of one encoding, cut anywhere, even within a sample → float32 samples at the detector's rate."""
+    """Bytes of one encoding, cut anywhere, even within a sample → float32 samples at the detector's rate.
 
-    def __init__(self, encoding, rate_hz):
+    Raises:
+        StreamError: an unknown encoding, or a telephone's for a detector that does not run at 16 kHz.
+    """
+
+    def __init__(self, encoding: str, rate_hz: int) -> None:
         if encoding not in ENCODINGS:
-            raise BadAudio(f"encoding: expected {', '.join(ENCODINGS)}, found {encoding!r}")
+            raise bad_stream(f"encoding: expected {', '.join(ENCODINGS)}, found {encoding!r}")
         if encoding in TABLES and rate_hz != 2 * TELEPHONE_RATE_HZ:
-            raise BadAudio(
-                f"encoding {encoding}: expected a detector at 16000 Hz, this one runs at {rate_hz}: send fp32"
+            raise bad_stream(
+                f"encoding {encoding}: expected a detector at {2 * TELEPHONE_RATE_HZ} Hz, this one runs at {rate_hz}: "
+                "send fp32"
             )
         self.encoding = encoding
-        self.sample_bytes = {"int16": 2, "fp32": 4}.get(encoding, 1)
+        self.sample_bytes = ENCODINGS[encoding]
         self.doubler = Doubler() if encoding in TABLES else None
         self.rest = b""
 
-    def push(self, chunk):
-        """Samples (n,) float32 that (m,) bytes complete; BadAudio for NaN or infinity."""
+    def push(self, chunk: npt.NDArray[np.uint8]) -> Samples:
+        """Samples that (m,) bytes complete; StreamError for NaN or infinity."""
         content = self.rest + chunk.tobytes()
         whole = len(content) - len(content) % self.sample_bytes
         self.rest = content[whole:]
         samples = self.decode(content[:whole])
         return samples if self.doubler is None else self.doubler.push(samples)
 
-    def flush(self):
-        """The samples that waited for more audio; BadAudio when the last sample is not whole."""
+    def flush(self) -> Samples:
+        """The samples that waited for more audio; StreamError when the last sample is not whole."""
         if self.rest:
-            raise BadAudio(f"the stream ends within a sample: {len(self.rest)} of {self.sample_bytes} bytes")
+            raise bad_stream(f"the stream ends within a sample: {len(self.rest)} of {self.sample_bytes} bytes")
         return np.empty(0, np.float32) if self.doubler is None else self.doubler.flush()
 
-    def decode(self, content):
+    def decode(self, content: bytes) -> Samples:
         """Whole samples as amplitudes."""
         if self.doubler is not None:
             return TABLES[self.encoding][np.frombuffer(content, np.uint8)]
         if self.encoding == "int16":
-            return np.frombuffer(content, "<i2").astype(np.float32) / 32768
-        samples = np.frombuffer(content, "<f4")
+            return np.frombuffer(content, "<i2").astype(np.float32) / np.float32(32768)
+        samples: Samples = np.frombuffer(content, "<f4")
         if not np.isfinite(samples).all():
-            raise BadAudio("fp32: expected finite samples, found NaN or infinity; check the recording's decoder")
+            raise bad_stream("fp32: expected finite samples, found NaN or infinity; check the recording's decoder")
         return samples

@@ -19,9 +19,12 @@ from pathlib import Path
 import numpy as np
 
 from dfclient.transport import Transport
-from dfdeploy import direct_worker, environment
+from dfcontract.tensors import WARMUP_FILE
+from dfdeploy import environment
+from dfdeploy.bench import direct_worker
 from dfdeploy.embedded import Server
 from dfdeploy.errors import ServerFailed
+from dfdeploy.repository import parameters
 
 TURN_CALLS = 5
 WARM_UP_CALLS = 3
@@ -49,10 +52,9 @@ def measure(repository: Path, model: str, *, profile: str, calls: int, environme
         model: its name.
         profile: ``cpu`` or ``gpu``.
         calls: of each kind, at least.
-        environment_dir: the server's environment; default see ``environment.default_folder``.
+        environment_dir: the server's environment; default see `environment.default_folder`.
     """
-    waveform_file = repository / model / "warmup" / "WAVEFORM"
-    waveform = np.fromfile(waveform_file, "<f4")
+    waveform = np.fromfile(repository / model / WARMUP_FILE, "<f4")
     direct_s: list[float] = []
     served_s: list[float] = []
     with (
@@ -94,21 +96,24 @@ def _link_or_copy(source: str, target: str) -> None:
 @contextmanager
 def _direct(model_dir: Path, profile: str, environment_dir: Path | None) -> Iterator["subprocess.Popen[str]"]:
     found = environment.find(environment_dir)
-    backend_dir, utilities_dir = environment.BACKENDS / "onnxruntime", found.triton / "backends" / "python"
     versions = sorted((folder for folder in model_dir.iterdir() if folder.name.isdecimal()), key=lambda f: int(f.name))
-    python, waveform = found.folder / "bin" / "python", model_dir / "warmup" / "WAVEFORM"
-    worker = subprocess.Popen(
-        list(map(str, (python, direct_worker.__file__, backend_dir, utilities_dir, versions[-1], waveform, profile))),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        env=found.variables(),
-    )
-    try:
-        yield worker
-    finally:
-        worker.kill()
-        worker.wait()
+    precision = parameters(model_dir).get("precision", "fp32")
+    with tempfile.TemporaryDirectory(prefix="dfserve-bench-") as folder:
+        found.write_backends(Path(folder))
+        packages_dir, python = Path(folder) / "onnxruntime", found.folder / "bin" / "python"
+        options = (packages_dir, versions[-1], model_dir / WARMUP_FILE, profile, precision)
+        worker = subprocess.Popen(
+            list(map(str, (python, direct_worker.__file__, *options))),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=found.variables(),
+        )
+        try:
+            yield worker
+        finally:
+            worker.kill()
+            worker.wait()
 
 
 def _call_directly(worker: "subprocess.Popen[str]", calls: int) -> list[float]:
