@@ -1,10 +1,14 @@
 """`Detector` against a real Triton that serves two tiny models of known form."""
 
+import io
+
 import numpy as np
 import pytest
+import soundfile
 
-from dfclient import AudioError, Clip, Detector, Failed, InputError, Score, windows
+from dfclient import AudioError, Clip, Detector, Failed, InputError, Score
 from dfclient.errors import RequestRefused
+from dfcontract.windows import pool_scores
 
 WINDOW_SAMPLES = 16000
 RATE_HZ = 16000
@@ -59,8 +63,6 @@ def test_nan_is_refused_by_the_server_and_neighbours_are_not(detector, speechlik
 def test_protocol_scores_one_window(detector, recording, seconds):
     path = recording("a.flac", seconds)
     result = detector.score(path)
-    import soundfile
-
     samples = soundfile.read(path, dtype="float32")[0]
     expected = np.tile(samples, 5)[:WINDOW_SAMPLES] if seconds < 1 else samples[:WINDOW_SAMPLES]
     logits, scores = detector.infer(expected[np.newaxis])
@@ -83,8 +85,58 @@ def test_sliding_scores_every_window_and_pools(detector, speechlike, pool):
     assert result.windows[-1].end_s == 3.3
     _, scores = detector.infer(np.stack([samples[start : start + WINDOW_SAMPLES] for start in starts]))
     assert [window.score for window in result.windows] == scores.tolist()
-    assert result.score == windows.pool_scores(scores, pool)
+    assert result.score == pool_scores(scores, pool)
     assert (result.mode, result.pool, result.hop_s) == ("sliding", pool, 0.4)
+
+
+def test_a_recording_may_be_a_path_bytes_an_open_file_or_an_array(detector, recording):
+    path = recording("a.wav", 1.7, channels=2)
+    expected = detector.score(path)
+    content = path.read_bytes()
+    samples, rate_hz = soundfile.read(path, dtype="float32")
+    with path.open("rb") as file:
+        many = [str(path), content, io.BytesIO(content), file, (samples, rate_hz), Clip(str(path), "named")]
+        results = list(detector.score_many(many))
+    assert [result.score for result in results] == [expected.score] * 6
+    assert [result.utt_id for result in results] == ["a", "bytes_1", "file_2", "file_3", "array_4", "named"]
+    assert [result.path for result in results] == [str(path), "", "", "", "", str(path)]
+    assert {(result.sample_rate_hz, result.channels, result.duration_s) for result in results} == {(rate_hz, 2, 1.7)}
+    for one in (content, io.BytesIO(content), (samples, rate_hz)):
+        assert detector.score(one).score == expected.score
+
+
+def test_a_container_may_come_as_bytes(detector, speechlike, tmp_path):
+    av = pytest.importorskip("av", reason="the extra `containers` is not installed")
+    with av.open(str(tmp_path / "a.m4a"), "w") as container:
+        stream = container.add_stream("aac", rate=16000, layout="mono")
+        frame = av.AudioFrame.from_ndarray(speechlike(32000, 16000)[np.newaxis], format="fltp", layout="mono")
+        frame.sample_rate = 16000
+        for packet in [*stream.encode(frame), *stream.encode(None)]:
+            container.mux(packet)
+    from_path = detector.score(tmp_path / "a.m4a")
+    assert detector.score((tmp_path / "a.m4a").read_bytes()).score == from_path.score
+
+
+@pytest.mark.parametrize(
+    ("one", "error", "words"),
+    [
+        (b"", AudioError, "no bytes"),
+        (b"no audio", AudioError, "not"),
+        (io.BytesIO(), AudioError, r"seek\(0\)"),
+        (io.StringIO("text"), InputError, "'rb'"),
+        ("a\0b.wav", AudioError, "cannot read it"),
+        ("a" * 5000, AudioError, "cannot read it"),
+    ],
+)
+def test_what_is_no_recording_is_one_line(detector, one, error, words):
+    with pytest.raises(error, match=words):
+        detector.score(one)
+
+
+def test_a_name_that_is_not_utf8_can_be_scored(detector, recording, tmp_path):
+    odd = tmp_path / b"caf\xe9.wav".decode("utf-8", "surrogateescape")
+    recording("a.wav").rename(odd)
+    assert detector.score(odd).path == str(odd)
 
 
 def test_other_rates_and_channels_score_the_same_sound(detector, speechlike):

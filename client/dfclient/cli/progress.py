@@ -2,8 +2,7 @@
 
 import sys
 import time
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 PLAIN_LINE_EVERY_S = 10.0
 
@@ -11,7 +10,9 @@ PLAIN_LINE_EVERY_S = 10.0
 class Progress:
     """Counts clips and seconds of audio on stderr, with rate, real-time factor and time left.
 
-    `results_on_stdout`: each result is printed there, so a terminal that shows them needs no bar besides.
+    Args:
+        n_clips: to be scored.
+        results_on_stdout: each result is printed there, so a terminal that shows them needs no bar besides.
     """
 
     def __init__(self, n_clips: int, *, results_on_stdout: bool = False) -> None:
@@ -38,17 +39,14 @@ class Progress:
         """Seconds of audio scored a second of wall time."""
         return self.audio_s / max(self.elapsed_s, 1e-9)
 
-    def __enter__(self) -> Self:
+    def start(self) -> None:
         """Show the bar, where there is one."""
         if self._bar is not None:
             self._bar.start()
             self._task = self._bar.add_task("scoring", total=self.n_clips, speed="")
-        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Leave the bar as it is."""
+    def stop(self) -> None:
+        """Leave the bar as it is; again, nothing happens."""
         if self._bar is not None:
             self._bar.stop()
 

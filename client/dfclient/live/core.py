@@ -1,7 +1,7 @@
 """The whole of a live stream but its connection: what to send next, what the answers mean, where to go on after a loss.
 
-No threads, no clock of its own, no gRPC: `live.py` runs it twice, in threads and in asyncio. Sample numbers are at the
-model's rate and count from the recording's start. Windows lie as in sliding mode, see `windows.py`.
+No threads, no clock of its own, no gRPC: `engine.py` runs it. Sample numbers are at the model's rate and count from the
+recording's start. Windows lie as in sliding mode, see `dfcontract.windows`.
 
 Sent is only what the next few windows need, so that an answer is never far behind its audio, and kept is only what may
 have to be sent again: everything from the start of the last answered window on. That one is full, so the recording's
@@ -15,21 +15,25 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 
-from dfclient import audio, windows
-from dfclient.card import ModelCard
-from dfclient.errors import AudioError, ContractError, ServerBusy, ServerError, ServerSlow, ServerUnavailable
-from dfclient.results import Score, WindowScore
+from dfclient.audio.resample import Resampler
+from dfclient.audio.waveform import peak_of, warnings_from_peaks
+from dfclient.calls import check_identity
+from dfclient.clips import Clip
+from dfclient.errors import AudioError, ContractError, ServerError, ServerSlow
+from dfclient.results import AudioFacts, Score, WindowScore
+from dfclient.retry import RetryPolicy
+from dfcontract.card import ModelCard
+from dfcontract.live import ENCODING, ENCODINGS, FIRST_WINDOW, HOP_SAMPLES, POOL, VERSION
+from dfcontract.tensors import Samples
+from dfcontract.windows import Pooler, Windowing, full_window_count, tail_start
 
-ABREAST = 4  # windows that may be unanswered while more audio is sent
+MAX_WINDOWS_IN_FLIGHT = 4  # windows that may be unanswered while more audio is sent
 MAX_MESSAGE_SAMPLES = 1 << 16  # 256 KB
 BACKLOG_S = 120.0  # audio that waits for the server before `send` does: longer than a restart takes
-PATIENCE_S = {ServerUnavailable: 60.0, ServerSlow: 60.0, ServerBusy: 15.0}  # tried again for so long
-FIRST_DELAY_S = 0.1
-MAX_DELAY_S = 2.0
 STEADY_S = 10.0  # a connection that held so long was a good one: the next loss is another outage
-SAMPLE_BYTES = 4
+SENT_AS = "fp32"
+SAMPLE_BYTES = ENCODINGS[SENT_AS]
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,7 @@ class Answer:
     end_s: float
     logits: tuple[float, float]
     score: float
+    identity: int  # of the detector's graph; 0 where it states none
 
 
 @dataclass
@@ -66,20 +71,32 @@ class Connection:
     is_ended: bool = False
     is_given_up: bool = False
     waiting_since_s: float | None = None  # a window's last sample was sent, and nothing came since
+    early: dict[int, Answer] = field(default_factory=dict)  # by index: what came before an earlier window's answer
 
 
 class LiveCore:
-    """State of one stream of one source. Not thread-safe; times are seconds of one monotonic clock."""
+    """State of one stream of one source. Not thread-safe; times are seconds of one monotonic clock.
 
-    def __init__(self, card: ModelCard, hop_samples: int, pool: str, source_rate_hz: int, timeout_s: float) -> None:
-        self.card, self.hop_samples, self.pool = card, hop_samples, pool
-        self.source_rate_hz, self.timeout_s = source_rate_hz, timeout_s
+    Args:
+        card: of the model that scores.
+        windowing: in sliding mode.
+        source_rate_hz: of the audio that is fed.
+        timeout_s: for how long the server may owe an answer.
+        retry: how lost connections are replaced.
+    """
+
+    def __init__(
+        self, card: ModelCard, windowing: Windowing, source_rate_hz: int, timeout_s: float, retry: RetryPolicy
+    ) -> None:
+        self.card, self.windowing, self.hop_samples = card, windowing, windowing.hop_samples
+        self.source_rate_hz, self.timeout_s, self.retry = source_rate_hz, timeout_s, retry
         self.scored: list[WindowScore] = []  # all so far
         self.ready: deque[WindowScore] = deque()  # not yet read
         self.failure: Exception | None = None
         self.is_finished = False  # no more audio will come
         self.connection: Connection | None = None
-        self._resampler = audio.Resampler(source_rate_hz, card.sample_rate_hz)
+        self._pooler = Pooler(windowing.pool)
+        self._resampler = Resampler(source_rate_hz, card.sample_rate_hz)
         self._source_frames = 0
         self._kept = bytearray()  # float32 samples from `_origin` on
         self._origin = 0
@@ -112,7 +129,7 @@ class LiveCore:
         """Length of the audio so far, by the source's own rate."""
         return self._source_frames / self.source_rate_hz
 
-    def feed(self, chunk: npt.NDArray[np.float32]) -> None:
+    def feed(self, chunk: Samples) -> None:
         """More audio: (n,) float32 at the source's rate; AudioError for NaN or infinity."""
         if not np.isfinite(chunk).all():
             raise AudioError("its samples hold NaN or infinity")
@@ -137,7 +154,7 @@ class LiveCore:
         """What to send now, or None while there is nothing to send."""
         if connection is not self.connection or connection.is_ended:
             return None
-        limit = self._next_start() + self.card.window_samples + (ABREAST - 1) * self.hop_samples
+        limit = self._next_start() + self.card.window_samples + (MAX_WINDOWS_IN_FLIGHT - 1) * self.hop_samples
         stop = min(self.n_samples, limit, connection.cursor + MAX_MESSAGE_SAMPLES)
         is_end = self.is_finished and max(stop, connection.cursor) == self.n_samples
         if stop <= connection.cursor and connection.is_started and not is_end:
@@ -159,26 +176,30 @@ class LiveCore:
         return Message(connection.sequence_id, b"", is_start=True, is_end=True, parameters={})
 
     def take(self, answer: Answer, now_s: float) -> None:
-        """One window's answer; they come in order.
+        """One window's answer; one that comes before an earlier window's waits for that.
 
         Raises:
-            ContractError: it is another window than the next one.
+            ContractError: it is no window that is due.
+            ModelChanged: another model than the card's gave it.
         """
-        index = len(self.scored)
-        if answer.index != index or not math.isclose(answer.start_s, self._start_of(index) / self.card.sample_rate_hz):
+        check_identity(self.card, answer.identity)
+        connection, index = self.connection, len(self.scored)
+        early = {} if connection is None else connection.early
+        last = min(index + MAX_WINDOWS_IN_FLIGHT, self._n_windows())
+        is_due = index <= answer.index < last and answer.index not in early
+        start_s = self._start_of(answer.index) / self.card.sample_rate_hz
+        if not is_due or not math.isclose(answer.start_s, start_s):
             raise ContractError(
                 f"model {self.card.model!r}: expected window {index} of the stream next, the server answered "
                 f"window {answer.index} at {answer.start_s:g} s"
             )
-        self._peaks.append(self._peak(index))
-        window = WindowScore(answer.start_s, answer.end_s, answer.score, answer.logits)
-        self.scored.append(window)
-        self.ready.append(window)
-        self._forget(index * self.hop_samples)
+        early[answer.index] = answer
+        while (turn := early.pop(len(self.scored), None)) is not None:
+            self._score(turn)
         self._lost_since_s, self._losses = None, 0
-        if self.connection is not None:
-            behind = self.connection.cursor >= self._next_start() + self.card.window_samples or self.connection.is_ended
-            self.connection.waiting_since_s = now_s if behind and not self.is_caught_up else None
+        if connection is not None:
+            behind = connection.cursor >= self._next_start() + self.card.window_samples or connection.is_ended
+            connection.waiting_since_s = now_s if behind and not self.is_caught_up else None
 
     def is_overdue(self, now_s: float) -> bool:
         """Whether the server has owed an answer for longer than the timeout."""
@@ -195,61 +216,57 @@ class LiveCore:
             self._lost_since_s, self._losses = None, 0
         self.connection = None
         since_s = self._lost_since_s = now_s if self._lost_since_s is None else self._lost_since_s
-        patience_s = next((limit_s for kind, limit_s in PATIENCE_S.items() if isinstance(error, kind)), None)
-        if patience_s is None:
-            self.failure = error
-        elif now_s - since_s > patience_s:
-            self.failure = type(error)(f"{error} (tried again for {patience_s:.0f} s)")
         self._losses += 1
-        return float(min(FIRST_DELAY_S * 2 ** (self._losses - 1), MAX_DELAY_S))
+        self.failure = self.retry.final_error(error, self._losses, now_s - since_s)
+        return self.retry.pause_s(self._losses)
 
-    def result(self, utt_id: str, path: str, channels: int) -> Score:
+    def result(self, clip: Clip, channels: int) -> Score:
         """All windows pooled, as offline scoring answers; AudioError before the first one."""
-        if not self.scored:
+        if (pooled := self.pooled) is None:
             raise AudioError("no window has been scored yet")
-        return Score(
-            utt_id=utt_id,
-            path=path,
-            score=self.pooled(),
-            windows=tuple(self.scored),
-            mode="sliding",
-            pool=self.pool,
-            hop_s=self.hop_samples / self.card.sample_rate_hz,
-            duration_s=self.duration_s,
-            sample_rate_hz=self.source_rate_hz,
-            channels=channels,
-            warnings=audio.warnings_from_peaks(self.duration_s, self._peaks),
-            card=self.card,
-        )
+        warnings = warnings_from_peaks(self.duration_s, self._peaks)
+        facts = AudioFacts(self.duration_s, self.source_rate_hz, channels, warnings)
+        return Score.of(clip, self.card, windowing=self.windowing, windows=self.scored, facts=facts, pooled=pooled)
 
-    def pooled(self) -> float:
-        """One score from the windows so far."""
-        return windows.pool_scores([window.score for window in self.scored], self.pool)
+    @property
+    def pooled(self) -> float | None:
+        """One score from the windows so far; None before the first."""
+        return self._pooler.value if self.scored else None
+
+    def _score(self, answer: Answer) -> None:
+        """The next window's answer: keep it, and forget the audio that will not be sent again."""
+        index = len(self.scored)
+        window = WindowScore(answer.start_s, answer.end_s, answer.score, answer.logits)
+        self._peaks.append(self._peak(index))
+        self._pooler.add(answer.score)
+        self.scored.append(window)
+        self.ready.append(window)
+        self._forget(index * self.hop_samples)
 
     def _parameters(self, connection: Connection) -> dict[str, str | int]:
         return {
-            "encoding": "fp32",
-            "hop_samples": self.hop_samples,
-            "pool": self.pool,
-            "first_window": connection.first_window,
-            "version": int(self.card.version),
+            ENCODING: SENT_AS,
+            HOP_SAMPLES: self.hop_samples,
+            POOL: self.windowing.pool,
+            FIRST_WINDOW: connection.first_window,
+            VERSION: int(self.card.version),
         }
 
     def _n_windows(self) -> int:
         """Windows that the audio so far completes."""
         geometry = self.n_samples, self.card.window_samples, self.hop_samples
-        has_tail = self.is_finished and windows.tail_start(*geometry) is not None
-        return windows.full_window_count(*geometry) + has_tail
+        has_tail = self.is_finished and tail_start(*geometry) is not None
+        return full_window_count(*geometry) + has_tail
 
     def _start_of(self, index: int) -> int:
         geometry = self.n_samples, self.card.window_samples, self.hop_samples
-        tail = windows.tail_start(*geometry) if self.is_finished else None
-        return tail if tail is not None and index == windows.full_window_count(*geometry) else index * self.hop_samples
+        tail = tail_start(*geometry) if self.is_finished else None
+        return tail if tail is not None and index == full_window_count(*geometry) else index * self.hop_samples
 
     def _next_start(self) -> int:
         return len(self.scored) * self.hop_samples
 
-    def _keep(self, samples: npt.NDArray[np.float32]) -> None:
+    def _keep(self, samples: Samples) -> None:
         self._kept += samples.astype("<f4").tobytes()
 
     def _forget(self, before: int) -> None:
@@ -260,4 +277,4 @@ class LiveCore:
     def _peak(self, index: int) -> float:
         start = (self._start_of(index) - self._origin) * SAMPLE_BYTES
         content = bytes(self._kept[start : start + self.card.window_samples * SAMPLE_BYTES])
-        return audio.peak_of(np.frombuffer(content, "<f4"))
+        return peak_of(np.frombuffer(content, "<f4"))

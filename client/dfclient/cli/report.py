@@ -4,10 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dfclient.card import ModelCard
-from dfclient.live import LiveStream
-from dfclient.progress import Progress
+from dfclient.cli.progress import Progress
+from dfclient.live.stream import LiveStream
 from dfclient.results import Failed, Score, WindowScore
+from dfclient.server import Health
+from dfcontract.card import ModelCard
+from dfcontract.score_file import errors_path
 
 BANNER_WIDTH = 76
 
@@ -43,7 +45,7 @@ def score_line(result: Score | Failed) -> str:
 def side_of(score: float, card: ModelCard) -> str:
     """The verdict that the card allows: by its calibration, else its threshold, else none."""
     if card.calibration is not None:
-        return f"{card.calibration.verdict(score)} (LLR {card.calibration.llr(score):+.2f})"
+        return f"{card.calibration.verdict(score)} (LLR {float(card.calibration.llr(score)):+.2f})"
     if card.threshold is None or card.is_random:
         return ""
     return "above" if score >= card.threshold else "below"
@@ -75,7 +77,8 @@ def _threshold_text(card: ModelCard) -> str:
     if card.is_random:
         return "no threshold makes sense for random weights"
     if card.calibration is not None:
-        return f"LLR and verdict: by a calibration fitted on {card.calibration.fitted_on}, for data like those"
+        protocol = card.calibration.fitted_on["protocol"]
+        return f"LLR and verdict: by a calibration fitted on {protocol}, for data like those"
     if card.threshold is None:
         return "the card states no threshold"
     return f"above/below: against {card.threshold:g}, the threshold set on {card.threshold_source or 'unnamed data'}"
@@ -102,9 +105,7 @@ class Tally:
         self.cut += result.mode == "protocol" and result.duration_s > result.card.window_s
 
 
-def summary(
-    tally: Tally, progress: Progress, card: ModelCard, *, skipped: int, rows: Path | None, errors: Path | None
-) -> str:
+def summary(tally: Tally, progress: Progress, card: ModelCard, *, skipped: int, rows: Path | None) -> str:
     """A few lines at the end: counts, time, where the rows are, what a score does not say."""
     done = f"{tally.scored} scored, {tally.failed} failed" + (f", {skipped} already there" if skipped else "")
     speed = f"{progress.clips_per_s:.1f} clips/s, {progress.real_time_factor:.0f}x real time"
@@ -120,7 +121,7 @@ def summary(
             "(--mode sliding scores all of it)"
         )
     if rows is not None:
-        lines.append(f"rows: {rows}" + (f"   errors: {errors}" if tally.failed else ""))
+        lines.append(f"rows: {rows}" + (f"   errors: {errors_path(rows)}" if tally.failed else ""))
     lines.append("a score is one model's opinion, and far less certain on audio unlike the data it was trained on")
     return "\n".join(lines)
 
@@ -154,3 +155,14 @@ def model_row(card: ModelCard, *, takes_streams: bool) -> tuple[str, ...]:
         card.checkpoint_sha256[:12] or "unknown",
         card.licence,
     )
+
+
+def health_table(url: str, health: Health) -> str:
+    """The server, then each model, with the server's own reasons."""
+    rows = [(f"server {url}", _word(health.is_live, "live") + ", " + _word(health.is_ready, "ready"), "")]
+    rows += [(f"model {model.name}", _word(model.is_ready, "ready"), model.reason) for model in health.models]
+    return table(("WHAT", "STATE", "REASON"), rows)
+
+
+def _word(holds: bool, word: str) -> str:
+    return word if holds else f"NOT {word}"

@@ -1,4 +1,4 @@
-"""What the user names on the command line, turned into clips: files, folders, `@lists` and manifests."""
+"""What can be scored: recordings of any kind, and the files, folders, `@lists` and manifests of a command line."""
 
 import csv
 import io
@@ -7,8 +7,11 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
-from dfclient.audio import AUDIO_SUFFIXES
+import numpy.typing as npt
+
+from dfclient.audio.decode import AUDIO_SUFFIXES
 from dfclient.errors import InputError
 
 
@@ -18,6 +21,21 @@ class Clip:
 
     path: str
     utt_id: str
+
+
+# A path, one with a name of its own, a file's content, a file opened for reading bytes, or (array, sample rate in Hz).
+Recording = str | Path | Clip | bytes | BinaryIO | tuple[npt.ArrayLike, int]
+
+
+def clip_of(recording: Recording, number: int) -> Clip:
+    """The name that the `number`-th recording's row goes by; its path is "" where it has none."""
+    if isinstance(recording, Clip):
+        return recording
+    if isinstance(recording, str | Path):
+        return Clip(str(recording), Path(recording).stem)
+    if isinstance(recording, tuple):
+        return Clip("", f"array_{number}")
+    return Clip("", f"bytes_{number}" if isinstance(recording, bytes) else f"file_{number}")
 
 
 def clips_from(arguments: Iterable[str]) -> list[Clip]:

@@ -2,8 +2,8 @@
 
 import pytest
 
+from dfclient.clips import Clip, clips_from
 from dfclient.errors import InputError
-from dfclient.inputs import Clip, clips_from
 
 
 @pytest.fixture

@@ -21,13 +21,15 @@ from typing import Self
 
 import numpy.typing as npt
 
-from dfclient import audio
-from dfclient.card import ModelCard
+from dfclient.audio.channels import downmixed, frames_of
+from dfclient.clips import Clip
 from dfclient.errors import InputError
-from dfclient.live_core import LiveCore
-from dfclient.live_engine import Engine
-from dfclient.live_wire import Wire
+from dfclient.live.core import LiveCore
+from dfclient.live.engine import Engine
+from dfclient.live.wire import Wire
 from dfclient.results import Score, WindowScore
+from dfcontract.card import ModelCard
+from dfcontract.tensors import Samples
 
 
 class _Face:
@@ -39,7 +41,7 @@ class _Face:
 
     @property
     def windows(self) -> tuple[WindowScore, ...]:
-        """All windows scored so far, read or not."""
+        """All windows scored so far, read or not: a copy, which takes the longer the more there are."""
         return tuple(self._engine.core.scored)
 
     @property
@@ -51,7 +53,7 @@ class _Face:
     def pooled(self) -> float | None:
         """One score from the windows so far; None before the first."""
         with self._engine.changed:
-            return self._engine.core.pooled() if self._engine.core.scored else None
+            return self._engine.core.pooled
 
     @property
     def duration_s(self) -> float:
@@ -70,14 +72,14 @@ class _Face:
             AudioError: no window has been scored yet.
         """
         with self._engine.changed:
-            return self._engine.core.result(utt_id, path, self._channels)
+            return self._engine.core.result(Clip(path, utt_id), self._channels)
 
-    def _mono(self, chunk: npt.ArrayLike) -> audio.Samples:
-        frames = audio.frames_of(chunk)
+    def _mono(self, chunk: npt.ArrayLike) -> Samples:
+        frames = frames_of(chunk)
         self._channels = frames.shape[1]
-        return audio.downmixed(frames)
+        return downmixed(frames)
 
-    def _feed(self, mono: audio.Samples) -> None:
+    def _feed(self, mono: Samples) -> None:
         with self._engine.changed:
             core = self._engine.core
             if core.failure is not None:

@@ -1,20 +1,20 @@
-"""Keeps a live stream connected: threads that send, receive, and begin anew what was lost. `live.py` has its faces."""
+"""Keeps a live stream connected: threads that send, receive, and begin anew what was lost."""
 
 import asyncio
-import random
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
 
-import grpc
-
-from dfclient.errors import ServerError
-from dfclient.live_core import Connection, LiveCore, Message
-from dfclient.live_wire import Wire
+from dfclient.calls import Outputs, StreamCall
+from dfclient.errors import ServerError, ServerUnavailable
+from dfclient.live.core import Connection, LiveCore, Message
+from dfclient.live.wire import Wire
 from dfclient.results import WindowScore
+from dfclient.retry import shortened
 
-FAREWELL_S = 1.0  # for the server to hear that a stream is given up
+# A stream that is given up is ended on the wire, and the call left to the server to end: cancelling one that still
+# works for it can end a server of release 24.10. Only a server that does not end it in this time is cut off.
+FAREWELL_S = 5.0
 WATCH_S = 0.5  # how often an overdue answer is looked for
 # A signal that comes just before a wait for a lock is handled after it, which may be never: waits end now and then.
 SIGNAL_CHECK_S = 0.25
@@ -30,7 +30,7 @@ class Engine:
         self.changed = threading.Condition()
         self.is_closed = False
         self._waiters: list[Waiter] = []  # of asyncio, which must not block on `changed`
-        self._call: Any = None
+        self._call: StreamCall | None = None
         self._thread = threading.Thread(target=self._run, name="dfclient-live", daemon=True)
 
     def start(self) -> None:
@@ -38,13 +38,13 @@ class Engine:
         self._thread.start()
 
     def close(self) -> None:
-        """End the connection, and every wait; what was not answered stays so."""
+        """End the stream, and every wait; what was not answered stays so."""
         with self.changed:
             self.is_closed = True
             self.notify()
         if self._thread.is_alive():
             self._thread.join(FAREWELL_S)
-            if self._call is not None:
+            if self._thread.is_alive() and self._call is not None:
                 self._call.cancel()
             self._thread.join()
 
@@ -90,44 +90,44 @@ class Engine:
         return None
 
     def _run(self) -> None:
-        channel = self.wire.channel()
         try:
             while not (self.core.is_done or self.is_closed):
-                with self.changed:
-                    connection = self.core.connect(time.monotonic())
-                    self._call = self.wire.open(channel, self._messages(connection))
-                error = self._receive(connection, self._call)
+                error = self.wire.confirmed(self._connected())
                 with self.changed:
                     if not (self.core.is_done or self.is_closed):
-                        delay_s = self.core.lost(error, time.monotonic()) * random.uniform(0.5, 1.0)  # noqa: S311
+                        pause_s = shortened(self.core.lost(error, time.monotonic()))
                         self.notify()
-                        self.changed.wait_for(lambda: self.is_closed or self.core.is_done, delay_s)
+                        self.changed.wait_for(lambda: self.is_closed or self.core.is_done, pause_s)
         except Exception as error:  # a defect of ours: nobody must wait for ever
             with self.changed:
                 self.core.failure = error
                 self.notify()
-        finally:
-            channel.close()
 
-    def _receive(self, connection: Connection, call: Any) -> ServerError:
-        """Take answers until the call ends; why it did."""
-        error: ServerError | None = None
-        try:
-            for response in call:
-                if error is None and not self.is_closed:
-                    error = self._take(connection, response)
-                    if error is not None:  # the stream has failed, not the call: time for a farewell
-                        threading.Timer(FAREWELL_S, call.cancel).start()
-        except grpc.RpcError as rpc_error:
-            return error or self.wire.error(rpc_error)
-        finally:
-            call.cancel()
-        return error or self.wire.ended_early()
+    def _connected(self) -> ServerError:
+        """One connection, from its start to its end; why it ended."""
+        with self.changed:
+            connection = self.core.connect(time.monotonic())
+            try:
+                call = self._call = self.wire.open(self._messages(connection))
+            except ServerError as error:
+                return error
+        failure: ServerError | None = None
+        too_late = threading.Timer(FAREWELL_S, call.cancel)
+        too_late.daemon = True
+        for answer in call:
+            if failure is None and not self.is_closed:
+                failure = self._take(connection, answer)
+                if failure is not None:  # the stream has failed, not the call: time for a farewell
+                    too_late.start()
+        too_late.cancel()
+        return failure or ServerUnavailable(f"{self.wire.url}: the server ended the stream early")
 
-    def _take(self, connection: Connection, response: Any) -> ServerError | None:
+    def _take(self, connection: Connection, answer: Outputs | ServerError) -> ServerError | None:
         with self.changed:
             try:
-                self.core.take(self.wire.answer(response), time.monotonic())
+                if isinstance(answer, ServerError):
+                    raise answer
+                self.core.take(self.wire.answer(answer), time.monotonic())
             except ServerError as error:
                 connection.is_given_up = True
                 return error
@@ -151,7 +151,7 @@ class Engine:
                 if connection is not core.connection or core.is_done:
                     return None
                 self.changed.wait(WATCH_S)
-                if connection is core.connection and core.is_overdue(time.monotonic()):
+                if connection is core.connection and core.is_overdue(time.monotonic()) and self._call is not None:
                     self._call.cancel()
                     return None
 

@@ -5,17 +5,19 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 
-from dfclient import audio
+from dfclient.audio.channels import MAX_CHANNELS
+from dfclient.audio.decode import decoded
+from dfclient.audio.resample import checked_rate_hz
+from dfclient.clips import Clip, clips_from
 from dfclient.errors import AudioError, InputError
-from dfclient.inputs import Clip, clips_from
+from dfcontract.live import ENCODINGS, TELEPHONE_RATE_HZ
+from dfcontract.tensors import Samples
 
 PIPE = "-"
-SAMPLE_BYTES = {"int16": 2, "fp32": 4, "mulaw": 1, "alaw": 1}  # little-endian PCM; G.711 as telephone lines carry it
 G711 = {"mulaw": "ULAW", "alaw": "ALAW"}  # libsndfile's names
 PIPE_READ_BYTES = 1 << 16
 CHUNK_S = 0.1
@@ -28,37 +30,51 @@ class Source:
 
     clip: Clip
     rate_hz: int
-    chunks: Iterator[audio.Samples]
+    chunks: Iterator[Samples]
 
 
-@contextmanager
-def recording(path: str) -> Iterator[Source]:
-    """The one recording at `path`, decoded while it is read.
+@dataclass(frozen=True)
+class RawFormat:
+    """How raw samples lie in a pipe: interleaved channels, little-endian."""
 
-    Raises:
-        InputError: it is a folder, a list or a manifest.
-        AudioError: it can't be decoded.
-    """
+    rate_hz: int
+    channels: int
+    encoding: str
+
+    def __post_init__(self) -> None:
+        """Refuse with InputError what can't be."""
+        checked_rate_hz(self.rate_hz)
+        if not 1 <= self.channels <= MAX_CHANNELS:
+            raise InputError(f"expected 1 to {MAX_CHANNELS} channels, found {self.channels}")
+        if self.encoding not in ENCODINGS:
+            raise InputError(f"expected the encoding {', '.join(ENCODINGS)}, found {self.encoding!r}")
+
+
+def one_clip(path: str) -> Clip:
+    """The one recording at `path`; InputError where that is a folder, a list or a manifest."""
     clips = clips_from([path])
     if len(clips) != 1 or path.startswith("@") or path.lower().endswith(".csv"):
         raise InputError(f"{path}: expected one recording, or - for raw samples from a pipe")
-    with audio.decoded(Path(path)) as (rate_hz, _, blocks):
-        pieces = (piece for block in blocks for piece in _pieces(block, round(CHUNK_S * rate_hz)))
-        yield Source(clips[0], rate_hz, pieces)
+    return clips[0]
 
 
 @contextmanager
-def pipe(utt_id: str, rate_hz: int, channels: int, encoding: str, stream: BinaryIO | None = None) -> Iterator[Source]:
-    """Raw interleaved samples from standard input, in pieces as they arrive."""
-    if not 1 <= channels <= audio.MAX_CHANNELS:
-        raise InputError(f"expected 1 to {audio.MAX_CHANNELS} channels, found {channels}")
+def recording(clip: Clip) -> Iterator[Source]:
+    """A recording, decoded while it is read; AudioError when that can't be done."""
+    with decoded(clip.path) as (rate_hz, _, blocks):
+        pieces = (piece for block in blocks for piece in _pieces(block, round(CHUNK_S * rate_hz)))
+        yield Source(clip, checked_rate_hz(rate_hz), pieces)
+
+
+@contextmanager
+def pipe(clip: Clip, raw: RawFormat, stream: BinaryIO | None = None) -> Iterator[Source]:
+    """Raw samples from a stream (else standard input), in pieces as they arrive."""
     # Unbuffered: what has arrived is read at once, and no lock of a buffer is held when the program ends meanwhile.
     opened = stream or open(0, "rb", buffering=0, closefd=False)  # noqa: SIM115
-    chunks = _frames(opened, channels, encoding)
-    yield Source(Clip("", utt_id), audio.checked_rate_hz(rate_hz), chunks)
+    yield Source(clip, raw.rate_hz, _frames(opened, raw))
 
 
-def paced(source: Source) -> Iterator[audio.Samples]:
+def paced(source: Source) -> Iterator[Samples]:
     """Its chunks, each when its last sample would have been played."""
     started_s, frames = time.monotonic(), 0
     for chunk in source.chunks:
@@ -67,13 +83,13 @@ def paced(source: Source) -> Iterator[audio.Samples]:
         yield chunk
 
 
-def _pieces(block: audio.Samples, n_frames: int) -> Iterator[audio.Samples]:
+def _pieces(block: Samples, n_frames: int) -> Iterator[Samples]:
     for start in range(0, len(block), n_frames):
         yield block[start : start + n_frames]
 
 
-def _frames(stream: BinaryIO, channels: int, encoding: str) -> Iterator[audio.Samples]:
-    frame_bytes, rest, is_first = SAMPLE_BYTES[encoding] * channels, b"", True
+def _frames(stream: BinaryIO, raw: RawFormat) -> Iterator[Samples]:
+    frame_bytes, rest, is_first = ENCODINGS[raw.encoding] * raw.channels, b"", True
     while content := stream.read(PIPE_READ_BYTES):
         rest += content
         whole = len(rest) - len(rest) % frame_bytes
@@ -84,21 +100,26 @@ def _frames(stream: BinaryIO, channels: int, encoding: str) -> Iterator[audio.Sa
             )
         is_first = False
         if whole:
-            yield _decoded(rest[:whole], encoding).reshape(-1, channels)
+            yield _samples_of(rest[:whole], raw.encoding).reshape(-1, raw.channels)
             rest = rest[whole:]
     if rest:
-        raise AudioError(f"standard input ends within a frame: {len(rest)} of {frame_bytes} bytes ({encoding})")
+        raise AudioError(f"standard input ends within a frame: {len(rest)} of {frame_bytes} bytes ({raw.encoding})")
 
 
-def _decoded(content: bytes, encoding: str) -> audio.Samples:
+def _samples_of(content: bytes, encoding: str) -> Samples:
     if encoding == "fp32":
         return np.frombuffer(content, "<f4").astype(np.float32)
     if encoding == "int16":
         return np.frombuffer(content, "<i2").astype(np.float32) / np.float32(32768)
     import soundfile
 
-    samples: audio.Samples
+    samples: Samples
     samples, _ = soundfile.read(
-        io.BytesIO(content), format="RAW", subtype=G711[encoding], samplerate=8000, channels=1, dtype="float32"
+        io.BytesIO(content),
+        format="RAW",
+        subtype=G711[encoding],
+        samplerate=TELEPHONE_RATE_HZ,
+        channels=1,
+        dtype="float32",
     )
     return samples

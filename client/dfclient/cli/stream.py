@@ -7,69 +7,88 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from types import FrameType
 
-from dfclient import audio, report, sources
-from dfclient.client import Detector
+from dfclient.audio import sources
+from dfclient.batch import write
+from dfclient.cli import report
+from dfclient.cli.console import detector_of, opening_of, say
+from dfclient.clips import Clip
+from dfclient.detector import Detector
 from dfclient.errors import AudioError, DfclientError, InputError
-from dfclient.live import LiveStream
-from dfclient.results import Failed
-from dfclient.scores import Opening, ScoreFile, run_of
-from dfclient.windowing import Windowing
+from dfclient.live.stream import LiveStream
+from dfclient.results import Failed, run_values
+from dfcontract.live import DEFAULT_ENCODING
+from dfcontract.score_file import ScoreFile
+from dfcontract.tensors import SAMPLE_RATE_HZ, Samples
+from dfcontract.windows import SLIDING
 
-DEFAULT_RATE_HZ = 16_000
 STATUS_EVERY_S = 0.25
 
 
 def run(options: argparse.Namespace) -> int:
     """Run `dfclient stream` with its parsed options; the exit code."""
-    raw_options = ("rate", "channels", "encoding", "utt_id")
-    described = next((name for name in raw_options if getattr(options, name) is not None), None)
-    if described and options.source != sources.PIPE:
-        raise InputError(f"--{described.replace('_', '-')} describes raw samples from a pipe (-): a file needs none")
+    opening = opening_of(options)
+    clip, raw = _source_named(options)
     with ExitStack() as stack:
-        detector = stack.enter_context(Detector(options.url, options.model, timeout_s=options.timeout))
-        card = detector.card
-        windowing = Windowing.checked(card, "sliding", options.hop, options.pool)
+        detector = stack.enter_context(detector_of(options))
+        windowing = detector.windowing(SLIDING, options.hop, options.pool)
         rows = None
         if options.out is not None:
-            opening = Opening(resume=options.resume, overwrite=options.overwrite)
-            run_columns = run_of(card, windowing.mode, *windowing.reported(card.sample_rate_hz))
-            rows = stack.enter_context(ScoreFile(options.out, run_columns, opening=opening))
-        print(report.heading(card), flush=True)
-        code = _listen(options, detector, rows)
-    if card.is_random:
-        _say(report.banner(card))
+            rows = stack.enter_context(ScoreFile(options.out, run_values(detector.card, windowing), opening=opening))
+            if raw is None and clip.path in rows.done:
+                say(f"{clip.path}: {options.out} has its row already")
+                return 0
+            rows.retrying({clip.path} if raw is None else set())
+        print(report.heading(detector.card), flush=True)
+        source = sources.recording(clip) if raw is None else sources.pipe(clip, raw)
+        code = _listen(options, clip, source, detector, rows)
+        if detector.card.is_random:
+            say(report.banner(detector.card))
     return code
 
 
-def _listen(options: argparse.Namespace, detector: Detector, rows: ScoreFile | None) -> int:
+def _source_named(options: argparse.Namespace) -> tuple[Clip, sources.RawFormat | None]:
+    """The recording's name, and how its samples lie where it comes through a pipe."""
+    if options.source != sources.PIPE:
+        raw_options = ("rate", "channels", "encoding", "utt_id")
+        described = next((name for name in raw_options if getattr(options, name) is not None), None)
+        if described:
+            option = described.replace("_", "-")
+            raise InputError(f"--{option} describes raw samples from a pipe (-): a file needs none")
+        return sources.one_clip(options.source), None
+    raw = sources.RawFormat(
+        rate_hz=SAMPLE_RATE_HZ if options.rate is None else options.rate,
+        channels=1 if options.channels is None else options.channels,
+        encoding=options.encoding or DEFAULT_ENCODING,
+    )
+    return Clip("", options.utt_id or "stdin"), raw
+
+
+def _listen(
+    options: argparse.Namespace,
+    clip: Clip,
+    opening: AbstractContextManager[sources.Source],
+    detector: Detector,
+    rows: ScoreFile | None,
+) -> int:
     try:
-        with _source(options) as source:
+        with opening as source:
             live = detector.stream(source.rate_hz, hop_s=options.hop, pool=options.pool)
             chunks = sources.paced(source) if options.pace == "realtime" else source.chunks
             with live:
                 _Listening(live, chunks, is_pipe=options.source == sources.PIPE).until_the_end()
-                result = live.result(source.clip.utt_id, source.clip.path)
+                result = live.result(clip.utt_id, clip.path)
     except AudioError as error:
-        failed = Failed(options.utt_id or Path(options.source).stem, options.source, error)
-        _say(report.score_line(failed))
+        failed = Failed(clip.utt_id, clip.path or options.source, error)
+        say(report.score_line(failed))
         if rows is not None:
-            rows.append(failed)
+            write(rows, failed)
         return 1
     print(report.score_line(replace(result, path=result.path or result.utt_id)), flush=True)
     if rows is not None:
-        rows.append(result)
+        write(rows, result)
     return 0
-
-
-def _source(options: argparse.Namespace) -> AbstractContextManager[sources.Source]:
-    if options.source != sources.PIPE:
-        return sources.recording(options.source)
-    rate_hz = DEFAULT_RATE_HZ if options.rate is None else options.rate
-    channels = 1 if options.channels is None else options.channels
-    return sources.pipe(options.utt_id or "stdin", rate_hz, channels, options.encoding or "int16")
 
 
 @dataclass
@@ -77,7 +96,7 @@ class _Listening:
     """One thread sends what the source gives, this one prints what the server answers."""
 
     live: LiveStream
-    chunks: Iterator[audio.Samples]
+    chunks: Iterator[Samples]
     is_pipe: bool
     trouble: DfclientError | None = None  # with the source
     is_interrupted: bool = False
@@ -153,7 +172,3 @@ def _clear_status() -> None:
     if sys.stderr.isatty():
         sys.stderr.write("\r\x1b[2K")
         sys.stderr.flush()
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
