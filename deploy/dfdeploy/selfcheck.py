@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dfclient.client import Detector
+from dfclient import Detector
 from dfclient.errors import DfclientError
 from dfclient.transport import Transport
 from dfcontract.card import ModelCard

@@ -125,9 +125,9 @@ def test_a_model_that_answers_wrong_is_never_ready(tmp_path: Path) -> None:
     models = tiny_repository.write(tmp_path / "models")
     for config in (models / "tiny").rglob("*.pbtxt"):
         text = config.read_text()
-        spoof, bonafide = tiny_repository.logits_of(wave(1, N))
-        assert f"{spoof:.7g} {bonafide:.7g}" in text
-        config.write_text(text.replace(f"{spoof:.7g} {bonafide:.7g}", f"{spoof:.7g} {bonafide + 0.001:.7g}"))
+        spoof, bonafide = np.float32(tiny_repository.logits_of(wave(1, N)))
+        assert f"{spoof:.9g} {bonafide:.9g}" in text
+        config.write_text(text.replace(f"{spoof:.9g} {bonafide:.9g}", f"{spoof:.9g} {bonafide + 0.001:.9g}"))
     with pytest.raises(WrongAnswers, match="tiny answers wrong: logits"), Server(models):
         pytest.fail("a server that answers wrong was called ready")
 

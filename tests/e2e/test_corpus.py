@@ -46,7 +46,8 @@ def test_every_logit_of_the_corpus(
 def test_a_clip_does_not_depend_on_its_batch(aasist_server: Server, corpus: Path, batch: int) -> None:
     import tritonclient.grpc as triton
 
-    from dfclient import audio, windows
+    from dfclient import audio
+    from dfcontract import windows
 
     paths = sorted((corpus / "flac").rglob("*.flac"))[:: 301 // batch][:batch]
     cut = [windows.cut(audio.load(str(path), 16_000).samples, 0, 64_600) for path in paths]

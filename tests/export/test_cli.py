@@ -8,7 +8,8 @@ from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2 as pb
 
 from dfexport.__main__ import default_weights_dir, main
-from dfexport.build import architecture, seeded
+from dfexport.build import seeded
+from dfexport.detectors import ssl_aasist
 from dfexport.download import sha256_of
 from dfexport.layers.xlsr import PREFIX, XlsrConfig
 from dfexport.registry import DETECTORS, find
@@ -38,7 +39,7 @@ def test_own_weights_are_served_under_their_own_name(tmp_path: Path, capsys: pyt
 
 def test_a_build_says_what_of_a_checkpoint_it_leaves_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = XlsrConfig(layers=1, hidden=32, feed_forward=48, conv_channels=16, position_kernel=8, position_groups=4)
-    state = seeded_state(architecture(find("ssl_aasist")).shapes(config))
+    state = seeded_state(ssl_aasist.shapes(config), ssl_aasist.SSL_AASIST.seeded_rules)
     pre_training = {"mask_emb": (32,), "quantizer.vars": (1, 4, 4), "project_q.weight": (4, 4), "project_q.bias": (4,)}
     state |= {f"{PREFIX}{key}": torch.ones(shape) for key, shape in pre_training.items()}
     torch.save(state, tmp_path / "tuned.pth")

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from dfclient.client import DEFAULT_CONCURRENCY
+from dfclient.detector import DEFAULT_CONCURRENCY
 from dfcontract.tensors import SAMPLE_RATE_HZ, WARMUP_FILE
 from dfdeploy.bench import overhead
 from dfdeploy.bench.overhead import Overhead

@@ -7,9 +7,17 @@ is, and what else was tried: ``docs/selective-scan.md``.
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from dfexport.seeded import SeededRules
+
+SEEDED_RULES: SeededRules = {
+    "A_log": lambda noise: np.log(np.arange(1, noise.shape[1] + 1)) + 0.1 * noise,
+    "*.dt_proj.bias": lambda noise: -3 + 0.5 * noise,
+}
 
 RMS_NORM_EPS = 1e-5
 ROUNDED_AWAY = 1e-7  # less than the least float32 step above 1, 1.19e-7
