@@ -4,7 +4,6 @@ import dataclasses
 
 import numpy as np
 import pytest
-from cutter import Cutter
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,6 +19,7 @@ from dfclient.errors import (
     ServerUnavailable,
 )
 from dfclient.live_core import ABREAST, PATIENCE_S, Answer, Connection, LiveCore
+from dfdeploy.backends.live.cutter import Cutter
 
 W, RATE_HZ = 50, 16_000
 CARD = ModelCard.from_parameters(
