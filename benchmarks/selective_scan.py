@@ -18,12 +18,13 @@ import numpy as np
 import onnx
 import onnxruntime
 import torch
+from dfexport.to_onnx import OPSET, quiet_exporter
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from dfexport.formats.onnx import OPSET, quiet_exporter
 from dfexport.layers.mamba import selective_scan
-from dfexport.to_onnx import OPSET, quiet_exporter
 
 COLUMNS, STEPS, CHANNELS, STATE = 2, 208, 288, 16
 BATCHES = (1, 8)

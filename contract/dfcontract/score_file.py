@@ -203,6 +203,11 @@ def write_asvspoof(rows: Sequence[Row], path: str | Path) -> None:
     _write_whole(Path(path), "".join(_asvspoof_line(row) for row in rows))
 
 
+def errors_path(path: Path) -> Path:
+    """Where what could not be scored is listed, beside a score file."""
+    return path.with_name(f"{path.stem}.errors.csv")
+
+
 @dataclass(frozen=True)
 class Opening:
     """What to do about a score file that is already there."""
@@ -239,7 +244,7 @@ class ScoreFile:
                 written, or can't be written; or the format has no room for what must be said.
         """
         self.path = Path(path)
-        self.errors_path = self.path.with_name(f"{self.path.stem}.errors.csv")
+        self.errors_path = errors_path(self.path)
         self.done: set[str] = set()
         self._format = file_format
         self._run = {name: text for name, text in to_row(run).items() if name in RUN_NAMES}

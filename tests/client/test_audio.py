@@ -231,7 +231,7 @@ def test_scrambled_it_loads_or_is_an_audio_error(tmp_path, suffix, speechlike):
 
 def warnings(samples, n_windows: int = 1) -> tuple[str, ...]:
     waveform = audio.from_array(samples, RATE_HZ, RATE_HZ)
-    return audio.warnings_of(waveform, np.array_split(waveform.samples, n_windows))
+    return audio.warnings_of(waveform.duration_s, np.array_split(waveform.samples, n_windows))
 
 
 def test_warnings(speechlike):

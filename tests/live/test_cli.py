@@ -108,7 +108,7 @@ def test_rows_are_added_only_when_asked(dfclient, tmp_path: Path, speech) -> Non
         (["-"], b"", 1, "it holds no samples"),
         (["-"], b"\1\2\3", 1, "ends within a frame: 1 of 2 bytes"),
         (["-"], b"RIFF....WAVE", 2, "found a WAV file: give its path"),
-        (["-", "--rate", "0"], b"", 1, "expected a sample rate"),
+        (["-", "--rate", "0"], b"", 2, "expected a sample rate"),
         (["a.wav", "--rate", "8000"], b"", 2, "--rate describes raw samples from a pipe"),
         (["a.wav", "--resume"], b"", 2, "--out FILE, which was not given"),
         (["a.wav", "--hop", "2"], b"", 2, "hop"),

@@ -1,0 +1,46 @@
+"""An answer of another graph than the card's is never written down under the card's name."""
+
+import numpy as np
+import pytest
+
+from dfclient import Clip, Detector, ModelChanged, score_set
+from dfcontract import score_file
+
+W = 16000
+
+
+def test_an_answer_of_the_cards_graph_is_a_score(memory_triton):
+    memory_triton.identity = -(2**63)
+    with Detector(model="toy", transport=memory_triton) as detector:
+        assert detector.card.identity == -(2**63)
+        result = detector.score(np.full(W, 0.25, np.float32), W)
+    assert result.score == 0.25
+    assert result.as_dict()["identity"] == str(-(2**63))
+
+
+@pytest.mark.parametrize(("card", "answer"), [(7, 8), (7, 0), (0, 7)])
+def test_another_graph_ends_it_and_is_not_tried_again(memory_triton, card, answer):
+    """0 stands for a graph or card from before there were identities."""
+    memory_triton.identity = card
+    detector = Detector(model="toy", transport=memory_triton)
+    memory_triton.identity = answer
+    words = f"expected answers with identity {card or 'none'}, found {answer or 'none'}"
+    with pytest.raises(ModelChanged, match=words):
+        detector.score(np.zeros(W, np.float32), W)
+    with pytest.raises(ModelChanged, match=words):
+        detector.infer(np.zeros((2, W), np.float32), concurrency=1)
+    assert memory_triton.n_inferred == 2
+
+
+def test_a_set_keeps_the_rows_that_it_has(memory_triton, recording, tmp_path):
+    """Even where one recording's windows come from both models."""
+    clips = [Clip(str(recording(f"{number}.wav", 4.0, seed=number)), str(number)) for number in range(4)]
+    memory_triton.identity = 7
+    detector = Detector(model="toy", transport=memory_triton)
+    memory_triton.exchange_after = (10, 8)  # in the midst of the third recording
+    with pytest.raises(ModelChanged):
+        score_set(detector, clips, tmp_path / "s.csv", windowing=detector.windowing("sliding"), concurrency=1)
+    rows = score_file.read(tmp_path / "s.csv")
+    assert [row["utt_id"] for row in rows] == ["0", "1"]
+    assert {row["identity"] for row in rows} == {"7"}
+    assert not (tmp_path / "s.errors.csv").exists()
