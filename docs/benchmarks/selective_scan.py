@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dfexport.layers.mamba import selective_scan
-from dfexport.to_onnx import OPSET, quiet_exporter
+from dfexport.formats.onnx import OPSET, quiet_exporter
 
 COLUMNS, STEPS, CHANNELS, STATE = 2, 208, 288, 16
 BATCHES = (1, 8)
