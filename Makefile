@@ -15,19 +15,15 @@ export TORCH_INDEX_URL ?=
 REPOSITORY ?= $(if $(filter random,$(WEIGHTS)),model_repository_random,model_repository)
 BIN := .venv/bin
 APP := .venv/installed
-SERVER_ENV := .venv-server/installed
-# Only TorchScript models need torch beside the server.
-SERVER_TORCH := $(if $(filter torchscript,$(FORMAT)),.venv-server/torch-installed)
 # The oldest ONNX Runtime that a served file must load in: the one of Triton 24.10.
 OLD_ORT := .onnxruntime-1.19.2/installed
-PERF_ANALYZER := .perf_analyzer/installed
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 MACHINE := $(PYTHON) deploy/dfdeploy/machine.py
 # The packages of what was asked for come before anything slow begins; setup's are everyone's.
 ASKED := setup $(filter demo serve bench test,$(MAKECMDGOALS)) $(if $(filter test-%,$(MAKECMDGOALS)),test)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-server machine demo export serve score eval report lab bench test test-slow test-wheel test-fresh \
+.PHONY: help setup machine server demo export serve score eval report lab bench test test-slow test-wheel test-fresh \
   test-reference check format clean
 
 help: ## list the targets
@@ -37,12 +33,10 @@ help: ## list the targets
 	@echo "  PACKAGES=install|skip  (install missing system packages, or go on without)   PYTHON=python3.12"
 	@echo "  TORCH_INDEX_URL=URL  (default: the CPU builds of torch where there is no NVIDIA driver)"
 
-setup: $(APP) $(SERVER_ENV) $(SERVER_TORCH) ## both environments: .venv (export, client, eval) and .venv-server (Triton)
-
-setup-server: $(SERVER_ENV) $(SERVER_TORCH) ## the server's environment alone (FORMAT=torchscript: with torch)
+setup: $(APP) server ## both environments: .venv, and .venv-server for Triton (FORMAT=torchscript: with torch)
 
 demo: setup ## export, serve and score a human and two synthetic recordings, with a picture
-	@$(BIN)/python -m dfdeploy.demo --weights-dir $(WEIGHTS_DIR) --weights $(WEIGHTS)
+	@$(BIN)/python examples/demo.py --weights-dir $(WEIGHTS_DIR) --weights $(WEIGHTS)
 
 export: $(APP) ## checkpoints → model repository
 	@$(BIN)/dfexport build $(MODELS) --weights $(WEIGHTS) --weights-dir $(WEIGHTS_DIR) --repository $(REPOSITORY) \
@@ -64,10 +58,10 @@ lab: $(APP) ## the notebooks, in Jupyter Lab
 	@$(BIN)/python $(PIP_INSTALL) -c constraints.txt -e '.[lab]'
 	@$(BIN)/jupyter lab eval/dfeval/notebooks
 
-bench: setup $(PERF_ANALYZER) ## speed: overhead of serving, throughput of server and client
+bench: setup ## speed: overhead of serving, throughput of server and client
 	@$(BIN)/dfdeploy bench --repository $(REPOSITORY)
 
-test: setup $(OLD_ORT) $(PERF_ANALYZER) ## everything that proves it, against a real server
+test: setup $(OLD_ORT) ## everything that proves it, against a real server
 	@$(BIN)/python -m pytest -m 'not slow and not wheel'
 
 test-slow: setup $(OLD_ORT) ## the tests that take minutes each
@@ -82,8 +76,8 @@ test-fresh: ## make demo and make test in empty containers (ENGINE=podman|docker
 test-reference: $(APP) ## our XLS-R encoder against fairseq itself (builds fairseq in an environment of its own)
 	@TORCH_INDEX_URL=$(TORCH_INDEX_URL) sh tests/reference/run.sh $(PYTHON)
 
-check: $(APP) ## ruff and mypy
-	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+check: $(APP) ## ruff, mypy, and import-linter: who may import whom
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports && $(BIN)/mypy
 
 format: $(APP) ## let ruff put the code in shape
 	@$(BIN)/ruff check --fix . && $(BIN)/ruff format .
@@ -104,23 +98,11 @@ $(APP): pyproject.toml constraints.txt | machine
 	@$(BIN)/python $(PIP_INSTALL) -c constraints.txt -e '.[containers,export,eval,serve,dev]'
 	@touch $@
 
-$(SERVER_ENV): constraints-server.txt | machine
-	@test -x .venv-server/bin/python || $(PYTHON) -m venv .venv-server
-	@echo "installing the server into .venv-server ..."
-	@.venv-server/bin/python $(PIP_INSTALL) -c constraints-server.txt numpy onnxruntime
-	@.venv-server/bin/python $(PIP_INSTALL) -c constraints-server.txt --no-deps nvidia-pytriton
-	@touch $@
-
-.venv-server/torch-installed: $(SERVER_ENV)
-	@index=$$($(MACHINE) torch-index) && \
-	  .venv-server/bin/python $(PIP_INSTALL) -c constraints-server.txt $${index:+--extra-index-url "$$index"} torch
-	@touch $@
+# Finds out by itself what is there already.
+server: | $(APP)
+	@$(BIN)/dfdeploy setup $(if $(filter torchscript,$(FORMAT)),--torch) $(if $(filter bench test,$(MAKECMDGOALS)),--perf-analyzer)
 
 $(OLD_ORT): | $(APP)
-	@$(BIN)/python $(PIP_INSTALL) --target $(dir $@) onnxruntime==1.19.2 'numpy<2'
-	@touch $@
-
-# perf_analyzer is a program inside the wheel; with --no-deps it pins nothing.
-$(PERF_ANALYZER): | $(APP)
-	@$(BIN)/python $(PIP_INSTALL) --no-deps --target $(dir $@) tritonclient==2.51.0 nvidia-cuda-runtime-cu12
+	@$(BIN)/python $(PIP_INSTALL) --target $(dir $@) "onnxruntime==1.19.2; python_version < '3.13'" \
+	  "numpy<2; python_version < '3.13'" "onnxruntime==1.20.0; python_version >= '3.13'" "numpy>=2; python_version >= '3.13'"
 	@touch $@

@@ -16,7 +16,8 @@ from pathlib import Path
 from dfeval.comparison import compare_trials
 from dfeval.console import NOTHING, bounds, drawn, figure, rate
 from dfeval.errors import EvalError
-from dfeval.evaluation import METRICS, Evaluation, GroupFigures, columns_of
+from dfeval.evaluation import Evaluation, GroupFigures, columns_of
+from dfeval.figures import METRICS
 from dfeval.metrics.bootstrap import Interval
 from dfeval.metrics.compare import Comparison
 from dfeval.plots import Picture, draw_all
@@ -81,12 +82,11 @@ def _render(evaluations: Sequence[Evaluation], pictures: Sequence[tuple[Picture,
         groups=[(column, list(_group_rows(evaluations, column))) for column in columns_of(evaluations)],
         shared=[(picture, svg) for picture, svg in pictures if picture.detector is None],
         own=[[(p, svg) for p, svg in pictures if p.detector == index] for index in range(len(evaluations))],
-        metrics={name: METRICS[name] for name in _names(evaluations)},
         comparisons=list(_comparisons(evaluations)),
         intervals=_interval_note(evaluations),
         colours=DETECTORS,
         rate=rate,
-        is_any_random=any(evaluation.trials.file.is_random for evaluation in evaluations),
+        is_any_random=any(evaluation.trials.source.is_random for evaluation in evaluations),
     )
 
 

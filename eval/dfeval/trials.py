@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from dfeval.formats import BONAFIDE
 from dfeval.ids import NONE, SEVERAL, match
 from dfeval.protocols import Protocol
-from dfeval.scores import ScoreFile
+from dfeval.scores import DetectorScores
 
 N_EXAMPLES = 5
 
@@ -63,14 +63,14 @@ class Trials:
     """Scored, labelled trials of one detector: ``table`` has ``utt_id``, ``score``, ``label`` and protocol columns."""
 
     table: pd.DataFrame
-    file: ScoreFile
+    source: DetectorScores
     protocol: Protocol
     matching: Matching
 
     @property
     def detector(self) -> str:
         """Name of the detector."""
-        return self.file.detector
+        return self.source.detector
 
     @property
     def scores(self) -> Floats:
@@ -101,7 +101,7 @@ class Trials:
         return codes.astype(np.int64) if len(names) > 1 else None
 
 
-def join(scores: ScoreFile, protocol: Protocol) -> Trials:
+def join(scores: DetectorScores, protocol: Protocol) -> Trials:
     """Match each score with its trial; ``ids`` says when two ids are the same."""
     trial_ids, score_ids = protocol.table["utt_id"].tolist(), _score_ids(scores.table)
     row_of = match(score_ids, trial_ids)

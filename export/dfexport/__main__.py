@@ -195,7 +195,7 @@ def _average(arguments: argparse.Namespace) -> int:
 
     require_safetensors(arguments.out)
     families = [family_of(spec) for spec in DETECTORS.values()]
-    averaged = next(family.averaged_files for family in families if family.averaged_files)
+    averaged = next((family.averaged_files for family in families if family.averaged_files), ())
     files = checkpoint_files(arguments.folder, averaged)
     if len(files) == 1:
         raise ExportError(f"{arguments.folder} holds one checkpoint, {files[0].name}: there is nothing to average")
@@ -212,7 +212,7 @@ def _variant(arguments: argparse.Namespace) -> "Variant":
     audio, labels = arguments.drift_audio, arguments.drift_labels
     if arguments.precision == FP32 and (audio or labels or arguments.force):
         raise ExportError("--drift-audio, --drift-labels and --force go with --precision fp16 or int8")
-    drift_set = example_set() if arguments.precision != FP32 else None
+    drift_set = None
     if audio or labels:
         waveforms = read_recordings(audio) if audio else example_set().waveforms
         drift_set = DriftSet(str(audio or "examples"), waveforms, read_labels(labels) if labels else {})
@@ -235,7 +235,7 @@ def _size(folder: Path) -> str:
 
 
 def _peak_memory() -> str:
-    """Of this process so far, on Linux in KiB."""
+    # On Linux ru_maxrss is in KiB.
     return f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9:.1f} GB"
 
 

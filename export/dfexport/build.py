@@ -46,7 +46,7 @@ class Variant:
 
     @property
     def has_reduced_range(self) -> bool:
-        """What ``reduce_range`` comes to for this precision on this machine."""
+        """Whether 7 bits are used in the end: only int8 has a choice, which this machine's CPU may make."""
         reduction = find_precision(self.precision)
         if reduction is None or not reduction.has_range:
             return False

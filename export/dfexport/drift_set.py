@@ -1,6 +1,5 @@
 """Recordings that a build in fewer bits is judged on: a folder of the user's, or the three in this package."""
 
-import csv
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.resources import as_file, files
@@ -9,6 +8,7 @@ from pathlib import Path
 import soundfile
 
 from dfcontract.tensors import SAMPLE_RATE_HZ, Samples
+from dfcontract.text_table import ID_NAMES, rows_of
 from dfexport.errors import ExportError
 
 SUFFIXES = (".flac", ".wav")
@@ -54,22 +54,26 @@ def read_recordings(folder: Path) -> dict[str, Samples]:
 
 
 def read_labels(path: Path) -> dict[str, str]:
-    """A CSV with the columns ``utt_id`` (a recording's name without suffix) and ``label``.
+    """A table with the columns ``utt_id`` (a recording's name without suffix) and ``label``.
 
     Raises:
         ExportError: it can't be read, or lacks a column, or has another label.
+        TextTableError: it is no table.
     """
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ExportError(f"{path}: cannot read it: {error}") from None
-    if not rows or not {"utt_id", "label"} <= rows[0].keys():
-        raise ExportError(f"{path}: expected CSV with the columns utt_id,label and a row a recording")
-    wrong = next((row for row in rows if row["label"] not in LABELS), None)
-    if wrong is not None:
-        raise ExportError(f"{path}: expected {' or '.join(LABELS)} as label of {wrong['utt_id']}: {wrong['label']!r}")
-    return {row["utt_id"]: row["label"] for row in rows}
+        layout, rows = rows_of(path.read_bytes(), str(path))
+    except OSError as error:
+        raise ExportError(f"{path}: cannot read it: {error.strerror or error}") from None
+    utt_id, label = layout.column(ID_NAMES), layout.column(["label"])
+    if utt_id is None or label is None:
+        raise ExportError(f"{path}: expected the columns utt_id,label, found {','.join(layout.first)}")
+    labels = {}
+    for row in list(rows)[1:]:
+        if len(row.fields) <= max(utt_id, label) or row.fields[label] not in LABELS:
+            found = ",".join(row.fields)
+            raise ExportError(f"{path}, line {row.number}: expected {' or '.join(LABELS)} as label, found {found}")
+        labels[row.fields[utt_id]] = row.fields[label]
+    return labels
 
 
 def _read(path: Path) -> Samples:

@@ -34,7 +34,7 @@ class DriftError(ExportError):
 
 
 def unknown(what: str, name: str, known: Iterable[str]) -> ExportError:
-    """The error for a name that stands in no table."""
+    """The error for a name that no table has, with those that it has."""
     return ExportError(f"unknown {what} {name!r}; known: {', '.join(known)}")
 
 

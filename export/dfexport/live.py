@@ -26,7 +26,11 @@ MAX_CANDIDATE_SEQUENCES = 4 * MAX_STREAMS
 
 
 def check_name(name: str) -> None:
-    """Refuse a name that is no plain folder's, and the name of another detector's live sibling."""
+    """Refuse a name that can't be a folder's, or that would be taken for another detector's live sibling.
+
+    Raises:
+        ExportError: it is such a name.
+    """
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
         raise ExportError(f"expected a name of letters, digits, '.', '_' and '-', beginning with one, found {name!r}")
     if name.endswith(SUFFIX):

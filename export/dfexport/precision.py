@@ -175,7 +175,7 @@ def needs_reduced_range(cpu_info: str) -> bool:
 
 
 def this_cpu_needs_reduced_range() -> bool:
-    """The same for this machine; where it can't be told, no."""
+    """Whether this machine's CPU is one; no where that can't be told."""
     try:
         return needs_reduced_range(CPU_INFO.read_text(encoding="utf-8"))
     except OSError:

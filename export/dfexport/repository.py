@@ -79,12 +79,12 @@ def write_model(folder: Path, card: ModelCard, waveform: Samples) -> None:
 
 
 def config_text(card: ModelCard, profile: Profile) -> str:
-    """The text of one ``config.pbtxt``."""
+    """A ``config.pbtxt`` for one profile."""
     return HEADER + text_format.MessageToString(model_config(card, profile))
 
 
 def model_config(card: ModelCard, profile: Profile) -> pb.ModelConfig:
-    """Triton's ModelConfig."""
+    """The same as Triton's own message, from the card, the format's row and the precision's."""
     form, reduction = find_format(card.format), find_precision(card.precision)
     limits = (profile.max_batch_size, form.max_batch_size, reduction.max_batch_size if reduction else None)
     max_batch_size = min(limit for limit in limits if limit is not None)

@@ -1,4 +1,4 @@
-"""State dicts (key → tensor) against the networks that they should fill: every key, its shape, and usable values."""
+"""State dicts (key → tensor), compared with the network that they should fill: keys, shapes and values."""
 
 from collections.abc import Mapping
 

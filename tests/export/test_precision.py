@@ -13,21 +13,24 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dfcontract.errors import DfserveError
 from dfeval.metrics.eer import eer as evaluation_eer
 from dfexport import drift, precision, repository
 from dfexport.__main__ import main
 from dfexport.build import Build, Variant, build
+from dfexport.card import identity
 from dfexport.check import check_built
 from dfexport.checkpoints import LoadedWeights
 from dfexport.detectors import ssl_aasist
 from dfexport.drift import Drift
 from dfexport.drift_set import example_set, read_labels, read_recordings
 from dfexport.errors import DriftError, ExportError
-from dfexport.formats import Answers
+from dfexport.formats import Answers, find_format
 from dfexport.layers.xlsr import XlsrConfig
 from dfexport.precision import PRECISIONS, DriftLimits, needs_reduced_range
 from dfexport.registry import find
 from dfexport.seeded import seeded_state
+from dfexport.signals import wave
 
 REDUCED = ("fp16", "int8")
 RULES = ssl_aasist.SSL_AASIST.seeded_rules
@@ -96,6 +99,18 @@ def test_the_report_lies_beside_the_model_and_the_card_speaks_of_it(name: str, r
     assert card.precision == name
     assert card.drift.startswith("3 clips: scores differ from fp32's by")
     assert ("could not be judged" in card.precision_note) == (name == "int8")
+
+
+def test_each_precision_has_an_identity_of_its_own(
+    reduced: dict[str, Build], two_layers: Callable[[str], LoadedWeights]
+) -> None:
+    spec, digest = find("ssl_aasist"), two_layers("ssl_aasist").sha256
+    in_fp32 = identity(spec, digest, "onnx", "fp32", reduce_range=False)
+    assert len({in_fp32, *(built.card.identity for built in reduced.values())}) == 3
+    for built in reduced.values():
+        answers = find_format("onnx").open(built.folder / "1/model.onnx")(wave(1, spec.window_samples)[None])
+        assert answers.identity is not None
+        assert answers.identity.tolist() == [[built.card.identity]]
 
 
 def test_what_was_built_can_be_checked_again(
@@ -203,14 +218,15 @@ def test_recordings_of_another_kind_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("a,b\n1,2\n", "columns utt_id,label"),
-        ("", "columns utt_id,label"),
-        ("utt_id,label\na,fake\n", "label of a: 'fake'"),
+        ("a,b\n1,2\n", "expected the columns utt_id,label, found a,b"),
+        ("", "is empty"),
+        ("utt_id,label\na,bonafide\nb,fake\n", "line 3: expected bonafide or spoof as label, found b,fake"),
+        ("utt_id,label\na\n", "line 2: expected bonafide or spoof as label, found a"),
     ],
 )
 def test_labels_that_cant_be_used_are_named(tmp_path: Path, text: str, words: str) -> None:
     (tmp_path / "labels.csv").write_text(text)
-    with pytest.raises(ExportError, match=words):
+    with pytest.raises(DfserveError, match=words):
         read_labels(tmp_path / "labels.csv")
 
 

@@ -1,5 +1,6 @@
 """What is written for Triton: golden configs, round trip, and a card that never flatters."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from tritonclient.grpc import model_config_pb2 as pb
 from dfcontract.card import ModelCard
 from dfexport import live, repository, swap
 from dfexport.build import Build, build, seeded
-from dfexport.card import model_card
+from dfexport.card import identity, model_card
 from dfexport.check import check_built
 from dfexport.errors import ExportError, ParityError
 from dfexport.registry import find
@@ -31,6 +32,23 @@ def card_of(weights: Weights) -> ModelCard:
         identity=-1234567890123456789,
         self_check_logits=(1.25, -0.5),
     )
+
+
+def test_an_identity_is_of_all_that_makes_a_graph() -> None:
+    spec = find("aasist")
+    made_from = (spec, "ab" * 32, "onnx", "fp32", False)
+    others = [
+        (find("aasist_l"), *made_from[1:]),
+        (replace(spec, window_samples=64_601), *made_from[1:]),
+        (spec, "cd" * 32, *made_from[2:]),
+        (spec, "ab" * 32, "torchscript", "fp32", False),
+        (spec, "ab" * 32, "onnx", "int8", False),
+        (spec, "ab" * 32, "onnx", "int8", True),
+    ]
+    numbers = [identity(*parts[:4], reduce_range=parts[4]) for parts in (made_from, *others)]
+    assert len(set(numbers)) == len(numbers)
+    # Another name in the registry for the same network and weights is no other graph.
+    assert identity(replace(spec, name="again"), *made_from[1:4], reduce_range=False) == numbers[0]
 
 
 @pytest.mark.parametrize("profile", ["cpu", "gpu"])
@@ -102,6 +120,28 @@ def test_checking_again_notices_another_checkpoint(seeded_aasist_l: Build) -> No
     state = {**other.state, "out_layer.bias": other.state["out_layer.bias"] + 0.01}
     with pytest.raises(ParityError):
         check_built(replace(other, state=state), seeded_aasist_l.folder)
+
+
+def test_a_model_from_before_identities_can_still_be_checked(seeded_aasist_l: Build, tmp_path: Path) -> None:
+    import onnx
+
+    folder = tmp_path / "aasist_l"
+    shutil.copytree(seeded_aasist_l.folder, folder)
+    model = onnx.load(folder / "1/model.onnx")
+    del model.graph.output[2]
+    onnx.save(model, folder / "1/model.onnx")
+    weights = seeded(find("aasist_l"))
+    with pytest.raises(ParityError, match=r"expected the IDENTITY -?\d+ in each row of an answer, found None"):
+        check_built(weights, folder)
+    repository.write_model(folder, replace(seeded_aasist_l.card, identity=0), wave(1, 64_600))
+    assert "IDENTITY" not in (folder / "config.pbtxt").read_text()
+    assert check_built(weights, folder).eager_difference <= 1e-4
+
+
+def test_a_card_of_an_unknown_format_is_refused(seeded_aasist_l: Build, tmp_path: Path) -> None:
+    card = replace(seeded_aasist_l.card, format="tensorflow")
+    with pytest.raises(ExportError, match="unknown format 'tensorflow'; known: onnx, torchscript"):
+        repository.write_model(tmp_path / "m", card, wave(1, 64_600))
 
 
 def test_checking_what_was_never_built(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import tritonclient.grpc as triton
 
 from dfclient.transport import Transport
 from dfdeploy.embedded import Server
@@ -73,6 +74,17 @@ def test_the_server_answers_the_golden_logits(
         transport.close()
     np.testing.assert_allclose([logits for logits, _ in answers], golden_models[name]["logits_2_layers"], atol=1e-4)
     assert [score for _, score in answers] == [pytest.approx(logits[1]) for logits, _ in answers]
+
+
+@pytest.mark.parametrize("form", FORMAT_NAMES)
+def test_each_row_that_the_server_answers_says_whose_it_is(
+    form: str, served: Server, two_layer_models: Models, golden_waves: np.ndarray
+) -> None:
+    tensor = triton.InferInput("WAVEFORM", list(golden_waves.shape), "FP32")
+    tensor.set_data_from_numpy(golden_waves)
+    with triton.InferenceServerClient(served.grpc_url) as client:
+        found = client.infer(f"sls_{form}", [tensor]).as_numpy("IDENTITY")
+    assert (found.dtype, found.tolist()) == (np.int64, [[two_layer_models["sls", form].card.identity]] * 3)
 
 
 @pytest.mark.parametrize("form", FORMAT_NAMES)

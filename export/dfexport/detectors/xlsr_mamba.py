@@ -51,7 +51,7 @@ class DualColumn(nn.Module):
         self.classifier = published.classifier
 
     def forward(self, frames: Tensor) -> Tensor:
-        """Classify."""
+        """Run both columns and pool each over time."""
         residual = torch.stack([frames, frames.flip(1)])  # (2, batch, time, 144)
         for layer in self.layers:
             residual = residual + layer(residual)

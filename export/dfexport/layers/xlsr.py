@@ -118,7 +118,7 @@ class Fp32LayerNorm(nn.Module):
         self.norm = norm.float()
 
     def forward(self, hidden: Tensor) -> Tensor:
-        """Normalise the last axis."""
+        """Features normalised over the last axis; same shape and type."""
         normed: Tensor = self.norm(hidden.float())
         return normed.to(hidden.dtype)
 
@@ -174,7 +174,7 @@ class XlsrDetector(nn.Module):
         self.head = head
 
     def forward(self, waveform: Tensor) -> Tensor:
-        """Score raw 16 kHz mono audio."""
+        """Logits of raw 16 kHz mono audio, both shapes as the class states."""
         logits: Tensor = self.head(self.features(waveform))
         return logits
 

@@ -1,53 +1,29 @@
-"""Calibration: from a raw score to a natural-log likelihood ratio (LLR) and a decision, fitted on one set of trials.
+"""Calibrating a detector: fitting the map from its scores to log-likelihood ratios (LLR), and applying it to others.
 
-A calibration is a JSON file that anyone can apply with a few lines of arithmetic:
-
-    {"schema": "dfserve-calibration-1",
-     "kind": "affine",      llr = slope · score + intercept
-     "parameters": {"slope": 0.26, "intercept": 0.26},
-     or "kind": "isotonic", llr = linear interpolation between the knots, held at both ends
-     "parameters": {"scores": [-7.1, …], "llrs": [-3.9, …]},
-     "units": "natural-log likelihood ratio, bona fide over spoof",
-     "threshold": {"score": -3.5, "llr": -0.64, "rule": "…"},           a score at or above it is called bona fide
-     "detector": "aasist", "weights": "pretrained", "checkpoint_sha256": "…",
-     "fitted_on": {"protocol": "…", "phase": "all", "scores": "scores.csv", "n_bonafide": 130, "n_spoof": 171,
-                   "trials_sha256": "…"},
-     "figures": {"cllr_before": …, "cllr_after": …, "min_cllr": …},     on the trials it was fitted on: optimistic
-     "digest": "…"}                                 sha256 of all the rest, as JSON with sorted keys and no spaces
-
-It holds for that detector and for data like those it was fitted on, and no further.
+What a calibration is, how its file looks and who may trust it: `dfcontract.calibration`.
 """
 
 import hashlib
-import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from dfeval.errors import CalibrationError, OneClassError
+from dfcontract import score_file
+from dfcontract.calibration import PARAMETERS, Calibration, Threshold, llr_of
+from dfcontract.score_file import Row
+from dfcontract.text import number
+from dfeval.errors import CalibrationError, OneClassError, ScoreFileError
 from dfeval.metrics.cllr import cllr, min_cllr
 from dfeval.metrics.convex_hull import convex_hull
 from dfeval.metrics.dcf import DcfCosts
 from dfeval.metrics.eer import ErrorRates, Floats, error_rates
-from dfeval.scores import ScoreFile
+from dfeval.scores import NO_SCORE, DetectorScores, load_scores
 from dfeval.trials import Trials
 
-SCHEMA = "dfserve-calibration-1"
-UNITS = "natural-log likelihood ratio, bona fide over spoof"
-KINDS = ("affine", "isotonic")
-PARAMETERS = {"affine": ("slope", "intercept"), "isotonic": ("scores", "llrs")}
-
-
-@dataclass(frozen=True)
-class Threshold:
-    """A score at or above ``score`` (its LLR at or above ``llr``) is called bona fide; ``rule`` says how it was set."""
-
-    score: float
-    llr: float
-    rule: str
+WINDOWS = "windows"  # in `fitted_on`: how the recordings were cut, as `DetectorScores.mode` says it
 
 
 @dataclass(frozen=True)
@@ -57,33 +33,6 @@ class Target:
     far: float | None = None
     frr: float | None = None
     costs: DcfCosts = field(default_factory=DcfCosts)
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """A map from scores to LLRs with a threshold, and what it was fitted on; the module shows its JSON."""
-
-    kind: str
-    parameters: Mapping[str, Any]
-    threshold: Threshold
-    detector: str
-    weights: str | None
-    checkpoint_sha256: str | None
-    fitted_on: Mapping[str, Any]
-    figures: Mapping[str, float]
-
-    def llr(self, scores: Floats) -> Floats:
-        """Natural-log likelihood ratios of raw scores, same shape."""
-        return _llr(self.kind, self.parameters, scores)
-
-    def as_dict(self) -> dict[str, Any]:
-        """The JSON form, digest included."""
-        body = {"schema": SCHEMA, "units": UNITS, **asdict(self)}
-        return {**body, "digest": _digest(body)}
-
-    def save(self, path: Path) -> None:
-        """Write the JSON form."""
-        path.write_text(json.dumps(self.as_dict(), indent=2) + "\n", encoding="utf-8")
 
 
 def fit(trials: Trials, kind: str = "affine", target: Target | None = None) -> Calibration:
@@ -97,10 +46,10 @@ def fit(trials: Trials, kind: str = "affine", target: Target | None = None) -> C
             that no threshold meets.
         OneClassError: a class is absent.
     """
-    if kind not in KINDS:
-        raise CalibrationError(f"calibration {kind!r} is unknown; known are {', '.join(KINDS)}")
-    if trials.file.is_random:
-        raise CalibrationError(f"{trials.file.path}: scores of random weights can't be calibrated: they mean nothing")
+    if kind not in PARAMETERS:
+        raise CalibrationError(f"calibration {kind!r} is unknown; known are {', '.join(PARAMETERS)}")
+    if trials.source.is_random:
+        raise CalibrationError(f"{trials.source.path}: scores of random weights can't be calibrated: they mean nothing")
     bonafide, spoof = trials.bonafide, trials.spoof
     if not bonafide.size or not spoof.size:
         raise OneClassError(bonafide.size, spoof.size, "a calibration")
@@ -111,52 +60,73 @@ def fit(trials: Trials, kind: str = "affine", target: Target | None = None) -> C
         parameters=parameters,
         threshold=_threshold(rates, kind, parameters, target or Target()),
         detector=trials.detector,
-        weights=trials.file.weights,
-        checkpoint_sha256=trials.file.checkpoint_sha256,
-        fitted_on={
-            "protocol": trials.protocol.description,
-            "phase": trials.protocol.phase,
-            "scores": trials.file.path.name,
-            "n_bonafide": int(bonafide.size),
-            "n_spoof": int(spoof.size),
-            "trials_sha256": _trials_digest(trials),
-        },
+        weights=trials.source.weights,
+        checkpoint_sha256=trials.source.checkpoint_sha256,
+        fitted_on=_described(trials),
         figures={
             "cllr_before": cllr(bonafide, spoof),
-            "cllr_after": cllr(_llr(kind, parameters, bonafide), _llr(kind, parameters, spoof)),
+            "cllr_after": cllr(llr_of(kind, parameters, bonafide), llr_of(kind, parameters, spoof)),
             "min_cllr": min_cllr(convex_hull(rates)),
         },
     )
 
 
-def load_calibration(path: Path) -> Calibration:
-    """Read a calibration.
+def apply(
+    calibration: Calibration, source: Path, target: Path, score_column: str | None = None, model: str | None = None
+) -> int:
+    """Copy a score file with ``llr``, ``verdict`` and ``calibration_sha256``; a row without a score has none of them.
+
+    Every column of a CSV file survives, known or not, with its values as they are. Of ASVspoof's text and of a pickle,
+    which are no CSV, ids and scores become CSV.
+
+    Args:
+        calibration: fitted for this detector and for recordings cut this way.
+        source: a score file that `load_scores` reads, with ``score_column`` and ``model`` as there.
+        target: may be the source.
+
+    Returns:
+        Rows written.
 
     Raises:
-        CalibrationError: unreadable, not a calibration, or changed since it was written.
+        CalibrationError: the scores come from random weights, from another checkpoint than the calibration, or from
+            recordings that were cut in another way.
+        ScoreFileError: a file that can't be read or written.
     """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CalibrationError(f"{path}: can't be read as a calibration: {error}") from error
-    if not isinstance(content, dict) or content.get("schema") != SCHEMA:
-        raise CalibrationError(f"{path}: expected a calibration with schema {SCHEMA!r}; fit one with dfeval calibrate")
-    digest = content.pop("digest", None)
-    if digest != _digest(content):
-        raise CalibrationError(f"{path}: its digest does not fit its content: it was changed by hand; fit it again")
-    kind = content["kind"]
-    if kind not in KINDS or set(content["parameters"]) != set(PARAMETERS[kind]):
-        raise CalibrationError(f"{path}: expected the parameters {PARAMETERS.get(kind, KINDS)} of kind {kind!r}")
-    fields = {name: content[name] for name in Calibration.__dataclass_fields__ if name != "threshold"}
-    return Calibration(threshold=Threshold(**content["threshold"]), **fields)
+    scores = load_scores(source, score_column, model)
+    _check_suits(calibration, scores)
+    answers, column = _answerer(calibration), scores.csv_column
+    if column is None:
+        known = scores.table[[name for name in score_file.NAMES if name in scores.table.columns]]
+        rows: list[Row] = [
+            {str(name): value if isinstance(value, str) else repr(float(value)) for name, value in row.items()}
+            for row in known.to_dict("records")
+        ]
+        score_file.write(target, [row | answers(row["score"]) for row in rows])
+        return len(rows)
+
+    def calibrated(row: Row) -> Row | None:
+        if column not in row:
+            raise ScoreFileError(f"{source}: expected a column {column!r}, found {', '.join(map(repr, row))}")
+        return row | answers(row[column]) if model is None or row["model"] == model else None
+
+    return score_file.rewrite(source, target, calibrated)
 
 
-def apply(calibration: Calibration, scores: ScoreFile) -> ScoreFile:
-    """The scores with the columns ``llr`` and ``verdict`` (bona_fide or spoof).
+def _answerer(calibration: Calibration) -> Callable[[str], Row]:
+    """What gives the columns that a calibration adds to a row, from the text of its score."""
+    digest = calibration.digest  # a hash of the whole file, too slow to make for each row
 
-    Raises:
-        CalibrationError: the scores come from random weights or from another checkpoint than the calibration.
-    """
+    def answers(score_text: str) -> Row:
+        if score_text.strip() in NO_SCORE:
+            return dict.fromkeys(score_file.CALIBRATED_NAMES, "")
+        score = float(score_text)
+        values = (digest, number(float(calibration.llr(score))), calibration.verdict(score))
+        return dict(zip(score_file.CALIBRATED_NAMES, values, strict=True))
+
+    return answers
+
+
+def _check_suits(calibration: Calibration, scores: DetectorScores) -> None:
     if scores.is_random:
         raise CalibrationError(f"{scores.path}: scores of random weights have no likelihood ratio")
     theirs, ours = scores.checkpoint_sha256, calibration.checkpoint_sha256
@@ -165,17 +135,25 @@ def apply(calibration: Calibration, scores: ScoreFile) -> ScoreFile:
             f"{scores.path}: scored by the checkpoint {theirs[:12]}…, but the calibration is for {ours[:12]}…; "
             "fit one for this detector"
         )
-    values = scores.table["score"].to_numpy(dtype=np.float64)
-    verdicts = np.where(values >= calibration.threshold.score, "bona_fide", "spoof")
-    verdicts = np.where(np.isnan(values), "", verdicts)
-    table = scores.table.assign(llr=calibration.llr(values), verdict=verdicts)
-    return replace(scores, table=table)
+    cut, expected = scores.mode, calibration.fitted_on.get(WINDOWS)
+    if cut and expected and cut != expected:
+        raise CalibrationError(
+            f"{scores.path}: expected windows as the calibration was fitted on ({expected}), found {cut}; "
+            "score the recordings that way, or fit another calibration"
+        )
 
 
-def _llr(kind: str, parameters: Mapping[str, Any], scores: Floats) -> Floats:
-    if kind == "affine":
-        return np.asarray(parameters["slope"] * scores + parameters["intercept"])
-    return np.asarray(np.interp(scores, parameters["scores"], parameters["llrs"]))
+def _described(trials: Trials) -> dict[str, Any]:
+    mode = trials.source.mode
+    return {
+        "protocol": trials.protocol.description,
+        "phase": trials.protocol.phase,
+        "scores": trials.source.path.name,
+        "n_bonafide": int(trials.bonafide.size),
+        "n_spoof": int(trials.spoof.size),
+        "trials_sha256": _trials_digest(trials),
+        **({WINDOWS: mode} if mode else {}),
+    }
 
 
 def _fit_affine(bonafide: Floats, spoof: Floats) -> dict[str, float]:
@@ -219,7 +197,7 @@ def _threshold(rates: ErrorRates, kind: str, parameters: Mapping[str, Any], targ
         costs = target.costs
         rule = f"least cost at p_spoof {costs.p_spoof:g}, c_miss {costs.c_miss:g}, c_fa {costs.c_fa:g}"
         return Threshold(_score_at(kind, parameters, costs.bayes_threshold), costs.bayes_threshold, rule)
-    return Threshold(score, float(_llr(kind, parameters, np.array([score]))[0]), rule)
+    return Threshold(score, float(llr_of(kind, parameters, np.array([score]))[0]), rule)
 
 
 def _first_score(rates: ErrorRates, meets: Any) -> float:
@@ -259,7 +237,3 @@ def _score_at(kind: str, parameters: Mapping[str, Any], llr: float) -> float:
 def _trials_digest(trials: Trials) -> str:
     rows = sorted(zip(trials.table["utt_id"], trials.scores.tolist(), trials.table["label"], strict=True))
     return hashlib.sha256("".join(f"{utt}\t{score!r}\t{label}\n" for utt, score, label in rows).encode()).hexdigest()
-
-
-def _digest(body: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(body, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

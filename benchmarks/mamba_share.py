@@ -4,7 +4,7 @@ Both are exported by themselves, with seeded weights, and take turns in ONNX Run
 machine slows both alike; each one's fastest turn counts. The back-end is all that follows the encoder: ten live mixers,
 projections, pooling.
 
-    python docs/benchmarks/mamba_share.py [--rounds N]
+    python benchmarks/mamba_share.py [--rounds N]
 """
 
 import argparse

@@ -6,7 +6,7 @@ ONNX Runtime does on an AMD processor. So the share is given of each. The last r
 them: a window's 201 frames by weights that come from memory each time, not from the cache. Only the encoder's
 arithmetic is counted for the model; its head's is 1 % more.
 
-    OMP_WAIT_POLICY=passive python docs/benchmarks/xlsr_rate.py MODEL_FOLDER… [--rounds N]
+    OMP_WAIT_POLICY=passive python benchmarks/xlsr_rate.py MODEL_FOLDER… [--rounds N]
 
 (Passive, so that torch's threads don't spin while it is another's turn.)
 """

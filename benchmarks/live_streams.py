@@ -4,7 +4,7 @@ Real-time streams of noise in chunks of 0.1 s, begun at random moments within a 
 moment a window's last sample is handed to the client to the moment its score can be read. Memory: what Triton and
 its backends hold alone and in shared memory, without the files they map.
 
-    python docs/benchmarks/live_streams.py [--repository DIR] [--model NAME] [--streams N…] [--seconds S]
+    python benchmarks/live_streams.py [--repository DIR] [--model NAME] [--streams N…] [--seconds S]
 """
 
 import argparse

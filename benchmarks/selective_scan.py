@@ -3,7 +3,7 @@
 Each formulation is one layer of XLSR-Mamba's scan, both columns: 208 steps, 288 channels, 16 states. It is exported as
 the detector is and run by ONNX Runtime; the formulations take turns, so that a busy machine slows all of them alike.
 
-    python docs/benchmarks/selective_scan.py [--rounds N]
+    python benchmarks/selective_scan.py [--rounds N]
 """
 
 import argparse
@@ -18,12 +18,12 @@ import numpy as np
 import onnx
 import onnxruntime
 import torch
+from dfexport.to_onnx import OPSET, quiet_exporter
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dfexport.layers.mamba import selective_scan
-from dfexport.to_onnx import OPSET, quiet_exporter
 
 COLUMNS, STEPS, CHANNELS, STATE = 2, 208, 288, 16
 BATCHES = (1, 8)

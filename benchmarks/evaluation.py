@@ -1,4 +1,6 @@
-"""``python -m dfeval.bench``: how long the evaluation of 611,829 trials takes (the size of ASVspoof 2021 DF).
+"""How long the evaluation of 611,829 trials takes, the size of ASVspoof 2021 DF.
+
+    python benchmarks/evaluation.py [--trials N]
 
 Makes a protocol and a score file of that size by rule, evaluates them in this process step by step, then through the
 command line, and prints a table with the peak of resident memory. The report is timed on 301 trials.
@@ -32,7 +34,7 @@ LIMITS_S = {"load and all figures": 3.0, "1,000 intervals of the EER": 20.0, "re
 
 def main(argv: list[str] | None = None) -> int:
     """Run the benchmark; 0 when every limit is kept."""
-    parser = argparse.ArgumentParser(prog="python -m dfeval.bench", description=__doc__)
+    parser = argparse.ArgumentParser(prog="benchmarks/evaluation.py", description=__doc__)
     parser.add_argument("--trials", type=int, default=N_TRIALS, help="(default: %(default)s)")
     arguments = parser.parse_args(argv)
     seconds: dict[str, float] = {}
