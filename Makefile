@@ -15,8 +15,8 @@ export TORCH_INDEX_URL ?=
 REPOSITORY ?= $(if $(filter random,$(WEIGHTS)),model_repository_random,model_repository)
 BIN := .venv/bin
 APP := .venv/installed
-# The oldest ONNX Runtime that a served file must load in: the one of Triton 24.10.
-OLD_ORT := .onnxruntime-1.19.2/installed
+# The oldest ONNX Runtime that a served file must load in: Triton 24.10's, or the first for this Python.
+OLD_ORT := .onnxruntime-old/installed
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 MACHINE := $(PYTHON) deploy/dfdeploy/machine.py
 # The packages of what was asked for come before anything slow begins; setup's are everyone's.
@@ -24,7 +24,7 @@ ASKED := setup $(filter demo serve bench test,$(MAKECMDGOALS)) $(if $(filter tes
 
 .DEFAULT_GOAL := help
 .PHONY: help setup machine server demo export serve score eval report lab bench test test-slow test-wheel test-fresh \
-  test-reference check format clean
+  test-reference check docs-tables format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -78,6 +78,9 @@ test-reference: $(APP) ## our XLS-R encoder against fairseq itself (builds fairs
 
 check: $(APP) ## ruff, mypy, and import-linter: who may import whom
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports && $(BIN)/mypy
+
+docs-tables: $(APP) ## write the tables of README and docs from the code's rows
+	@$(BIN)/python docs/tables.py
 
 format: $(APP) ## let ruff put the code in shape
 	@$(BIN)/ruff check --fix . && $(BIN)/ruff format .

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from dfexport.formats.onnx import OPSET, quiet_exporter
 from dfexport.layers.mamba import selective_scan
 
 COLUMNS, STEPS, CHANNELS, STATE = 2, 208, 288, 16

@@ -14,6 +14,7 @@ import pytest
 import torch
 import tritonclient.grpc as triton
 
+import old_onnxruntime
 from dfdeploy.embedded import Server
 from dfexport.build import Build, Variant, build
 from dfexport.checkpoints import LoadedWeights
@@ -29,7 +30,6 @@ from dfexport.signals import wave
 from dfexport.state import load_strictly, shapes_of
 
 GOLDEN = json.loads((Path(__file__).resolve().parents[1] / "golden/models.json").read_text())["xlsr_mamba"]
-OLD_RUNTIME = Path(__file__).resolve().parents[2] / ".onnxruntime-1.19.2"
 WINDOW_SAMPLES = 64_600  # of the golden figures
 WAVES = np.stack([wave(seed, WINDOW_SAMPLES) for seed in (1, 2, 3)])
 FIRST_LAYER = "ssl_model.model.encoder.layers.0."
@@ -212,16 +212,16 @@ print(onnxruntime.__version__)
 """
 
 
-def test_onnx_runtime_1_19_answers_the_golden_figures(built: dict[str, Build], tmp_path: Path) -> None:
-    assert OLD_RUNTIME.is_dir(), "ONNX Runtime 1.19.2 is installed by `make test`; run that once"
+def test_the_oldest_onnx_runtime_answers_the_golden_figures(built: dict[str, Build], tmp_path: Path) -> None:
+    assert old_onnxruntime.FOLDER.is_dir(), old_onnxruntime.MISSING
     np.save(tmp_path / "waves.npy", WAVES)
     paths = (built["onnx"].folder / "1/model.onnx", tmp_path / "waves.npy", tmp_path / "logits.npy")
     finished = subprocess.run(
         [sys.executable, "-c", RUN_OLD, *map(str, paths)],
         check=False,
-        env={**os.environ, "PYTHONPATH": str(OLD_RUNTIME)},
+        env={**os.environ, "PYTHONPATH": str(old_onnxruntime.FOLDER)},
         capture_output=True,
         text=True,
     )
-    assert (finished.returncode, finished.stdout) == (0, "1.19.2\n"), finished.stderr
+    assert (finished.returncode, finished.stdout) == (0, f"{old_onnxruntime.VERSION}\n"), finished.stderr
     assert_golden(np.load(paths[2]))
