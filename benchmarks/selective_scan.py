@@ -18,7 +18,6 @@ import numpy as np
 import onnx
 import onnxruntime
 import torch
-from dfexport.to_onnx import OPSET, quiet_exporter
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
