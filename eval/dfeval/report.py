@@ -127,10 +127,10 @@ def _group_cells(figures: GroupFigures | None) -> list[Cell]:
         for name, value in (("rejected", figures.frr_at_threshold), ("accepted", figures.far_at_threshold))
         if not math.isnan(value)
     ]
-    texts = [f"{rate(value)} {name}" for name, value in wrong]
+    names, values = zip(*wrong, strict=True)
     return [
         Cell(rate(figures.eer), figures.eer, bounds(figures.interval) if figures.interval else ""),
-        Cell(texts[0], max(value for _, value in wrong), ", ".join(texts[1:])),
+        Cell(" / ".join(map(rate, values)), max(values), " / ".join(names)),
     ]
 
 

@@ -259,6 +259,15 @@ def test_a_timeline_of_a_short_protocol_recording_is_its_one_window(run, tmp_pat
     assert "a, 1 windows of 3.50 s" in out
 
 
+def test_a_missing_extra_is_named(small_data):
+    scores, protocol = small_data
+    code = "import sys; sys.modules['pandas'] = None; from dfeval.__main__ import main; sys.exit(main(sys.argv[1:]))"
+    command = [sys.executable, "-c", code, "metrics", str(scores), "--protocol", str(protocol)]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "dfeval: error: pandas is missing; pip install 'dfserve[eval]'\n"
+
+
 def test_importing_dfeval_and_asking_for_help_load_no_heavy_library():
     code = "import sys, dfeval; heavy = {'pandas', 'scipy', 'sklearn', 'matplotlib', 'torch', 'dfclient', 'dfexport'}; "
     code += "from dfeval.__main__ import _parser; _parser(); sys.exit(', '.join(heavy & set(sys.modules)) or 0)"
