@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dfexport.layers.mamba import selective_scan
 from dfexport.formats.onnx import OPSET, quiet_exporter
+from dfexport.layers.mamba import selective_scan
 
 COLUMNS, STEPS, CHANNELS, STATE = 2, 208, 288, 16
 BATCHES = (1, 8)
