@@ -10,6 +10,7 @@ import pytest
 from dfclient import Detector
 from dfcontract.windows import SLIDING, window_starts
 from dfdeploy.embedded import Server
+from dfdeploy.machine import missing_line
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "docs/examples"
 
@@ -19,7 +20,7 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """The command that runs the example, with what it needs from npm beside it."""
     node, npm = shutil.which("node"), shutil.which("npm")
     if node is None or npm is None:
-        pytest.skip("node and npm are not here")
+        pytest.skip(str(missing_line("nodejs") or missing_line("npm")))
     folder = tmp_path_factory.mktemp("javascript")
     for name in ("live.mjs", "live.proto"):
         shutil.copy(EXAMPLES / name, folder)
