@@ -12,7 +12,6 @@ import sys
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 from dfcontract.errors import ErrorCode
 from dfcontract.score_file import COLUMNS
@@ -38,11 +37,6 @@ def _line(cells: tuple[str, ...]) -> str:
     return "|" + "".join(f" {cell} |" if cell else " |" for cell in (c.replace("|", r"\|") for c in cells)) + "\n"
 
 
-def measured() -> dict[str, Any]:
-    """What docs/measured.toml holds."""
-    return tomllib.loads(MEASURED.read_text(encoding="utf-8"))
-
-
 def detectors() -> str:
     """What can be built: who published it, how large and how fast it is."""
     header = (
@@ -56,11 +50,10 @@ def detectors() -> str:
         "seconds a window",
         "precision",
     )
-    facts: Mapping[str, Mapping[str, Any]] = measured()["detectors"]
-    return markdown(header, (_detector(spec, facts[name]) for name, spec in DETECTORS.items()))
+    return markdown(header, map(_detector, DETECTORS.values()))
 
 
-def _detector(spec: DetectorSpec, facts: Mapping[str, Any]) -> tuple[str, ...]:
+def _detector(spec: DetectorSpec) -> tuple[str, ...]:
     checkpoint = spec.checkpoint
     page = "/".join(checkpoint.page.split("/")[-2:])
     files = ", ".join(f"`{file.name}`" for file in checkpoint.files)
@@ -69,13 +62,19 @@ def _detector(spec: DetectorSpec, facts: Mapping[str, Any]) -> tuple[str, ...]:
         f"`{spec.name}`",
         f"{spec.parameters:,}" if spec.parameters < 1e6 else f"{spec.parameters / 1e6:.0f} M",
         f"{files}, [{page}]({checkpoint.page}){by_hand}",
-        facts["size"],
+        checkpoint.size,
         checkpoint.licence.partition(":")[0],
         spec.published_result.replace("ASVspoof ", ""),
         f"{spec.window_s:.4g} s",
-        f"{seconds:.3f}" if (seconds := facts["seconds_per_window"]) < 0.1 else f"{seconds:.2f}",
+        _seconds(spec.seconds_per_window),
         ", ".join(spec.precisions),
     )
+
+
+def _seconds(value: float | None) -> str:
+    if value is None:
+        return "not measured"
+    return f"{value:.3f}" if value < 0.1 else f"{value:.2f}"
 
 
 def checkpoints() -> str:
@@ -105,7 +104,8 @@ def builds() -> str:
     """What a build takes, and what it weighs afterwards."""
     header = ("", "export", "peak while exporting", "on disk", "served, resident")
     keys = ("model", "export", "peak", "on_disk", "resident")
-    return markdown(header, (tuple(row[key] for key in keys) for row in measured()["builds"]))
+    measured: list[dict[str, str]] = tomllib.loads(MEASURED.read_text(encoding="utf-8"))["builds"]
+    return markdown(header, (tuple(row[key] for key in keys) for row in measured))
 
 
 def drift_limits() -> str:
