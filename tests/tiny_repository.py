@@ -8,7 +8,7 @@ from onnx import TensorProto, helper, numpy_helper, save
 
 from dfcontract.live import live_name
 from dfexport import live, repository
-from dfexport.card import identity, model_card
+from dfexport.card import identity, model_card, with_self_check
 from dfexport.registry import find
 from dfexport.signals import wave
 from dfexport.spec import Weights
@@ -46,15 +46,8 @@ def _write_model(folder: Path, name: str, *, weights: Weights) -> None:
     save(_graph(IDENTITIES[name]), folder / name / "1" / "model.onnx")
     waveform = wave(1, WINDOW_SAMPLES)
     spoof, bonafide = np.float32(logits_of(waveform)).tolist()
-    card = model_card(
-        name,
-        SPEC,
-        weights=weights,
-        sha256=DIGESTS[name],
-        source="made by rule",
-        identity=IDENTITIES[name],
-        self_check_logits=(spoof, bonafide),
-    )
+    card = model_card(name, SPEC, weights=weights, sha256=DIGESTS[name], source="made by rule")
+    card = with_self_check(card, SPEC, (spoof, bonafide))
     if weights == "custom":
         card = dataclasses.replace(card, threshold=0.25, threshold_source="a made-up set")
     repository.write_model(folder / name, card, waveform)

@@ -67,7 +67,7 @@ NOT_FOUND = Cause(ModelNotFound, "{url}: no model {model!r} ({details})")
 REFUSED = Cause(RequestRefused, "the server refused the request: {details}")
 CONNECTION_LOST = Cause(ServerUnavailable, "{url}: the connection was lost ({details})")
 
-# Errors of our own backends come with a code. DETECTOR_FAILED is not here: the detector's words follow it.
+# Errors of our own backends come with a code. DETECTOR_FAILED is not here: the detector's own error follows it.
 CODES = {
     ErrorCode.BAD_WAVEFORM: REFUSED,
     ErrorCode.BAD_STREAM: REFUSED,
@@ -202,6 +202,8 @@ class Transport:
     def error(self, status: str, message: str, model: str) -> ServerError:
         """Our error for what the server said: by our own code, else by Triton's words, else by gRPC's status."""
         code, words = split_code(message)
+        if code is ErrorCode.DETECTOR_FAILED:  # why is what follows: a code of the detector's, or Triton's words
+            code, words = split_code(words)
         details = " ".join(words.split())
         by_words = next((cause for text, cause in TRITON_WORDS.items() if text in details), None)
         cause = (CODES.get(code) if code else None) or by_words or STATUSES.get(status, OTHER)

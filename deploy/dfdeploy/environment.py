@@ -17,13 +17,6 @@ from dfdeploy.errors import EnvironmentIncomplete
 
 PYTHON_VERSIONS = ("3.11", "3.12", "3.13")  # those that the wheel has a stub for, and that we run on
 MINIMUM_GLIBC = (2, 35)
-# Libraries that every Debian or Ubuntu has, but for the smallest ones, and the package that brings them.
-PACKAGES = {
-    "libz.so.1": "zlib1g",
-    "libexpat.so.1": "libexpat1",
-    "libstdc++.so.6": "libstdc++6",
-    "libgomp.so.1": "libgomp1",
-}
 
 # Run by the environment's own Python; a line each.
 DESCRIBE = """
@@ -169,10 +162,10 @@ def find(folder: Path | None = None) -> ServerEnvironment:
 
 def check_machine() -> None:
     """Refuse a system that the wheel's binary does not run on."""
-    system, machine = platform.system(), platform.machine()
-    if system != "Linux" or machine not in ("x86_64", "aarch64"):
+    system, cpu = platform.system(), platform.machine()
+    if system != "Linux" or cpu not in ("x86_64", "aarch64"):
         raise EnvironmentIncomplete(
-            f"the embedded server needs Linux on x86-64 or aarch64, this is {system} on {machine}; use --server docker"
+            f"the embedded server needs Linux on x86-64 or aarch64, this is {system} on {cpu}; use --server docker"
         )
     name, version = platform.libc_ver()
     found = tuple(int(part) for part in version.split(".")[:2]) if name == "glibc" else (0, 0)
@@ -206,7 +199,7 @@ def _check_libraries(environment: ServerEnvironment) -> None:
     if environment.foreign_libpythons and not (environment.library_dir / environment.libpython).is_file():
         missing.append(environment.libpython)  # ldd sees the wheel's own instead
     if missing:
-        packages = [_package_of(library) for library in missing]
+        packages = [machine.package_of(library) for library in missing]
         raise EnvironmentIncomplete(
             f"the server lacks {', '.join(dict.fromkeys(missing))}; "
             f"install: apt install {' '.join(dict.fromkeys(packages))}"
@@ -217,7 +210,3 @@ def missing_libraries(program: Path, variables: dict[str, str]) -> list[str]:
     """Shared libraries that ``program`` would not find when started with these environment variables."""
     finished = subprocess.run(["ldd", program], env=variables, capture_output=True, text=True, check=False)
     return [line.split()[0] for line in finished.stdout.splitlines() if "not found" in line]
-
-
-def _package_of(library: str) -> str:
-    return machine.package_of(library) or PACKAGES.get(library) or library.split(".so", maxsplit=1)[0]

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,31 +60,28 @@ class Package:
         return "setup" in self.commands or command in self.commands
 
 
-PACKAGES = (
-    Package(f"python{PYTHON_VERSION}-venv", "Python environments", ("setup",), modules=("venv", "ensurepip")),
-    # Another Python than Debian's own has this library in its own folder, or none that apt could bring.
-    *(
-        [
-            Package(
-                f"libpython{PYTHON_VERSION}",
-                "Triton's Python backend",
-                ("setup",),
-                libraries=(f"libpython{PYTHON_VERSION}.so.1.0",),
-            )
-        ]
-        if DEBIANS_PYTHON
-        else []
-    ),
-    Package("libb64-0d", "NVIDIA's perf_analyzer", ("bench", "test"), libraries=("libb64.so.0d",)),
-    Package(
-        "chromium",
-        "a browser that opens the report",
-        ("test",),
-        programs=("chromium", "chromium-browser", "google-chrome"),
-    ),
-    Package("nodejs", "the live protocol's example in JavaScript", ("test",), programs=("node",)),
-    Package("npm", "its gRPC package", ("test",), programs=("npm",)),
-)
+def venv_package(version: str = PYTHON_VERSION) -> str:
+    """The package that lets a Debian Python of this version make environments."""
+    return f"python{version}-venv"
+
+
+def libpython_package(version: str = PYTHON_VERSION) -> str:
+    """The package of a Debian Python's shared library."""
+    return f"libpython{version}"
+
+
+def _table() -> Iterator[Package]:
+    yield Package(venv_package(), "Python environments", ("setup",), modules=("venv", "ensurepip"))
+    if DEBIANS_PYTHON:  # others have it in a folder of their own, or none that apt could bring
+        library = f"libpython{PYTHON_VERSION}.so.1.0"
+        yield Package(libpython_package(), "Triton's Python backend", ("setup",), libraries=(library,))
+    yield Package("libstdc++6", "Triton", ("setup",), libraries=("libstdc++.so.6",))
+    yield Package("zlib1g", "Triton", ("setup",), libraries=("libz.so.1",))
+    yield Package("libb64-0d", "NVIDIA's perf_analyzer", ("bench", "test"), libraries=("libb64.so.0d",))
+    browsers = ("chromium", "chromium-browser", "google-chrome")
+    yield Package("chromium", "a browser that opens the report", ("test",), programs=browsers)
+    yield Package("nodejs", "the live protocol's example in JavaScript", ("test",), programs=("node",))
+    yield Package("npm", "its gRPC package", ("test",), programs=("npm",))
 
 
 def _loads(library: str) -> bool:
@@ -93,6 +90,9 @@ def _loads(library: str) -> bool:
     except OSError:
         return False
     return True
+
+
+PACKAGES = tuple(_table())
 
 
 def missing(commands: Iterable[str]) -> list[Package]:
@@ -115,12 +115,12 @@ def missing_line(name: str) -> str | None:
     return None if package.is_here() else f"missing: {_list([package])}; {_apt_command([package])}"
 
 
-def package_of(library: str) -> str | None:
-    """The package that brings a shared library, where the table knows it; any Python's libpython is of its row."""
-    rows = {name: package.name for package in PACKAGES for name in package.libraries}
+def package_of(library: str) -> str:
+    """The package that brings a shared library: the table's, else the one that by custom has its name."""
     if libpython := re.fullmatch(r"libpython(3\.\d+)\.so\.1\.0", library):
-        return f"libpython{libpython[1]}"
-    return rows.get(library)
+        return libpython_package(libpython[1])
+    rows = {name: package.name for package in PACKAGES for name in package.libraries}
+    return rows.get(library) or library.split(".so", maxsplit=1)[0]
 
 
 def provide(commands: Iterable[str], *, go_on: bool = False) -> str | None:

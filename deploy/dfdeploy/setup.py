@@ -26,7 +26,7 @@ def make_environment(folder: Path | None = None, *, with_torch: bool = False) ->
         DeployError: a folder that is something else, or pip failed.
     """
     environment.check_machine()
-    python = environment.choose_python()[0]
+    python, version = environment.choose_python()
     folder = (folder or environment.default_folder()).resolve()
     stamp = folder / STAMP
     installed = stamp.read_text().split() if stamp.is_file() else []
@@ -34,8 +34,10 @@ def make_environment(folder: Path | None = None, *, with_torch: bool = False) ->
     if installed != wanted:
         print(f"server environment: installing into {folder} (about {'1.2 GB' if with_torch else '330 MB'}) ...")
         sys.stdout.flush()
+        if complaint := machine.provide(["setup"]):
+            raise EnvironmentIncomplete(complaint)
         if not installed:
-            _begin(folder, python)
+            _begin(folder, python, version)
         stamp.unlink(missing_ok=True)
         _install(folder, with_torch="torch" in wanted)
         stamp.write_text("\n".join(wanted) + "\n")
@@ -60,7 +62,7 @@ def install_perf_analyzer() -> None:
     print(f"perf_analyzer: {folder} ({_megabytes(folder)} MB) is ready")
 
 
-def _begin(folder: Path, python: str) -> None:
+def _begin(folder: Path, python: str, version: str) -> None:
     """Make an empty virtual environment, in place of one that is not known to be whole."""
     is_ours = any((folder / name).is_file() for name in (MARKER, "pyvenv.cfg"))
     if folder.exists() and not is_ours and (not folder.is_dir() or any(folder.iterdir())):
@@ -74,7 +76,7 @@ def _begin(folder: Path, python: str) -> None:
     if finished.returncode:
         (folder / MARKER).touch()  # --clear has taken it
         if "ensurepip" in finished.stdout + finished.stderr:
-            raise EnvironmentIncomplete("Python's venv module is missing: apt install python3-venv")
+            raise EnvironmentIncomplete(f"Python's venv module is missing: apt install {machine.venv_package(version)}")
         raise DeployError(f"no virtual environment could be made in {folder}: {_last_line(finished.stderr)}")
 
 

@@ -38,6 +38,8 @@ def main(argv: list[str] | None = None) -> int:
         print(f"dfexport: error: {error}", file=sys.stderr)
     except ModuleNotFoundError as error:
         print(f"dfexport: error: {error.name} is missing; pip install 'dfserve[export]'", file=sys.stderr)
+    except OSError as error:
+        print(f"dfexport: error: {error}", file=sys.stderr)
     except KeyboardInterrupt:
         print("dfexport: stopped; what had been built stays", file=sys.stderr)
         return 130

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -109,16 +110,20 @@ def save(state: Mapping[str, Tensor], path: Path) -> None:
     """Write a state dict as safetensors, whole or not at all.
 
     Raises:
-        ExportError: another suffix than ``.safetensors``.
+        ExportError: another suffix than ``.safetensors``, or it can't be written.
     """
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     require_safetensors(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.part")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         save_file({key: value.contiguous() for key, value in state.items()}, part)
         part.chmod(0o644)  # safetensors makes a file for its owner alone; a server may run as someone else
         part.rename(path)
+    except (OSError, SafetensorError) as error:
+        raise ExportError(f"{path}: cannot write it: {error}") from None
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            part.unlink(missing_ok=True)

@@ -10,7 +10,7 @@ from dfcontract.calibration import Calibration
 from dfcontract.card import ModelCard
 from dfcontract.live import live_name
 from dfexport import drift, live, parity, repository, swap
-from dfexport.card import calibrated, identity, model_card
+from dfexport.card import calibrated, model_card, with_self_check
 from dfexport.checkpoints import RANDOM_DIGEST, LoadedWeights, custom, published
 from dfexport.drift import Drift
 from dfexport.drift_set import DriftSet, example_set
@@ -126,7 +126,16 @@ def build(
     live.check_name(name)
     check_variant(spec, variant)
     fitted = Calibration.load(calibration) if calibration else None
-    plan = _planned_card(spec, weights, name, variant)
+    plan = model_card(
+        name,
+        spec,
+        weights=weights.kind,
+        sha256=weights.sha256,
+        source=weights.source,
+        format=variant.format,
+        precision=variant.precision,
+        reduce_range=variant.has_reduced_range,
+    )
     if fitted is not None:
         plan = calibrated(plan, fitted, str(calibration))
     try:
@@ -159,23 +168,6 @@ def check_variant(spec: DetectorSpec, variant: Variant) -> None:
         )
 
 
-def _planned_card(spec: DetectorSpec, weights: LoadedWeights, name: str, variant: Variant) -> ModelCard:
-    """The card of what will be built, before its self-check and its drift are known."""
-    reduced = variant.has_reduced_range
-    return model_card(
-        name,
-        spec,
-        weights=weights.kind,
-        sha256=weights.sha256,
-        source=weights.source,
-        identity=identity(spec, weights.sha256, variant.format, variant.precision, reduce_range=reduced),
-        self_check_logits=(0.0, 0.0),
-        format=variant.format,
-        precision=variant.precision,
-        reduce_range=reduced,
-    )
-
-
 def _write(
     spec: DetectorSpec, weights: LoadedWeights, plan: ModelCard, variant: Variant, folder: Path
 ) -> tuple[ModelCard, Parity, Drift | None]:
@@ -191,8 +183,7 @@ def _write(
     if reduction is not None:
         run, moved = _reduce(served, reduction, plan, variant, folder)
         checked = parity.of_reduced(spec, checked, run, plan.identity, batches=reduction.max_batch_size != 1)
-    self_check = replace(plan.self_check, logits=checked.self_check_logits) if plan.self_check else None
-    card = replace(plan, self_check=self_check, drift=moved.summary() if moved else "")
+    card = with_self_check(replace(plan, drift=moved.summary() if moved else ""), spec, checked.self_check_logits)
     repository.write_model(folder, card, wave(1, spec.window_samples))
     return card, checked, moved
 

@@ -19,20 +19,16 @@ def model_card(
     weights: Weights,
     sha256: str,
     source: str,
-    identity: int,
-    self_check_logits: tuple[float, float],
     format: str = "onnx",
     precision: str = FP32,
     reduce_range: bool = False,
 ) -> ModelCard:
-    """What a client should know about the scores it gets.
+    """What a client should know about the scores it gets; what is known only after the build is left out.
 
     Args:
         name: the model's at the server.
-        spec: what was built.
+        spec: what is built.
         weights, sha256, source: of which weights.
-        identity: see `identity`.
-        self_check_logits: what the model answers to the waveform beside it.
         format, precision, reduce_range: in what form.
     """
     reduction = find_precision(precision)
@@ -55,11 +51,16 @@ def model_card(
         format=format,
         precision=precision,
         precision_note=reduction.note_for(reduce_range=reduce_range) if reduction else "",
-        identity=identity,
+        identity=identity(spec, sha256, format, precision, reduce_range=reduce_range),
         threshold=operating_point.score if operating_point else None,
         threshold_source=operating_point.set_on if operating_point else "",
-        self_check=SelfCheck(self_check_logits, reduction.self_check_tolerance if reduction else spec.tolerance),
     )
+
+
+def with_self_check(card: ModelCard, spec: DetectorSpec, logits: tuple[float, float]) -> ModelCard:
+    """The card with what the built model answers to the waveform beside it, spoof and bona fide."""
+    reduction = find_precision(card.precision)
+    return replace(card, self_check=SelfCheck(logits, reduction.self_check_tolerance if reduction else spec.tolerance))
 
 
 def identity(spec: DetectorSpec, sha256: str, format: str, precision: str, *, reduce_range: bool) -> int:

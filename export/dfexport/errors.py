@@ -39,5 +39,9 @@ def unknown(what: str, name: str, known: Iterable[str]) -> ExportError:
 
 
 def listed(problems: Mapping[str, Sequence[str]]) -> str:
-    """Kind → keys, as one line."""
-    return "; ".join(f"{kind}: {', '.join(keys)}" for kind, keys in problems.items() if keys)
+    """Kind → keys, as one line; a stranger's keys can't steer the terminal."""
+    return "; ".join(f"{kind}: {', '.join(map(_printable, keys))}" for kind, keys in problems.items() if keys)
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

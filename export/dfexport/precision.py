@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from dfexport.errors import unknown
 from dfexport.formats import Format
-from dfexport.formats.onnx import SCOPES
+from dfexport.formats.onnx import SCOPES, quiet_exporter
 
 if TYPE_CHECKING:
     import onnx
@@ -115,17 +115,18 @@ def to_int8(job: Conversion) -> None:
     chosen = [
         node.name for node in graph.node if node.op_type == "MatMul" and _in_encoder(node) and node.input[1] in weights
     ]
-    quantize_dynamic(
-        job.fp32,
-        job.target,
-        nodes_to_quantize=chosen,
-        op_types_to_quantize=["MatMul"],
-        per_channel=True,
-        reduce_range=job.reduce_range,
-        weight_type=QuantType.QInt8,
-        use_external_data_format=True,
-        extra_options={"MatMulConstBOnly": True},
-    )
+    with quiet_exporter(log=""):  # its advice on the root logger is for whoever wrote the graph
+        quantize_dynamic(
+            job.fp32,
+            job.target,
+            nodes_to_quantize=chosen,
+            op_types_to_quantize=["MatMul"],
+            per_channel=True,
+            reduce_range=job.reduce_range,
+            weight_type=QuantType.QInt8,
+            use_external_data_format=True,
+            extra_options={"MatMulConstBOnly": True},
+        )
     for file in job.target.parent.iterdir():
         file.chmod(0o644)  # the quantizer's are its owner's alone, and a container serves as another user
 

@@ -1,10 +1,15 @@
 """An answer of another graph than the card's is never written down under the card's name."""
 
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+import tiny_repository
 from dfclient import Clip, Detector, ModelChanged, score_set
 from dfcontract import score_file
+from dfdeploy.embedded import Server
 
 W = 16000
 
@@ -28,7 +33,7 @@ def test_another_graph_ends_it_and_is_not_tried_again(memory_triton, card, answe
     with pytest.raises(ModelChanged, match=words):
         detector.score(np.zeros(W, np.float32), W)
     with pytest.raises(ModelChanged, match=words):
-        detector.infer(np.zeros((2, W), np.float32), concurrency=1)
+        detector.infer(np.zeros((1, W), np.float32))
     assert memory_triton.n_inferred == 2
 
 
@@ -44,3 +49,40 @@ def test_a_set_keeps_the_rows_that_it_has(memory_triton, recording, tmp_path):
     assert [row["utt_id"] for row in rows] == ["0", "1"]
     assert {row["identity"] for row in rows} == {"7"}
     assert not (tmp_path / "s.errors.csv").exists()
+
+
+def exchanged(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same model name, version and window, from another checkpoint."""
+    monkeypatch.setitem(tiny_repository.DIGESTS, "tiny", "cd" * 32)
+    monkeypatch.setitem(tiny_repository.IDENTITIES, "tiny", 4711)
+    shutil.rmtree(models)
+    tiny_repository.write(models)
+
+
+def test_a_server_that_comes_back_with_another_checkpoint_gives_no_row_and_no_window(tmp_path, speechlike, monkeypatch):
+    """A real one, restarted in the midst of a set and of a live stream."""
+    models = tiny_repository.write(tmp_path / "models")
+    server = Server(models)
+    server.start()
+    try:
+        with Detector(server.grpc_url, "tiny") as detector, detector.stream(hop_s=0.1) as live:
+            assert detector.card.identity == tiny_repository.IDENTITIES["tiny"] != 0
+            results = detector.score_many(((speechlike(W, W, seed), W) for seed in range(400)), concurrency=2)
+            before = [next(results) for _ in range(20)]
+            live.send(speechlike(2 * W, W))
+            assert len(list(live)) == 11
+            server.stop()
+            exchanged(models, monkeypatch)
+            server.start()
+            with pytest.raises(ModelChanged, match="found 4711"):
+                before.extend(results)
+            live.send(speechlike(W, W))
+            with pytest.raises(ModelChanged, match="found 4711"):
+                list(live)
+            assert len(live.windows) == 11
+        with Detector(server.grpc_url, "tiny") as detector:
+            assert detector.card.identity == 4711
+            assert detector.score(speechlike(W, W), W).as_dict()["identity"] == "4711"
+    finally:
+        server.stop()
+    assert len(before) < 100

@@ -41,7 +41,7 @@ def test_public_names_are_there(name):
 
 
 def test_public_names_are_those_of_the_docs():
-    (block,) = re.findall(r"<!-- public-names -->(.*?)<!-- end -->", DOCS.read_text(), re.DOTALL)
+    (block,) = re.findall(r"<!-- public-names -->(.*?)<!-- end-public-names -->", DOCS.read_text(), re.DOTALL)
     assert sorted(re.findall(r"^\| `(\w+)", block, re.MULTILINE)) == sorted(dfclient.__all__)
 
 

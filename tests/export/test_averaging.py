@@ -135,6 +135,12 @@ def test_only_safetensors_are_written(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_a_place_that_cant_be_written_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ExportError, match=r"average\.safetensors: cannot write it: .*File exists"):
+        save(state_of(1.0), tmp_path / "file/average.safetensors")
+
+
 def test_the_command_saves_what_a_build_would_average(five: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = five / "saved/average.safetensors"
     assert main(["average", str(five), str(out)]) == 0

@@ -106,6 +106,12 @@ def test_values_that_are_no_weights_are_refused_by_name() -> None:
         assert "missing" not in str(caught.value)
 
 
+def test_a_strangers_keys_cant_steer_the_terminal() -> None:
+    state = {**seeded(find("aasist_l")).state, "\x1b[2Jgone\n": torch.zeros(1)}
+    with pytest.raises(CheckpointInvalid, match=r"unexpected: \\x1b\[2Jgone\\n$"):
+        load_network(find("aasist_l"), LoadedWeights(state, "custom", "ab" * 32, "mine.pth"))
+
+
 def test_an_encoders_values_are_looked_at_too() -> None:
     tiny = XlsrConfig(layers=1, hidden=32, feed_forward=48, conv_channels=16, position_kernel=8, position_groups=4)
     state = seeded_state(xlsr.shapes(tiny), xlsr.SEEDED_RULES)

@@ -12,7 +12,7 @@ from tritonclient.grpc import model_config_pb2 as pb
 from dfcontract.card import ModelCard
 from dfexport import live, repository, swap
 from dfexport.build import Build, build, seeded
-from dfexport.card import identity, model_card
+from dfexport.card import identity, model_card, with_self_check
 from dfexport.check import check_built
 from dfexport.errors import ExportError, ParityError
 from dfexport.registry import find
@@ -23,15 +23,8 @@ GOLDEN = Path(__file__).resolve().parents[1] / "golden"
 
 
 def card_of(weights: Weights) -> ModelCard:
-    return model_card(
-        "aasist",
-        find("aasist"),
-        weights=weights,
-        sha256="ab" * 32,
-        source="somewhere",
-        identity=-1234567890123456789,
-        self_check_logits=(1.25, -0.5),
-    )
+    card = model_card("aasist", find("aasist"), weights=weights, sha256="ab" * 32, source="somewhere")
+    return with_self_check(replace(card, identity=-1234567890123456789), find("aasist"), (1.25, -0.5))
 
 
 def test_an_identity_is_of_all_that_makes_a_graph() -> None:

@@ -166,9 +166,7 @@ def test_another_detectors_checkpoint_is_recognised(two_layers: Callable[[str], 
 
 
 def test_sls_has_no_licence_and_its_card_says_so() -> None:
-    card = model_card(
-        "sls", find("sls"), weights="pretrained", sha256="", source="", identity=1, self_check_logits=(-0.1, -2.4)
-    )
+    card = model_card("sls", find("sls"), weights="pretrained", sha256="", source="")
     assert card.licence.startswith("none stated by its authors")
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dfcontract.tensors import WAVEFORM
-from dfdeploy import folders
+from dfdeploy import folders, machine
 from dfdeploy.environment import missing_libraries
 from dfdeploy.errors import DeployError, EnvironmentIncomplete
 
@@ -55,10 +55,9 @@ class PerfAnalyzer:
         if not self.binary.is_file():
             raise EnvironmentIncomplete(f"no perf_analyzer in {folder}; run: dfdeploy setup --perf-analyzer")
         missing = missing_libraries(self.binary, self.variables)
-        if "libb64.so.0d" in missing:
-            raise EnvironmentIncomplete("perf_analyzer lacks libb64.so.0d; install: apt install libb64-0d")
         if missing:
-            raise EnvironmentIncomplete(f"perf_analyzer lacks {', '.join(missing)}")
+            packages = " ".join(machine.package_of(library) for library in missing)
+            raise EnvironmentIncomplete(f"perf_analyzer lacks {', '.join(missing)}; install: apt install {packages}")
 
     def measure(
         self, url: str, model: str, waveforms: NDArray[np.float32], concurrency: int, requests: int = 0

@@ -24,9 +24,13 @@ INLINE_BYTES = 64 << 20
 
 
 @contextmanager
-def quiet_exporter() -> Iterator[None]:
-    """Keep torch's notes to its own developers (no torchvision, deprecated internals) off the user's screen."""
-    exporter_log = logging.getLogger("torch.onnx")
+def quiet_exporter(log: str = "torch.onnx") -> Iterator[None]:
+    """Keep a library's notes to its own developers (no torchvision, deprecated internals) off the user's screen.
+
+    Args:
+        log: the name of the logger that it writes to.
+    """
+    exporter_log = logging.getLogger(log)
     level = exporter_log.level
     exporter_log.setLevel(logging.ERROR)
     with warnings.catch_warnings():

@@ -134,8 +134,14 @@ def halve(encoder: Xlsr) -> Xlsr:
     return encoder
 
 
-def load_xlsr(state: State, prefix: str = PREFIX) -> tuple[Xlsr, dict[str, Tensor]]:
+def load_xlsr(
+    state: State, prefix: str = PREFIX, pretraining_keys: tuple[str, ...] = PRETRAINING_KEYS
+) -> tuple[Xlsr, dict[str, Tensor]]:
     """Build the encoder that a checkpoint holds under ``prefix``, its size read from the tensors.
+
+    Args:
+        state: the whole checkpoint.
+        prefix, pretraining_keys: as the detector's `Family` states them.
 
     Returns:
         The encoder in eval mode, sharing the checkpoint's memory where that is float32, and the checkpoint's other
@@ -147,7 +153,7 @@ def load_xlsr(state: State, prefix: str = PREFIX) -> tuple[Xlsr, dict[str, Tenso
     """
     published = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
     head = {key: value for key, value in state.items() if not key.startswith(prefix)}
-    used = {key: value for key, value in published.items() if not key.startswith(PRETRAINING_KEYS)}
+    used = {key: value for key, value in published.items() if not key.startswith(pretraining_keys)}
     config = infer_config(used, prefix)
     encoder = _empty(config)
     names = renamed_keys(config)
@@ -197,7 +203,7 @@ def infer_config(published: State, prefix: str = PREFIX) -> XlsrConfig:
     except KeyError as error:
         raise CheckpointInvalid(
             f"this checkpoint holds no XLS-R encoder: expected {prefix}{error.args[0]}, found {len(published)} keys "
-            f"that begin with {prefix}. Expected is the whole fine-tuned detector, not another model's file or a "
+            f"that begin with {prefix!r}. Expected is the whole fine-tuned detector, not another model's file or a "
             "pre-trained encoder (such as xlsr2_300m.pt) alone"
         ) from None
     axes = [weight.ndim for weight in (feed_forward, position, *convs)]
