@@ -267,7 +267,7 @@ def url(environments: dict[str, Environment], repository: Path) -> Iterator[str]
 def test_export_serve_score_metrics(environments: dict[str, Environment], url: str, recordings: Path):
     """Each step in the environment of its own extra; files and a protocol are all that they share."""
     base, evaluation = environments[""], environments["eval"]
-    scores = base.outside / "scores.csv"
+    scores = base.outside / "walk.csv"
     scored = base.run("dfclient", "score", recordings, "--model", "aasist_l", "--url", url, "--out", scores)
     assert scored.returncode == 0, scored.stderr
     rows = list(csv.DictReader(scores.open(newline="")))
