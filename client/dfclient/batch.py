@@ -21,7 +21,7 @@ Result = TypeVar("Result")
 
 
 class Listener(Protocol):
-    """Who wants to know how a set gets on, a progress bar say."""
+    """Is told how the scoring of a set gets on; a progress bar, for one."""
 
     def begin(self, n_missing: int, n_done: int) -> None:
         """Scoring begins: so many recordings are to be scored, so many have a row already."""
