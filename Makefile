@@ -56,7 +56,7 @@ report: $(APP) ## one HTML page: SCORES against PROTOCOL, pictures and tables (s
 
 lab: $(APP) ## the notebooks, in Jupyter Lab
 	@$(BIN)/python $(PIP_INSTALL) -c constraints.txt -e '.[lab]'
-	@$(BIN)/jupyter lab eval/dfeval/notebooks
+	@DFSERVE_RECORDINGS=$${DFSERVE_RECORDINGS:-$(CURDIR)/examples} $(BIN)/jupyter lab eval/dfeval/notebooks
 
 bench: setup ## speed: overhead of serving, throughput of server and client
 	@$(BIN)/dfdeploy bench --repository $(REPOSITORY)

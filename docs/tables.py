@@ -1,6 +1,6 @@
 """Write the tables of README.md and docs/*.md from the rows that the code works by.
 
-    python docs/tables.py            rewrite what is stale
+    python docs/tables.py            rewrite what is stale (make docs-tables)
     python docs/tables.py --check    say what is stale, and fail if anything is
 
 A page marks the place: a line `<!-- table: NAME -->`, the table, a line `<!-- end -->`. The names are those of TABLES.

@@ -29,7 +29,7 @@ CSV_HEADER = ("detector", "column", "group", "n_bonafide", "n_spoof", "metric", 
 
 @dataclass(frozen=True)
 class Cell:
-    """A table cell: what it shows, and the number that it sorts by."""
+    """A table cell: what it shows, what it sorts by, and a smaller second line."""
 
     text: str
     sort: float | str
