@@ -21,7 +21,7 @@ Result = TypeVar("Result")
 
 
 class Listener(Protocol):
-    """Who wants to know how a set gets on, a progress bar say."""
+    """Is told how the scoring of a set gets on; a progress bar, for one."""
 
     def begin(self, n_missing: int, n_done: int) -> None:
         """Scoring begins: so many recordings are to be scored, so many have a row already."""
@@ -89,13 +89,13 @@ def score_set(
         for result in detector.score_windowed(missing, windowing, **options):
             scored, failed = scored + isinstance(result, Score), failed + isinstance(result, Failed)
             if rows is not None:
-                write(rows, result)
+                write_result(rows, result)
             if listener is not None:
                 listener.take(result)
     return SetCounts(scored, failed, skipped)
 
 
-def write(rows: ScoreFile, result: Score | Failed) -> None:
+def write_result(rows: ScoreFile, result: Score | Failed) -> None:
     """A score as a row; a failure as a line of the errors file."""
     if isinstance(result, Score):
         rows.append(result.as_dict())

@@ -1,4 +1,4 @@
-"""What the library asks of a Triton server: a protocol that `transport.Transport` keeps over gRPC and tests replace."""
+"""What the library asks of a Triton server, as a protocol. `transport.Transport` does it over gRPC, tests in memory."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass

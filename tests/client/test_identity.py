@@ -10,6 +10,7 @@ import tiny_repository
 from dfclient import Clip, Detector, ModelChanged, score_set
 from dfcontract import score_file
 from dfdeploy.embedded import Server
+from dfexport.card import identity
 
 W = 16000
 
@@ -51,10 +52,14 @@ def test_a_set_keeps_the_rows_that_it_has(memory_triton, recording, tmp_path):
     assert not (tmp_path / "s.errors.csv").exists()
 
 
+OTHER_SHA256 = "cd" * 32
+OTHER_IDENTITY = identity(tiny_repository.SPEC, OTHER_SHA256, "onnx", "fp32", reduce_range=False)
+
+
 def exchanged(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same model name, version and window, from another checkpoint."""
-    monkeypatch.setitem(tiny_repository.DIGESTS, "tiny", "cd" * 32)
-    monkeypatch.setitem(tiny_repository.IDENTITIES, "tiny", 4711)
+    monkeypatch.setitem(tiny_repository.DIGESTS, "tiny", OTHER_SHA256)
+    monkeypatch.setitem(tiny_repository.IDENTITIES, "tiny", OTHER_IDENTITY)
     shutil.rmtree(models)
     tiny_repository.write(models)
 
@@ -74,15 +79,15 @@ def test_a_server_that_comes_back_with_another_checkpoint_gives_no_row_and_no_wi
             server.stop()
             exchanged(models, monkeypatch)
             server.start()
-            with pytest.raises(ModelChanged, match="found 4711"):
+            with pytest.raises(ModelChanged, match=f"found {OTHER_IDENTITY}"):
                 before.extend(results)
             live.send(speechlike(W, W))
-            with pytest.raises(ModelChanged, match="found 4711"):
+            with pytest.raises(ModelChanged, match=f"found {OTHER_IDENTITY}"):
                 list(live)
             assert len(live.windows) == 11
         with Detector(server.grpc_url, "tiny") as detector:
-            assert detector.card.identity == 4711
-            assert detector.score(speechlike(W, W), W).as_dict()["identity"] == "4711"
+            assert detector.card.checkpoint_sha256 == OTHER_SHA256
+            assert detector.score(speechlike(W, W), W).as_dict()["identity"] == str(OTHER_IDENTITY)
     finally:
         server.stop()
     assert len(before) < 100

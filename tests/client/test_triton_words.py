@@ -1,5 +1,7 @@
 """Triton's own words, caused on a real server: what `transport.TRITON_WORDS` takes them for."""
 
+import os
+import signal
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -171,19 +173,26 @@ def test_a_server_that_stops_says_nothing_that_ends_a_run(tmp_path):
     assert said & {"has no available versions", "Server is stopping", "Server not ready"}
 
 
-def test_a_graceful_restart_costs_no_row(tmp_path):
+@pytest.mark.parametrize("way", ["stop", "kill -9"])
+def test_a_restart_costs_no_row(tmp_path, way):
+    def restart() -> None:
+        if way == "kill -9":
+            os.kill(server.pid, signal.SIGKILL)
+        server.stop()
+        server.start()
+
     models = tiny_repository.write(tmp_path / "models")
     server = Server(models)
     server.start()
     try:
         with Detector(server.grpc_url, "tiny") as detector:
-            restart = threading.Thread(target=lambda: (server.stop(), server.start()))
+            restarting = threading.Thread(target=restart)
             results = []
             for number, result in enumerate(detector.score_many((WINDOW, W) for _ in range(3000))):
                 if number == 500:
-                    restart.start()
+                    restarting.start()
                 results.append(result)
-            restart.join()
+            restarting.join()
         assert {type(result).__name__ for result in results} == {"Score"}
         assert len({result.score for result in results}) == 1
     finally:

@@ -201,8 +201,9 @@ def test_an_idle_stream_goes_on_when_audio_comes_again(detector, speech) -> None
         assert_same(list(live), offline.windows)
 
 
-def test_a_killed_server_loses_no_window_of_eight_streams(live_models: Path, speech) -> None:
-    """kill -9 while audio flows, and back after 2 s: every window of each stream exactly once."""
+@pytest.mark.parametrize("way", ["kill -9", "stop"])
+def test_a_server_that_dies_or_restarts_loses_no_window_of_eight_streams(live_models: Path, speech, way: str) -> None:
+    """While audio flows, and back a while later: every window of each stream exactly once."""
     server = Server(live_models)
     server.start()
     try:
@@ -234,8 +235,9 @@ def test_a_killed_server_loses_no_window_of_eight_streams(live_models: Path, spe
                 player.start()
             halfway.wait()
             time.sleep(0.2)
-            os.kill(server.pid, signal.SIGKILL)
-            time.sleep(2)
+            if way == "kill -9":
+                os.kill(server.pid, signal.SIGKILL)
+                time.sleep(2)
             server.stop()
             server.start()
             for player in players:
@@ -253,6 +255,25 @@ def test_a_stream_that_is_given_up_is_forgotten_at_once(live_server: Server) -> 
             with detector.stream() as live:
                 live.send(np.zeros(W + 100, np.float32))
                 assert len(list(live)) == 1
+
+
+def test_streams_that_are_left_with_windows_unanswered_do_not_end_the_server(live_models: Path, speech) -> None:
+    """A worker that asked after a request which another thread had just ended did, within some 400 streams."""
+
+    def leave(detector: Detector, count: int) -> None:
+        for _ in range(count):
+            with detector.stream(hop_s=0.1) as live:
+                live.send(speech[: 2 * W])
+                next(iter(live))
+
+    with Server(live_models) as server, Detector(server.grpc_url, "tiny") as detector:
+        threads = [threading.Thread(target=leave, args=(detector, 250)) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert server.failure() == ""
+        assert detector.score(speech, 16_000).score
 
 
 def test_a_dead_live_backend_is_noticed(live_models: Path) -> None:

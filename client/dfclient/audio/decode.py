@@ -38,7 +38,7 @@ Opened = Path | io.BytesIO  # what both decoders can read, and read again
 
 @contextlib.contextmanager
 def decoded(recording: str | Path | bytes | BinaryIO) -> Iterator[Decoded]:
-    """Open a path, a file's content or an opened file with libsndfile or, where that knows no better, FFmpeg.
+    """Open a path, a file's content or an opened file: with libsndfile, or FFmpeg where that does not know the format.
 
     Raises:
         AudioError: it can't be read, or is not audio; also while the blocks are read.
@@ -123,7 +123,7 @@ def _blocks(file: Any) -> Iterator[Samples]:
 
 @contextlib.contextmanager
 def _decoded_by_ffmpeg(opened: Opened, sndfile_says: str) -> Iterator[Decoded]:
-    """Like `decoded`, through PyAV; `sndfile_says` why libsndfile would not."""
+    """Like `decoded`, through PyAV; `sndfile_says` is why libsndfile could not, for the error's text."""
     try:
         import av
     except ImportError:

@@ -46,7 +46,7 @@ class Progress:
             self._task = self._bar.add_task("scoring", total=self.n_clips, speed="")
 
     def stop(self) -> None:
-        """Leave the bar as it is; again, nothing happens."""
+        """Leave the bar as it is; may be called twice."""
         if self._bar is not None:
             self._bar.stop()
 

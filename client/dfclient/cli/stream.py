@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from types import FrameType
 
 from dfclient.audio import sources
-from dfclient.batch import write
+from dfclient.batch import write_result
 from dfclient.cli import report
 from dfclient.cli.console import detector_of, opening_of, say
 from dfclient.clips import Clip
@@ -83,11 +83,11 @@ def _listen(
         failed = Failed(clip.utt_id, clip.path or options.source, error)
         say(report.score_line(failed))
         if rows is not None:
-            write(rows, failed)
+            write_result(rows, failed)
         return 1
     print(report.score_line(replace(result, path=result.path or result.utt_id)), flush=True)
     if rows is not None:
-        write(rows, result)
+        write_result(rows, result)
     return 0
 
 

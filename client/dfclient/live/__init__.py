@@ -1,1 +1,1 @@
-"""Audio in while it plays, scores out: `stream` faces the user, `core` keeps the state, `engine` the threads."""
+"""Audio in while it plays, scores out: `stream` is for users, `core` keeps the state, `engine` the connection."""

@@ -3,9 +3,9 @@
 No threads, no clock of its own, no gRPC: `engine.py` runs it. Sample numbers are at the model's rate and count from the
 recording's start. Windows lie as in sliding mode, see `dfcontract.windows`.
 
-Sent is only what the next few windows need, so that an answer is never far behind its audio, and kept is only what may
-have to be sent again: everything from the start of the last answered window on. That one is full, so the recording's
-last window, which is aligned to the end, begins after it.
+It sends no more than the next few windows need, so that an answer is never far behind its audio. It keeps what may have
+to be sent again: everything from the start of the last answered window on. That is enough for the recording's last
+window, too: aligned to the end, it begins after any full one.
 """
 
 import math
@@ -61,7 +61,7 @@ class Answer:
 
 @dataclass
 class Connection:
-    """One attempt at the stream; another one follows when it is lost."""
+    """One attempt at the stream; when it is lost, another one follows, from `first_window` on."""
 
     since_s: float
     first_window: int

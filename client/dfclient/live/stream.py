@@ -1,4 +1,4 @@
-"""`LiveStream`, and `AsyncLiveStream` for asyncio: audio in while it plays, scores out. Two faces of one engine.
+"""Audio in while it plays, scores out: `LiveStream` for threads, `AsyncLiveStream` for asyncio, over the same engine.
 
     with detector.stream(sample_rate_hz=8000) as live:
         for chunk in microphone:
@@ -32,8 +32,8 @@ from dfcontract.card import ModelCard
 from dfcontract.tensors import Samples
 
 
-class _Face:
-    """What both faces can answer without waiting."""
+class _Stream:
+    """What both kinds of stream do without waiting."""
 
     def __init__(self, core: LiveCore, wire: Wire) -> None:
         self._engine = Engine(core, wire)
@@ -46,7 +46,7 @@ class _Face:
 
     @property
     def card(self) -> ModelCard:
-        """Of the model that scores."""
+        """Card of the model that scores."""
         return self._engine.core.card
 
     @property
@@ -99,7 +99,7 @@ class _Face:
             return self._engine.next_window()
 
 
-class LiveStream(_Face):
+class LiveStream(_Stream):
     """A stream of audio to a detector. One thread may send while another one reads."""
 
     def __enter__(self) -> Self:
@@ -157,7 +157,7 @@ class LiveStream(_Face):
             yield window
 
 
-class AsyncLiveStream(_Face):
+class AsyncLiveStream(_Stream):
     """The same in asyncio: `async with`, `await live.send(chunk)`, `await live.end()`, `async for window in live`."""
 
     async def __aenter__(self) -> Self:

@@ -58,11 +58,14 @@ class TritonReply:
     def __init__(self, sender: pb_utils.ResponseSender, rate_hz: int, outputs: list[str]) -> None:
         self.sender, self.rate_hz, self.outputs = sender, rate_hz, outputs
         self.is_open = True
+        # A sender whose last answer has gone is freed: asking it then, as another thread might, ends the server.
+        self.lock = threading.Lock()
 
     @property
     def is_wanted(self) -> bool:
-        """False once the client has hung up."""
-        return not self.sender.is_cancelled()
+        """False once the client has hung up, or the request has ended."""
+        with self.lock:
+            return self.is_open and not self.sender.is_cancelled()
 
     def send(self, window: Window, answer: Answer, pooled: float, *, is_last: bool) -> None:
         """One window's answer; the last one ends the request."""
@@ -86,16 +89,19 @@ class TritonReply:
 
     def close(self) -> None:
         """End the request, unless it has ended."""
-        if self.is_open:
-            self._finish(True)
+        self._finish(True)
 
     def _finish(self, is_last: bool, response: pb_utils.InferenceResponse | None = None) -> None:
-        self.is_open = not is_last
-        flags = FINAL if is_last else 0
-        if response is None:
-            self.sender.send(flags=flags)
-        else:
-            self.sender.send(response, flags)
+        """Send what there is to say; nothing once the request has ended."""
+        with self.lock:
+            if not self.is_open:
+                return
+            self.is_open = not is_last
+            flags = FINAL if is_last else 0
+            if response is None:
+                self.sender.send(flags=flags)
+            else:
+                self.sender.send(response, flags)
 
 
 class TritonPythonModel:
