@@ -143,6 +143,7 @@ PRECISIONS: dict[str, Reduction | None] = {
         to_fp16,
         "fp16 encoder, for GPUs; layer norms and the head stay fp32",
         DriftLimits(max_difference=0.05, mean_difference=0.02, rank_correlation=0.99, eer_difference=0.002),
+        # fp16 moves 24 layers' logits by 0.002; a GPU rounds in other places than the CPU that built it.
         self_check_tolerance=0.01,
     ),
     "int8": Reduction(
@@ -151,7 +152,9 @@ PRECISIONS: dict[str, Reduction | None] = {
         "Its accuracy could not be judged where this was written: no published XLS-R weights were at hand, only "
         "weights filled by rule; judge it on labelled recordings of your own (--drift-audio, --drift-labels)",
         DriftLimits(max_difference=0.5, mean_difference=0.1, rank_correlation=0.98, eer_difference=0.01),
-        self_check_tolerance=0.01,
+        # The last bit of an fp32 value decides whether an activation is rounded up or down to a step of int8: changing
+        # the waveform by a millionth moved 24 layers' logits by up to 0.1.
+        self_check_tolerance=0.2,
         max_batch_size=1,
         has_range=True,
     ),

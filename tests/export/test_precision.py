@@ -41,7 +41,13 @@ LIMITS = DriftLimits(max_difference=0.5, mean_difference=0.1, rank_correlation=0
 def reduced(tmp_path_factory: pytest.TempPathFactory, two_layers: Callable[[str], LoadedWeights]) -> dict[str, Build]:
     folder = tmp_path_factory.mktemp("reduced") / "models"
     return {
-        name: build(find("ssl_aasist"), two_layers("ssl_aasist"), folder, name, variant=Variant(precision=name))
+        name: build(
+            find("ssl_aasist"),
+            two_layers("ssl_aasist"),
+            folder,
+            name,
+            variant=Variant(precision=name, reduce_range=False),
+        )
         for name in REDUCED
     }
 
@@ -78,6 +84,20 @@ def test_int8_touches_the_encoders_matrix_products_alone(reduced: dict[str, Buil
     operators = [node.op_type for node in graph.node]
     assert operators.count("MatMulInteger") == 6 * 2 + 1  # q, k, v, out, two feed-forward a layer; the projection
     assert "ConvInteger" not in operators
+
+
+def largest_weight(built: Build) -> int:
+    """The largest magnitude among the int8 weights."""
+    graph = onnx.load(built.folder / "1/model.onnx").graph
+    weights = [
+        onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer if tensor.data_type == onnx.TensorProto.INT8
+    ]
+    return max(int(np.abs(weight.astype(int)).max()) for weight in weights)
+
+
+def test_all_8_bits_are_used_where_asked_for(reduced: dict[str, Build]) -> None:
+    assert largest_weight(reduced["int8"]) >= 127
+    assert "Weights use 8 bits" in reduced["int8"].card.precision_note
 
 
 def test_int8_is_never_batched_since_a_batch_would_share_its_scale(reduced: dict[str, Build]) -> None:
@@ -130,7 +150,9 @@ def test_drift_past_a_limit_fails_the_build_unless_forced(tmp_path: Path, monkey
     with pytest.raises(DriftError, match=r"in int8 was not built: a score moved by .* limit is 1e-09 \(3 recordings"):
         build(*arguments, variant=Variant(precision="int8"))
     assert not list((tmp_path / "models").iterdir())
-    built = build(*arguments, variant=Variant(precision="int8", force=True))
+    built = build(*arguments, variant=Variant(precision="int8", force=True, reduce_range=True))
+    assert "7 of 8 bits" in built.card.precision_note
+    assert largest_weight(built) == 64
     report = json.loads((built.folder / "drift.json").read_text())
     assert report["forced"] and "a score moved by" in report["failures"][0]
 
@@ -163,7 +185,7 @@ def test_equal_error_rates_come_from_the_labels(tmp_path: Path) -> None:
     before, after = np.array([3.0, 2.0, 1.0, 0.0, 9.0]), np.array([3.0, 0.5, 1.0, 0.0, 9.0])
     rates = drift.equal_error_rates(["a", "b", "c", "d", "unlisted"], before, after, labels)
     assert rates == (0.0, 0.5)
-    with pytest.raises(ExportError, match="names 1 bona fide and 0 spoofed of the 1 recordings"):
+    with pytest.raises(ExportError, match="the labels name 1 bona fide and 0 spoofed of the 1 recordings"):
         drift.equal_error_rates(["a"], before[:1], after[:1], labels)
 
 
