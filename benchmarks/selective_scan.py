@@ -3,7 +3,7 @@
 Each formulation is one layer of XLSR-Mamba's scan, both columns: 208 steps, 288 channels, 16 states. It is exported as
 the detector is and run by ONNX Runtime; the formulations take turns, so that a busy machine slows all of them alike.
 
-    python docs/benchmarks/selective_scan.py [--rounds N]
+    python benchmarks/selective_scan.py [--rounds N]
 """
 
 import argparse

@@ -84,10 +84,10 @@ def two_layer_models(
 
 @pytest.fixture(scope="session")
 def server_with_torch(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The server's environment with this environment's torch behind its own packages (so numpy < 2 stays first)."""
+    """The server's environment with this environment's torch behind its own packages (so its own numpy stays first)."""
     own = default_folder()
     if not (own / "bin" / "python").exists():
-        pytest.skip(f"no server environment at {own}; make setup-server")
+        pytest.skip(f"no server environment at {own}; make setup")
     folder = tmp_path_factory.mktemp("server-with-torch")
     inside = Path("lib") / f"python{sys.version_info.major}.{sys.version_info.minor}" / "site-packages"
     (folder / "bin").mkdir()

@@ -12,7 +12,7 @@ set -eu
 cd "$(dirname "$0")/../.."
 
 engine=${ENGINE:-$(command -v podman || command -v docker || true)}
-[ -n $engine ] || { echo "walk.sh: neither podman nor docker is here: apt install podman" >&2; exit 1; }
+[ -n "$engine" ] || { echo "walk.sh: neither podman nor docker is here: apt install podman" >&2; exit 1; }
 base=${BASE:-debian:12-slim}
 shared=${SHARED:-../shared}
 logs=build/fresh
