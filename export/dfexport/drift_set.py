@@ -45,12 +45,11 @@ def read_recordings(folder: Path) -> dict[str, Samples]:
     paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
     if not paths:
         raise ExportError(f"{folder}: expected recordings ({', '.join(SUFFIXES)}), found none")
-    found: dict[str, Samples] = {}
-    for path in paths:
-        if path.stem in found:
-            raise ExportError(f"{path}: another recording in {folder} is called {path.stem!r}, too; rename one")
-        found[path.stem] = _read(path)
-    return found
+    by_name = {path.stem: path for path in paths}
+    doubled = next((path for path in paths if by_name[path.stem] != path), None)
+    if doubled is not None:
+        raise ExportError(f"{doubled}: another recording in {folder} is called {doubled.stem!r}, too; rename one")
+    return {name: _read(path) for name, path in by_name.items()}
 
 
 def read_labels(path: Path) -> dict[str, str]:
