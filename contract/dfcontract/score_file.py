@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from itertools import repeat
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TextIO
+from typing import IO, Any, Self, TextIO
 
 from dfcontract.errors import ScoreFileError
 from dfcontract.text import number
@@ -160,6 +160,9 @@ def write(path: str | Path, rows: Sequence[Row]) -> None:
     """Write rows with all their columns, known or not: those of the first row, then those that others add.
 
     The file appears whole or not at all.
+
+    Raises:
+        ScoreFileError: it can't be written, or a run is writing it.
     """
     names = tuple(dict.fromkeys(name for row in rows for name in row))
     lines = (_csv_line(tuple(row.get(name, "") for name in names)) for row in rows)
@@ -178,8 +181,8 @@ def rewrite(source: str | Path, target: str | Path, change: Callable[[Row], Row 
         Rows written.
 
     Raises:
-        ScoreFileError: a file that can't be read or written, a header that names a column twice, a row with more
-            fields than the header has.
+        ScoreFileError: a file that can't be read or written, a target that a run is writing, a header that names a
+            column twice, a row with more fields than the header has.
     """
     count = 0
     with _csv_rows(Path(source)) as (header, rows), _whole_file(Path(target)) as file:
@@ -283,7 +286,7 @@ class ScoreFile:
 
     def _begin(self, opening: Opening) -> None:
         """With the file open and nothing changed yet: lock it, then resume, or start anew."""
-        self._lock()
+        _lock(self.path, self._rows)
         try:
             if opening.resume:
                 self.done = _repaired(self.path, self._run)
@@ -294,18 +297,6 @@ class ScoreFile:
             raise ScoreFileError(f"{self.path}: cannot write it: {error.strerror or error}") from None
         if self._format == "csv" and self.path.stat().st_size == 0:
             self._write_row(_csv_line(NAMES))
-
-    def _lock(self) -> None:
-        if fcntl is None:
-            return
-        try:
-            fcntl.flock(self._rows, fcntl.LOCK_EX | fcntl.LOCK_NB)  # gone with the process, however that ends
-        except BlockingIOError:
-            raise ScoreFileError(
-                f"{self.path}: another run is writing it: wait for that one, or choose another file"
-            ) from None
-        except OSError:  # a file system without locks
-            return
 
     def __enter__(self) -> Self:
         """Itself: `close` comes at the end of the block."""
@@ -350,6 +341,18 @@ class ScoreFile:
             raise ScoreFileError(f"{self.path}: cannot write a row: {error.strerror or error}") from None
 
 
+def _lock(path: Path, file: IO[Any]) -> None:
+    """Keep an open file to this process until it is closed; ScoreFileError where another one has it."""
+    if fcntl is None:
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # gone with the process, however that ends
+    except BlockingIOError:
+        raise ScoreFileError(f"{path}: another run is writing it: wait for that one, or choose another file") from None
+    except OSError:  # a file system without locks
+        return
+
+
 def _write_whole(path: Path, text: str) -> None:
     with _whole_file(path) as file:
         file.write(text)
@@ -357,12 +360,18 @@ def _write_whole(path: Path, text: str) -> None:
 
 @contextlib.contextmanager
 def _whole_file(path: Path) -> Iterator[TextIO]:
-    """A file that is there whole or not at all: written under another name, and renamed at the end of the block."""
+    """A file that is there whole or not at all: written under another name, and renamed at the end of the block.
+
+    A run that appends to the file that is replaced would lose every further row, so that file is locked meanwhile.
+    """
     scratch = path.with_name(f".{path.name}.part")
     try:
-        with scratch.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
-            yield file
-        scratch.replace(path)
+        with contextlib.ExitStack() as stack:
+            if fcntl is not None and path.is_file():
+                _lock(path, stack.enter_context(path.open("rb")))
+            with scratch.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+                yield file
+            scratch.replace(path)
     except OSError as error:
         raise ScoreFileError(f"{path}: cannot write it: {error.strerror or error}") from None
     finally:

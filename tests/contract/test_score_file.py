@@ -194,6 +194,20 @@ def test_two_runs_cant_write_one_file(tmp_path):
         assert file.done == {"a.wav", "b.wav"}
 
 
+def test_a_file_that_a_run_is_writing_is_not_replaced(tmp_path):
+    path = tmp_path / "s.csv"
+    with ScoreFile(path, RUN) as file:
+        file.append(values("a.wav"))
+        with pytest.raises(ScoreFileError, match="another run is writing it"):
+            score_file.rewrite(path, path, dict)
+        with pytest.raises(ScoreFileError, match="another run is writing it"):
+            score_file.write(path, score_file.read(path))
+        file.append(values("b.wav"))
+    assert [row["path"] for row in score_file.read(path)] == ["a.wav", "b.wav"]
+    assert score_file.rewrite(path, path, dict) == 2
+    assert list(tmp_path.iterdir()) == [path]
+
+
 def test_a_lock_of_something_else_counts_too(tmp_path):
     (tmp_path / "s.csv").touch()
     with (tmp_path / "s.csv").open("a") as other:
