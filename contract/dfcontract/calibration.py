@@ -118,7 +118,7 @@ class Calibration:
             )
         try:
             return cls._of_content(content)
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:  # the last: whole numbers beyond any float
             reason = f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else str(error)
             raise CalibrationError(f"{where}: it makes no calibration: {reason}; fit it again") from None
 

@@ -21,6 +21,7 @@ _TEXTS = (
     *("detector", "score_kind", "checkpoint_sha256", "checkpoint_source", "licence", "paper", "published_result"),
     *("format", "precision", "precision_note", "drift", "threshold_source"),
 )
+_MAX_DIGITS = 9  # of a whole number: no rate or window has more, and Python refuses to read thousands
 _OTHERS = (
     *("sample_rate_hz", "window_samples", "score_polarity", "weights", "threshold", "calibration", "identity"),
     *("self_check_logits", "self_check_tolerance"),
@@ -148,7 +149,7 @@ class _Reader:
 
     def whole(self, key: str) -> int:
         text = self.parameters.get(key, "")
-        if not (text.isascii() and text.isdecimal()) or int(text) == 0:
+        if not (text.isascii() and text.isdecimal() and len(text) <= _MAX_DIGITS) or int(text) == 0:
             hint = "it is no detector, or was not built by dfexport"
             raise self._error("a whole number", key, hint)
         return int(text)

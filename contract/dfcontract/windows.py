@@ -82,10 +82,11 @@ class Windowing:
 
 
 def samples_of(seconds: float, rate_hz: int) -> int:
-    """Seconds as the nearest whole number of samples; WindowError for NaN or infinity."""
-    if not math.isfinite(seconds):
+    """Seconds as the nearest whole number of samples; WindowError for NaN, infinity, or more than a float can count."""
+    samples = seconds * rate_hz
+    if not math.isfinite(samples):
         raise WindowError(f"expected a number of seconds, found {seconds}")
-    return round(seconds * rate_hz)
+    return round(samples)
 
 
 def check_hop(hop_samples: int, window_samples: int) -> int:

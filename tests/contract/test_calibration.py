@@ -93,6 +93,7 @@ SLOPE = ("parameters", "slope")
         (changed(SLOPE, "banana"), "expected finite numbers, found 'banana'"),
         (changed(SLOPE, float("nan")), "found nan"),
         (changed(SLOPE, float("inf")), "found inf"),
+        (changed(SLOPE, 10**400), "it makes no calibration: int too large"),
         (changed(SLOPE, -0.5), "a higher score would be less bona fide"),
         (changed(SLOPE, 0), "a higher score would be less bona fide"),
         (changed(SLOPE, True), "found True"),

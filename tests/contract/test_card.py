@@ -95,6 +95,7 @@ def test_every_field_reaches_the_text():
         ({"window_samples": "0"}, "found '0'"),
         ({"window_samples": "64600.0"}, "found '64600.0'"),
         ({"sample_rate_hz": "²"}, "found '²'"),
+        ({"window_samples": "1" * 5000}, "a whole number as window_samples"),
         ({"weights": ""}, "pretrained or custom or random as weights"),
         ({"weights": "good"}, "found 'good'"),
         ({"score_kind": "probability"}, "logit or log_softmax"),

@@ -70,6 +70,7 @@ def test_windowing_has_defaults_a_mode():
         ({"mode": "sliding", "hop_s": 0.0}, "hop of 1 to 16000 samples .* found 0; the window is 1 s"),
         ({"mode": "sliding", "hop_s": 1.5}, "found 24000"),
         ({"mode": "sliding", "hop_s": float("nan")}, "number of seconds, found nan"),
+        ({"mode": "sliding", "hop_s": 1e308}, "number of seconds, found 1e\\+308"),
         ({"mode": "sliding", "pool": "p200"}, "p0 to p100"),
     ],
 )
