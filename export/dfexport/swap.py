@@ -47,7 +47,9 @@ def sweep(repository: Path) -> None:
     prefix = f"{PREFIX}{repository.name}-"
     for place in (repository.parent, repository):
         with suppress(OSError):
-            for entry in [entry for entry in place.iterdir() if entry.name.startswith(prefix)]:
+            # What follows the prefix has no hyphen: `.dfexport-models-eu-…` is of `models-eu`, not of `models`.
+            ours = [e for e in place.iterdir() if e.name.startswith(prefix) and "-" not in e.name.removeprefix(prefix)]
+            for entry in ours:
                 _sweep_entry(entry, repository)
 
 

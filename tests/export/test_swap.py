@@ -62,6 +62,19 @@ def test_killed_between_two_renames_the_old_folder_comes_back(tmp_path: Path) ->
     assert not scratch.exists()
 
 
+def test_what_another_repository_of_a_longer_name_left_stays_its_own(tmp_path: Path) -> None:
+    put(tmp_path / "models", "ours")
+    scratch = tmp_path / f"{swap.PREFIX}models-eu-killed"
+    scratch.mkdir()
+    write(scratch / f"b{swap.OLD}", "theirs")
+    swap.sweep(tmp_path / "models")
+    assert content_of(scratch / f"b{swap.OLD}") == {"theirs"}
+    assert not (tmp_path / "models/b").exists()
+    (tmp_path / "models-eu").mkdir()
+    swap.sweep(tmp_path / "models-eu")
+    assert content_of(tmp_path / "models-eu/b") == {"theirs"}
+
+
 def test_a_failure_leaves_the_old_folder(tmp_path: Path) -> None:
     put(tmp_path / "models", "old")
     with pytest.raises(KeyboardInterrupt), swap.scratch_folder(tmp_path / "models") as scratch:
