@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.markup import escape
 
 from dfcontract.errors import DfserveError
 from dfexport.errors import ExportError
@@ -137,7 +138,7 @@ def _list(arguments: argparse.Namespace) -> int:
             f"[bold]{spec.name:<14}[/] {spec.parameters:>11,} parameters, window {spec.window_s:.3f} s, "
             f"{' '.join(spec.precisions)}"
         )
-        console.print(f"{'':14} {names} ({here}); licence: {spec.checkpoint.licence}")
+        console.print(f"{'':14} {escape(names)} ({escape(here)}); licence: {spec.checkpoint.licence}")
         console.print(f"{'':14} {spec.published_result}", style="dim")
     return 0
 
@@ -164,9 +165,10 @@ def _build(arguments: argparse.Namespace) -> int:
         )
         with console.status(f"{name}: exporting"):
             result = build(spec, weights, _repository(arguments), name, arguments.calibration, variant=variant)
-        console.print(f"[green]built[/] {result.folder}  {weights.kind} weights, {_describe(result.parity)}")
+        folder, kind = escape(str(result.folder)), weights.kind
+        console.print(f"[green]built[/] {folder}  {kind} weights, {_describe(result.parity)}")
         if dropped := _dropped(spec, result.weights):
-            console.print(f"  left out, since only pre-training used it: {dropped}")
+            console.print(f"  left out, since only pre-training used it: {escape(dropped)}")
         if result.drift:
             forced = f" [yellow]forced: {'; '.join(result.drift.failures)}[/]" if result.drift.failures else ""
             console.print(f"  {variant.precision} {result.drift.summary()}{forced}")
@@ -186,7 +188,7 @@ def _check(arguments: argparse.Namespace) -> int:
         weights = weights_of(read_card(folder), weights_dir=arguments.weights_dir, checkpoint=arguments.checkpoint)
         with console.status(f"{name}: checking"):
             checked = check_built(weights, folder)
-        console.print(f"[green]ok[/] {folder}  {_describe(checked)}")
+        console.print(f"[green]ok[/] {escape(str(folder))}  {_describe(checked)}")
     return 0
 
 
@@ -203,7 +205,8 @@ def _average(arguments: argparse.Namespace) -> int:
         raise ExportError(f"{arguments.folder} holds one checkpoint, {files[0].name}: there is nothing to average")
     with console.status(f"averaging {len(files)} checkpoints"):
         save(load_files(files), arguments.out)
-    console.print(f"[green]saved[/] {arguments.out}  the mean of {', '.join(file.name for file in files)}")
+    names = ", ".join(file.name for file in files)
+    console.print(f"[green]saved[/] {escape(str(arguments.out))}  the mean of {escape(names)}")
     return 0
 
 
@@ -214,6 +217,8 @@ def _variant(arguments: argparse.Namespace) -> "Variant":
     audio, labels = arguments.drift_audio, arguments.drift_labels
     if arguments.precision == FP32 and (audio or labels or arguments.force):
         raise ExportError("--drift-audio, --drift-labels and --force go with --precision fp16 or int8")
+    if arguments.precision != "int8" and arguments.int8_range != "auto":
+        raise ExportError("--int8-range goes with --precision int8")
     drift_set = None
     if audio or labels:
         waveforms = read_recordings(audio) if audio else example_set().waveforms

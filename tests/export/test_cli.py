@@ -26,6 +26,11 @@ def test_list_names_every_detector(capsys: pytest.CaptureFixture[str]) -> None:
     assert all(name in shown for name in DETECTORS)
 
 
+def test_a_folder_is_shown_as_it_is_called(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", "--weights-dir", "my[bold]/[/models]"]) == 0
+    assert "not in my[bold]/[/models]" in capsys.readouterr().out
+
+
 def test_own_weights_are_served_under_their_own_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     checkpoint = tmp_path / "tuned.pth"
     torch.save(dict(seeded(find("aasist_l")).state), checkpoint)
@@ -63,6 +68,7 @@ def test_a_build_says_what_of_a_checkpoint_it_leaves_out(tmp_path: Path, capsys:
         (["build", "aasist", "--checkpoint", "nowhere.pth"], "no checkpoint at nowhere.pth"),
         (["build", "aasist", "--window", "66800"], "aasist scores windows of 64,600 samples, not of 66,800"),
         (["build", "xlsr_mamba", "--window", "1"], "xlsr_mamba scores windows of 66,800 or 64,600 samples, not of 1"),
+        (["build", "aasist", "--int8-range", "full"], "--int8-range goes with --precision int8"),
         (["average", "nowhere", "average.safetensors"], "no checkpoint at nowhere"),
         (["average", "nowhere", "average.pth"], "average.pth: expected a name that ends in .safetensors"),
         (["check", "aasist_l", "--weights", "random", "--repository", "nowhere"], "run dfexport build aasist_l"),
