@@ -1,6 +1,7 @@
 """The live backend on a real Triton, by the bare wire protocol."""
 
 import itertools
+import threading
 import time
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +13,7 @@ import psutil
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 import tiny_repository
 from dfclient import Detector
@@ -140,6 +142,33 @@ def test_a_bad_stream_is_its_own_error(bare, whole, speech, parameters: dict, ch
     good.send(as_bytes(speech[W:]), end=True)
     good.hang_up()
     check(list(good.answers()), speech, W)
+
+
+def test_another_clients_malformed_requests_end_no_stream(whole, live_server: Server, speech) -> None:
+    """Triton takes a batch of 0 rows, or of 2^32, that holds one row's bytes, and then fails everyone in its batch."""
+    stopped, refused = threading.Event(), []
+
+    def spoil() -> None:
+        with grpc.insecure_channel(live_server.grpc_url) as channel:
+            stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
+            for rows in itertools.cycle([0, 1 << 32]):
+                request = service_pb2.ModelInferRequest(model_name="tiny", raw_input_contents=[bytes(4 * W)])
+                request.inputs.add(name="WAVEFORM", datatype="FP32", shape=[rows, W])
+                with pytest.raises(grpc.RpcError, match="max allowed is"):
+                    stub.ModelInfer(request)
+                refused.append(rows)
+                if stopped.wait(0.02):
+                    return
+
+    with ThreadPoolExecutor(1) as pool:
+        spoiler = pool.submit(spoil)
+        try:
+            for number in range(5):
+                check(whole(f"spoilt {number}", [as_bytes(speech)], encoding="fp32", hop_samples=1000), speech, 1000)
+        finally:
+            stopped.set()
+        spoiler.result()
+    assert refused
 
 
 def test_a_failed_stream_has_ended(bare) -> None:
