@@ -23,7 +23,7 @@ MACHINE := $(PYTHON) deploy/dfdeploy/machine.py
 ASKED := setup $(filter demo serve bench test,$(MAKECMDGOALS)) $(if $(filter test-%,$(MAKECMDGOALS)),test)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup machine server demo export serve score eval report lab bench test test-slow test-wheel test-fresh \
+.PHONY: help setup machine server demo export serve score eval report lab bench test test-slow test-faults test-wheel test-fresh \
   test-reference check docs-tables format clean
 
 help: ## list the targets
@@ -62,10 +62,13 @@ bench: setup ## speed: overhead of serving, throughput of server and client
 	@$(BIN)/dfdeploy bench --repository $(REPOSITORY)
 
 test: setup $(OLD_ORT) ## everything that proves it, against a real server
-	@$(BIN)/python -m pytest -m 'not slow and not wheel'
+	@$(BIN)/python -m pytest -m 'not slow and not wheel and not faults'
 
 test-slow: setup $(OLD_ORT) ## the tests that take minutes each
 	@$(BIN)/python -m pytest -m slow
+
+test-faults: setup ## real faults on a real server: kills, exchanges, clients that leave (some 10 minutes)
+	@$(BIN)/python -m pytest -m faults tests/faults
 
 test-wheel: $(APP) ## wheel and sdist: every extra in an environment of its own, and the walk outside the checkout
 	@$(BIN)/python -m pytest -m wheel tests/packaging

@@ -52,6 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_setup(commands.add_parser("setup", help="make the server's own Python environment"))
     _add_serve(commands.add_parser("serve", help="serve a model repository until Ctrl-C"))
+    _add_check(commands.add_parser("check", help="prove that a server's answers are right"))
     _add_bench(commands.add_parser("bench", help="measure: overhead of serving, throughput of server and client"))
     return parser
 
@@ -76,9 +77,19 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--host", default=ports.LOOPBACK, help="docker: address to publish on (default: %(default)s)")
     for name, port in container.CONTAINER_PORTS.items():
         parser.add_argument(f"--{name}-port", type=int, default=port, metavar="N", help="default: %(default)s")
+    parser.add_argument(
+        "--supervisor-port", type=int, default=0, metavar="N", help="embedded: counts crashes; default: a free one"
+    )
+    parser.add_argument("--http-inference", action="store_true", help="embedded: score over HTTP, too")
     _add_server_env(parser)
     parser.add_argument("--dry-run", action="store_true", help="print the container's command and do not run it")
     parser.set_defaults(run=_serve)
+
+
+def _add_check(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--url", default="127.0.0.1:8001", metavar="HOST:PORT", help="gRPC; default: %(default)s")
+    _add_repository(parser)
+    parser.set_defaults(run=_check)
 
 
 def _add_bench(parser: argparse.ArgumentParser) -> None:
@@ -135,6 +146,7 @@ def _serve(arguments: argparse.Namespace) -> int:
         raise DeployError("--dry-run goes with --server docker")
     if arguments.host not in (ports.LOOPBACK, "localhost"):
         raise DeployError(VULNERABLE.format(host=arguments.host))
+    from dfdeploy.crashes import CrashCounter
     from dfdeploy.embedded import Server
     from dfdeploy.supervisor import serve_until_stopped
 
@@ -145,8 +157,10 @@ def _serve(arguments: argparse.Namespace) -> int:
         http_port=arguments.http_port,
         metrics_port=arguments.metrics_port,
         environment_dir=arguments.server_env,
+        http_inference=arguments.http_inference,
     )
-    serve_until_stopped(server, _console())
+    with CrashCounter(arguments.supervisor_port) as crashes:
+        serve_until_stopped(server, _console(), crashes)
     return 0
 
 
@@ -159,6 +173,12 @@ def _serve_container(arguments: argparse.Namespace) -> int:
     if not arguments.dry_run:
         container.run(command)
     return 0
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    from dfdeploy import selfcheck
+
+    return 0 if selfcheck.report(arguments.url, arguments.repository) else 1
 
 
 def _bench(arguments: argparse.Namespace) -> int:

@@ -1,7 +1,9 @@
 """The Triton that PyPI carries, on loopback, as a context manager: ready and self-checked, or not at all."""
 
 import os
+import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -15,27 +17,35 @@ from typing import Self
 
 import psutil
 
-from dfdeploy import environment, guard, ports, selfcheck
-from dfdeploy.errors import DeployError, RepositoryUnusable, ServerFailed, WrongAnswers
-from dfdeploy.repository import built_models, check_backends
+from dfcontract.live import live_name
+from dfdeploy import doors, environment, guard, ports, selfcheck
+from dfdeploy.errors import DeployError, ModelsUnusable, ServerFailed
+from dfdeploy.leftovers import PREFIX, sweep
+from dfdeploy.repository import built_models, unusable_models
 
 # A proxy of the environment has no way to this machine's loopback.
 OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 READY_TIMEOUT_S = 600.0
 POLL_S = 0.1
 STOP_TIMEOUT_S = guard.DRAIN_S + 10.0
-PREFIX = "dfserve-"
-KEPT_LOGS = 5  # of servers that failed
+# What Triton's log says of a model that it can't load, and of its own death.
+FAILED_TO_LOAD = re.compile(r"failed to load '([^']+)' version \d+: (.*)")
+LAST_WORDS = ("ASSERTION FAILED", "Signal (", "terminate called", "what():", "Out of memory", "Check failed")
 
 
 class Server:
-    """One Triton on one repository.
+    """One Triton on one repository. A model that can't be used is left out, as long as others are left.
 
     Args:
         repository: folder of models, as ``dfexport build`` writes it.
         profile: ``cpu`` or ``gpu``, which of each model's configs is used.
         grpc_port, http_port, metrics_port: 0 takes a free one.
         environment_dir: the server's environment; default see `environment.default_folder`.
+        http_inference: whether it also scores over HTTP.
+
+    Attributes:
+        models: that are served.
+        left_out: models that are not, each with the reason.
 
     Raises on entering:
         DeployError: see its subclasses.
@@ -50,14 +60,18 @@ class Server:
         http_port: int = 0,
         metrics_port: int = 0,
         environment_dir: Path | None = None,
+        http_inference: bool = False,
     ) -> None:
         self.repository = repository.resolve()
         self.profile = profile
         self.models = built_models(self.repository)
-        check_backends(self.repository)
+        self.left_out: dict[str, str] = {}
+        self._leave_out(unusable_models(self.repository, self.models))
+        self.http_inference = http_inference
         self._wanted_ports = {"grpc": grpc_port, "http": http_port, "metrics": metrics_port}
         self._ports: dict[str, int] = {}
         self._environment_dir = environment_dir
+        self._environment: environment.ServerEnvironment | None = None
         self._guard: subprocess.Popen[bytes] | None = None
         self._triton: psutil.Process | None = None
         self._backends: list[psutil.Process] = []
@@ -107,22 +121,43 @@ class Server:
         """Process ids of the backends, one an instance of a model."""
         return [process.pid for process in self._backends]
 
-    def start(self, cancelled: threading.Event | None = None) -> None:
+    def start(self, cancelled: threading.Event | None = None, *, may_leave_out: bool = True) -> None:
         """Start Triton, wait until it is ready, and check what each model answers.
 
         Args:
             cancelled: when set meanwhile, the start is given up with a KeyboardInterrupt.
+            may_leave_out: start again without models that do not load or answer wrong, instead of raising.
         """
-        found = environment.find(self._environment_dir)
+        self._environment = self._environment or environment.find(self._environment_dir)
         self._ports = ports.resolve(self._ports or self._wanted_ports)
         sweep()
-        name = f"{PREFIX}{os.getpid()}-"
-        self._run_dir = Path(tempfile.mkdtemp(prefix=name))
+        while True:
+            try:
+                self._start_once(self._environment, cancelled or threading.Event())
+            except ModelsUnusable as error:
+                if not may_leave_out or error.reasons.keys() >= {*self.models}:
+                    raise
+                self._leave_out(error.reasons)
+            else:
+                return
+
+    def _leave_out(self, reasons: dict[str, str]) -> None:
+        """Serve the others; raises where none is left."""
+        remaining = [model for model in self.models if model not in reasons]
+        if not remaining:
+            raise ModelsUnusable(reasons)
+        self.models = remaining
+        self.left_out |= reasons
+
+    def _start_once(self, found: environment.ServerEnvironment, cancelled: threading.Event) -> None:
+        self._run_dir = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
         found.lay_out(self._run_dir)
+        self._lay_out_models()
         command = self._command(found, region_prefix=self._run_dir.name)
-        with self.log.open("xb") as log:
+        self.log.touch(mode=0o600, exist_ok=False)
+        with self.log.open("wb") as log:
             self._guard = subprocess.Popen(
-                [sys.executable, "-m", "dfdeploy.guard", self._run_dir.name, *command],
+                [sys.executable, "-I", guard.__file__, self._run_dir.name, *command],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -130,26 +165,35 @@ class Server:
                 start_new_session=True,
             )
         try:
-            self._wait_until_ready(cancelled or threading.Event())
+            self._wait_until_ready(cancelled)
             if self._triton is None:
                 raise ServerFailed("Triton was killed while it became ready")
             self._backends = self._triton.children()
-            selfcheck.check_models(self.grpc_url, self.repository, self.models)
-        except WrongAnswers as error:
-            self.stop(keep_log=True)
-            raise WrongAnswers(f"{error}. Triton's log: {self.log}") from None
+            guard.close_regions(self._run_dir.name)
+            if reasons := selfcheck.wrong_models(self.grpc_url, self.repository, self.models):
+                raise ModelsUnusable(self._with_siblings(reasons), self.log)
         except BaseException as error:
             self.stop(keep_log=isinstance(error, DeployError))
             raise
 
-    def stop(self, *, keep_log: bool = False) -> None:
+    def _lay_out_models(self) -> None:
+        """A repository of links, so that Triton sees no model but those that are served."""
+        folder = self._run_dir / "models"
+        folder.mkdir()
+        for model in self.models:
+            (folder / model).symlink_to(self.repository / model)
+
+    def stop(self, *, keep_log: bool = False, drain: bool = True) -> None:
         """Let Triton finish what it is answering, then end it and everything it started.
 
         Args:
             keep_log: for whoever wants to know why it failed.
+            drain: False ends it at once, as what waits for a dead backend would wait in vain.
         """
         if self._guard is None:
             return
+        if not drain and self._triton is not None and _is_alive(self._triton):
+            guard.kill_group(self._triton.pid)
         if self._guard.stdin is not None:
             self._guard.stdin.close()
         try:
@@ -172,14 +216,18 @@ class Server:
 
         Triton does not restart a backend process that died, and goes on calling its model ready.
         """
-        if self._guard is None or self._guard.poll() is not None:
-            return f"Triton has stopped{self._complaint()}"
+        if self._guard is None:
+            return "the server is not running"
+        if self._triton is not None and not _is_alive(self._triton):  # its backends follow it; the guard says why
+            self._guard.wait(STOP_TIMEOUT_S)
+        if (status := self._guard.poll()) is not None:
+            return f"{ending_of(status)}{self._last_words()}"
         dead = [process.pid for process in self._backends if not _is_alive(process)]
         return f"backend process {dead[0]} has died" if dead else ""
 
     def _command(self, found: environment.ServerEnvironment, *, region_prefix: str) -> list[str]:
         options = {
-            "model-repository": self.repository,
+            "model-repository": self._run_dir / "models",
             "model-config-name": self.profile,
             "backend-directory": self._run_dir / "backends",
             "backend-config": f"python,shm-region-prefix-name={region_prefix}",
@@ -193,6 +241,7 @@ class Server:
             "exit-timeout-secs": 2 * guard.DRAIN_S,
         }
         arguments = [f"--{option}={value}" for option, value in options.items()]
+        arguments += doors.options(doors.write_key(self._run_dir), http_inference=self.http_inference)
         return [str(found.binary), "--disable-auto-complete-config", *arguments]
 
     def _wait_until_ready(self, cancelled: threading.Event) -> None:
@@ -200,7 +249,7 @@ class Server:
         while not (self._listens() and self._is_ready()):
             if self._guard is None or self._guard.poll() is not None:
                 ports.resolve(self._ports)  # another server may have taken one while this one was loading
-                raise RepositoryUnusable(f"Triton did not start{self._complaint()}. Its log: {self.log}")
+                raise self._start_failure()
             if self._triton is None:  # known as early as can be: a guard that is killed leaves it to us
                 self._triton = next(iter(psutil.Process(self._guard.pid).children()), None)
             if time.monotonic() > deadline:
@@ -226,46 +275,36 @@ class Server:
         except (urllib.error.URLError, OSError):
             return False
 
-    def _complaint(self) -> str:
-        """The first thing Triton's log says about a failure."""
-        lines = self.log.read_text(errors="replace").splitlines() if self.log.is_file() else []
-        for mark in ("failed to load", "error: ", "Internal: "):
-            for line in lines:
-                if mark in line:
-                    return f": {line.partition('] ')[2].strip(chr(34)) or line}"
-        return ""
+    def _start_failure(self) -> DeployError:
+        """Why Triton ended instead of becoming ready: models that it names, or its first complaint."""
+        lines = self._log_lines()
+        failed = {found[1]: f"does not load: {found[2]}" for line in lines if (found := FAILED_TO_LOAD.search(line))}
+        if failed:
+            return ModelsUnusable(self._with_siblings(failed), self.log)
+        complaint = next((line for mark in ("error: ", "Internal: ") for line in lines if mark in line), "")
+        words = f": {complaint.partition('] ')[2].strip(chr(34)) or complaint}" if complaint else ""
+        return ServerFailed(f"Triton did not start{words}. Its log: {self.log}")
+
+    def _with_siblings(self, reasons: dict[str, str]) -> dict[str, str]:
+        """The same with the live models of detectors that can't be used."""
+        siblings = {live_name(model): f"is {model}'s" for model in reasons if live_name(model) in self.models}
+        return siblings | reasons
+
+    def _last_words(self) -> str:
+        lines = [line for line in self._log_lines() if any(mark in line for mark in LAST_WORDS)]
+        return f": {lines[0].partition('] ')[2] or lines[0]}" if lines else ""
+
+    def _log_lines(self) -> list[str]:
+        return self.log.read_text(errors="replace").splitlines() if self.log.is_file() else []
 
 
-def sweep() -> None:
-    """Remove what owners that are gone have left: shared memory, run folders, and all but the newest logs."""
-    temporary = Path(tempfile.gettempdir())
-    left = [*guard.SHARED_MEMORY.glob(f"{PREFIX}*-*"), *temporary.glob(f"{PREFIX}*-*")]
-    left = [entry for entry in left if not _is_in_use(entry)]
-    logs = sorted((entry for entry in left if entry.suffix == ".log"), key=_modified_s)
-    for entry in {*left}.difference(logs[-KEPT_LOGS:]):
-        _remove(entry)
-
-
-def _is_in_use(entry: Path) -> bool:
-    """Whether its owner still runs; a log is in use as long as its run's folder is there."""
-    owner = entry.name.removeprefix(PREFIX).partition("-")[0]
-    if not owner.isdecimal():
-        return True  # none of ours
-    return psutil.pid_exists(int(owner)) and (entry.suffix != ".log" or entry.with_suffix("").is_dir())
-
-
-def _modified_s(entry: Path) -> float:
-    try:
-        return entry.stat().st_mtime
-    except FileNotFoundError:
-        return 0.0
-
-
-def _remove(entry: Path) -> None:
-    try:
-        shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
-    except (FileNotFoundError, PermissionError):
-        return  # another start has swept it meanwhile, or it is another user's
+def ending_of(status: int) -> str:
+    """What a guard's exit status says: its own death by a signal, Triton's, or that Triton ended by itself."""
+    if status < 0:
+        return f"the guard process was killed by {signal.Signals(-status).name}"
+    if status > guard.SIGNALLED:
+        return f"Triton was killed by {signal.Signals(status - guard.SIGNALLED).name}"
+    return f"Triton has stopped with exit status {status}"
 
 
 def _wait_until_gone(processes: list[psutil.Process]) -> None:

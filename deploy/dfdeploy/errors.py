@@ -2,11 +2,15 @@
 
 DeployError                 the base: a message for the user, with what to do
 ├── EnvironmentIncomplete   the server's environment lacks something; says what to install
-├── RepositoryUnusable      nothing to serve, or a model that Triton refuses
+├── RepositoryUnusable      nothing to serve
+│   └── ModelsUnusable      models that can't be served: a broken card, a graph that does not load, wrong answers
 ├── PortTaken               somebody listens there already
 ├── ServerFailed            Triton did not become ready, or died
-└── WrongAnswers            it is ready, but a model does not answer what it answered when it was built
+└── WrongAnswers            a model does not answer what it answered when it was built
 """
+
+from collections.abc import Mapping
+from pathlib import Path
 
 from dfcontract.errors import DfserveError
 
@@ -20,7 +24,20 @@ class EnvironmentIncomplete(DeployError):
 
 
 class RepositoryUnusable(DeployError):
-    """There is no model to serve, or one that does not load."""
+    """There is no model to serve."""
+
+
+class ModelsUnusable(RepositoryUnusable):
+    """Models that can't be served.
+
+    Attributes:
+        reasons: each with what is wrong.
+    """
+
+    def __init__(self, reasons: Mapping[str, str], log: Path | None = None) -> None:
+        where = f". Triton's log: {log}" if log else ""
+        super().__init__("; ".join(f"{model} {reason}" for model, reason in sorted(reasons.items())) + where)
+        self.reasons = dict(reasons)
 
 
 class PortTaken(DeployError):

@@ -1,10 +1,11 @@
 """Owns one Triton: its process group and its shared memory. Cleans up both, whatever happens to whoever started it.
 
-Run as ``python -m dfdeploy.guard PREFIX COMMAND…`` with a pipe as standard input. The owner stops Triton by closing the
-pipe; an owner that dies closes it too. Triton's Python backends share its process group and would outlive it, and so
-would their shared-memory regions, whose names begin with PREFIX.
+Run as ``python guard.py PREFIX COMMAND…``, so standard library only, with a pipe as standard input. The owner stops
+Triton by closing the pipe; an owner that dies closes it too. Triton's Python backends share its process group and would
+outlive it, and so would their shared-memory regions, whose names begin with PREFIX.
 """
 
+import ctypes
 import os
 import select
 import signal
@@ -15,6 +16,8 @@ from types import FrameType
 from typing import NoReturn
 
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  (where Linux keeps POSIX shared memory)
+PR_SET_PDEATHSIG = 1  # prctl(2)
+SIGNALLED = 128  # an exit status above it says by which signal a process ended, as in a shell
 DRAIN_S = 20  # an open client stream, even an idle one, would keep Triton alive for ever
 
 
@@ -23,8 +26,9 @@ def main() -> int:
     prefix, *command = sys.argv[1:]
     signal.signal(signal.SIGTERM, _exit)
     signal.signal(signal.SIGINT, _exit)
+    os.umask(0o077)
     # A session of its own: a Ctrl-C at the terminal reaches the owner alone, and the whole group can be killed.
-    triton = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
+    triton = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True, preexec_fn=_die_with_parent)  # noqa: PLW1509
     exited = os.pidfd_open(triton.pid)
     try:
         readable, _, _ = select.select([sys.stdin, exited], [], [])
@@ -36,7 +40,7 @@ def main() -> int:
         kill_group(triton.pid)
         triton.wait()
         unlink_regions(prefix)
-    return triton.returncode
+    return triton.returncode if triton.returncode >= 0 else SIGNALLED - triton.returncode
 
 
 def kill_group(group: int) -> None:
@@ -53,8 +57,23 @@ def unlink_regions(prefix: str) -> None:
         region.unlink(missing_ok=True)
 
 
+def close_regions(prefix: str) -> None:
+    """Take the regions' read permission from other users: requests' audio passes through them.
+
+    The library by which Triton makes them sets their mode itself, whatever the umask, so until then they can be read;
+    but only warm-up waveforms have passed.
+    """
+    for region in SHARED_MEMORY.glob(f"{prefix}*"):
+        region.chmod(0o600)
+
+
+def _die_with_parent() -> None:
+    """Between fork and exec: have the kernel kill Triton when the guard dies."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 def _exit(number: int, _frame: FrameType | None) -> NoReturn:
-    sys.exit(128 + number)
+    sys.exit(SIGNALLED + number)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,12 @@
 """What a model repository holds, as far as serving it must know."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from dfcontract.card import ModelCard
+from dfcontract.errors import CardError
+from dfcontract.live import LIVE_OF, SUFFIX
 from dfdeploy import folders
 from dfdeploy.errors import RepositoryUnusable
 
@@ -40,17 +44,31 @@ def parameters(model_dir: Path) -> dict[str, str]:
     return {key: value.string_value for key, value in read_config(model_dir).parameters.items()}
 
 
-def check_backends(repository: Path) -> None:
-    """Refuse a model that no backend of the embedded server can load, before anything is loaded.
+def unusable_models(repository: Path, models: list[str]) -> dict[str, str]:
+    """Models that can't be served, each with the reason: found before anything is loaded.
 
-    Raises:
-        RepositoryUnusable: names the model, its backend, and the known ones.
+    A live model can't be served without its detector.
     """
+    reasons: dict[str, str] = {}
+    for model in sorted(models, key=lambda name: (name.endswith(SUFFIX), name)):  # detectors first
+        try:
+            _check(repository, model, reasons)
+        except (RepositoryUnusable, CardError) as error:
+            reasons[model] = f"can't be served: {error}"
+    return reasons
+
+
+def _check(repository: Path, model: str, unusable: Mapping[str, str]) -> None:
+    config = read_config(repository / model)
     known = [*folders.backend_names(), "python"]
-    for model in built_models(repository):
-        backend = read_config(repository / model).backend
-        if backend not in known:
-            raise RepositoryUnusable(
-                f"{model} is for the backend {backend!r}, and the embedded server has {', '.join(known)}; "
-                "build it again with dfexport, or serve it with --server docker"
-            )
+    if config.backend not in known:
+        raise RepositoryUnusable(
+            f"it is for the backend {config.backend!r}, and the embedded server has {', '.join(known)}; "
+            "build it again with dfexport, or serve it with --server docker"
+        )
+    card = parameters(repository / model)
+    if detector := card.get(LIVE_OF):
+        if detector in unusable or not (repository / detector).is_dir():
+            raise RepositoryUnusable(f"it is of {detector}, which is not served")
+    else:
+        ModelCard.from_parameters(model, "", card)

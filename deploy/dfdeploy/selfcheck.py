@@ -16,26 +16,58 @@ from dfcontract.errors import CardError
 from dfcontract.live import LIVE_OF
 from dfcontract.tensors import WARMUP_FILE, Samples
 from dfdeploy.errors import WrongAnswers
+from dfdeploy.repository import built_models
 
 TIMEOUT_S = 120.0
 
 
-def check_models(url: str, repository: Path, models: list[str]) -> None:
-    """Send each model its warm-up waveform and compare the logits with its card.
+def wrong_models(url: str, repository: Path, models: list[str]) -> dict[str, str]:
+    """Send each model its warm-up waveform and compare the logits with its card; model → what is wrong, if anything."""
+    wrong = {}
+    transport = Transport(url, timeout_s=TIMEOUT_S)
+    try:
+        for model in models:
+            try:
+                check_model(transport, repository, model)
+            except WrongAnswers as error:
+                wrong[model] = str(error)
+    finally:
+        transport.close()
+    return wrong
+
+
+def report(url: str, repository: Path) -> bool:
+    """Print a line for each model of a server: whether it answers what it answered when it was built; True if all do.
+
+    Args:
+        url: HOST:PORT of its gRPC endpoint.
+        repository: what it serves, or a copy: the waveforms to send lie there.
+
+    Raises:
+        DfclientError: no server, or none that is ready.
+        RepositoryUnusable: no repository.
+    """
+    built = built_models(repository)
+    transport = Transport(url, timeout_s=TIMEOUT_S)
+    try:
+        served = sorted({state.name for state in transport.model_states() if state.state == "READY"})
+    finally:
+        transport.close()
+    wrong = wrong_models(url, repository, served)
+    for model in served:
+        print(f"{model} {wrong.get(model, 'answers right')}")
+    missing = sorted({*built} - {*served})
+    for model in missing:
+        print(f"{model} is in {repository} and not served")
+    return bool(served) and not wrong and not missing
+
+
+def check_model(transport: Transport, repository: Path, model: str) -> None:
+    """Compare a detector's answer to a window; a live model's to the same window as a stream.
 
     Raises:
         WrongAnswers: another answer, an empty one, or none.
     """
-    transport = Transport(url, timeout_s=TIMEOUT_S)
-    try:
-        for model in models:
-            _check(transport, repository, model)
-    finally:
-        transport.close()
-
-
-def _check(transport: Transport, repository: Path, model: str) -> None:
-    """Compare a detector's answer to a window; a live model's to the same window as a stream."""
     try:
         parameters = transport.model_info(model).parameters
         live_of = parameters.get(LIVE_OF)
@@ -44,20 +76,20 @@ def _check(transport: Transport, repository: Path, model: str) -> None:
         expected = ModelCard.from_parameters(live_of or model, "", parameters).self_check
         if expected is None or not waveform_path.is_file():
             raise WrongAnswers(
-                f"{model} can't be checked: it has no self_check_logits in its card, or no {waveform_path}; "
+                "can't be checked: it has no self_check_logits in its card, or no {waveform_path}; "
                 "build it with dfexport"
             )
         waveform = np.fromfile(waveform_path, "<f4")
         logits = _streamed(transport, live_of, waveform) if live_of else transport.infer(model, "", waveform)[0]
     except CardError as error:
-        raise WrongAnswers(f"{model} can't be checked: {error}") from None
+        raise WrongAnswers(f"can't be checked: {error}") from None
     except DfclientError as error:
-        raise WrongAnswers(f"{model} is loaded but does not answer: {error}") from None
+        raise WrongAnswers(f"is loaded but does not answer: {error}") from None
     wanted = np.array(expected.logits, np.float32)
     difference = float(np.abs(logits - wanted).max())
     if not difference <= expected.tolerance:
         raise WrongAnswers(
-            f"{model} answers wrong: logits {_text(logits)} for its self-check, {_text(wanted)} when it was built "
+            f"answers wrong: logits {_text(logits)} for its self-check, {_text(wanted)} when it was built "
             f"(tolerance {expected.tolerance}); build it again, and check the server's environment"
         )
 

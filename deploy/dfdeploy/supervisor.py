@@ -8,50 +8,64 @@ from contextlib import contextmanager
 from types import FrameType
 
 from rich.console import Console
+from rich.markup import escape
 
+from dfdeploy.crashes import CrashCounter
 from dfdeploy.embedded import Server
-from dfdeploy.errors import DeployError, ServerFailed
+from dfdeploy.errors import DeployError
 
-WATCH_INTERVAL_S = 0.5
-# A server that fails again and again needs a person, not another start.
-MAX_RESTARTS = 5
-RESTART_WINDOW_S = 600.0
-FIRST_PAUSE_S = 1.0
+WATCH_INTERVAL_S = 0.1
+# The first restart follows at once; a server that fails again and again is tried less and less often, but never given
+# up: what ails it (memory, a disk, a repository that is being written) may pass.
+FIRST_PAUSE_S, MAX_PAUSE_S = 1.0, 60.0
+STEADY_S = 10.0  # a server that was up so long was a good one: the next failure is the first again
+STRICT_RESTARTS = 3  # restarts that insist on every model: one may just be being replaced
 
 
-def serve_until_stopped(server: Server, console: Console) -> None:
+def serve_until_stopped(server: Server, console: Console, crashes: CrashCounter) -> None:
     """Start, announce, watch, restart; returns after SIGINT or SIGTERM, with everything gone.
 
     Raises:
-        DeployError: it never became ready, or failed too often.
+        DeployError: it never became ready.
     """
     with _stop_on_signals() as stop:
-        restarts: list[float] = []
+        n_failures, was_up = 0, False
         while not stop.is_set():
+            up_since_s = time.monotonic()
             try:
                 with console.status(f"loading {', '.join(server.models)}"):
-                    server.start(cancelled=stop)
+                    server.start(cancelled=stop, may_leave_out=not was_up or n_failures > STRICT_RESTARTS)
             except DeployError as error:
-                if not restarts:  # it has never been up: there is nothing to bring back
+                if not was_up:  # it has never been up: there is nothing to bring back
                     raise
                 failure = str(error)
             else:
-                failure = _run(server, stop, console)
+                was_up, up_since_s = True, time.monotonic()
+                failure = _run(server, stop, console, crashes)
             if failure:
-                _pause_before_restart(failure, restarts, stop, console)
+                n_failures = 1 if time.monotonic() - up_since_s > STEADY_S else n_failures + 1
+                crashes.count(failure)
+                pause_s = pause_before_restart_s(n_failures)
+                console.print(f"[bold red]{escape(failure)}[/]; restarting in {pause_s:g} s")
+                stop.wait(pause_s)
 
 
-def _run(server: Server, stop: threading.Event, console: Console) -> str:
+def pause_before_restart_s(n_failures: int) -> float:
+    """0, 1, 2, 4 … seconds, a minute at most, after so many failures in a row."""
+    return min(FIRST_PAUSE_S * 2.0 ** min(n_failures - 2, 10), MAX_PAUSE_S) if n_failures > 1 else 0.0
+
+
+def _run(server: Server, stop: threading.Event, console: Console, crashes: CrashCounter) -> str:
     """Announce and watch a started server, then stop it; the reason if it failed."""
     failure = ""
     try:
-        _announce(server, console)
+        _announce(server, console, crashes)
         if failure := _watch(server, stop):
             failure += f" (its log: {server.log})"
         else:
             console.print("stopping: answering what is in flight")
     finally:
-        server.stop(keep_log=bool(failure))
+        server.stop(keep_log=bool(failure), drain=not failure)
     return failure
 
 
@@ -63,25 +77,14 @@ def _watch(server: Server, stop: threading.Event) -> str:
     return ""
 
 
-def _pause_before_restart(failure: str, restarts: list[float], stop: threading.Event, console: Console) -> None:
-    now = time.monotonic()
-    restarts[:] = [moment for moment in restarts if now - moment < RESTART_WINDOW_S]
-    if len(restarts) >= MAX_RESTARTS:
-        raise ServerFailed(
-            f"{failure}; gave up after {MAX_RESTARTS} restarts in {RESTART_WINDOW_S / 60:.0f} minutes. "
-            "Look at memory (dmesg) and at the model"
-        )
-    pause_s = FIRST_PAUSE_S * 2 ** len(restarts)
-    restarts.append(now)
-    console.print(f"[bold red]{failure}[/]; restarting in {pause_s:.0f} s")
-    stop.wait(pause_s)
-
-
-def _announce(server: Server, console: Console) -> None:
+def _announce(server: Server, console: Console, crashes: CrashCounter) -> None:
+    for model, reason in sorted(server.left_out.items()):
+        console.print(f"[bold red]left out[/]: {model} {escape(reason)}")
     console.print(f"[bold green]ready[/] and self-checked: {', '.join(server.models)}  (profile {server.profile})")
     console.print(f"  gRPC     {server.grpc_url}")
     console.print(f"  HTTP     {server.http_url}")
     console.print(f"  metrics  {server.metrics_url}")
+    console.print(f"  crashes  {crashes.url}")
     console.print(f"  log      {server.log}")
     port = "" if server.grpc_url.endswith(":8001") else f" --url {server.grpc_url}"
     console.print(f"Try: dfclient score examples --model {server.models[0]}{port}      Stop: Ctrl-C")

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,7 +17,8 @@ import pytest
 import tritonclient.grpc as triton
 
 import tiny_repository
-from dfdeploy import ports
+from dfdeploy import leftovers, ports, supervisor
+from dfdeploy.embedded import Server
 
 SHARED_MEMORY = Path("/dev/shm")
 
@@ -107,14 +109,19 @@ def test_killing_dfdeploy_takes_everything_with_it(serving: Serving) -> None:
     serving.wait_until_nothing_is_left()
 
 
-@pytest.mark.parametrize("victim", ["triton_python_backend_stub", "bin/tritonserver", "dfdeploy.guard"])
+@pytest.mark.parametrize("victim", ["triton_python_backend_stub", "bin/tritonserver", "dfdeploy/guard.py"])
 def test_whatever_dies_the_server_comes_back(serving: Serving, victim: str) -> None:
     """The port stays; the old processes are gone; then a stop leaves nothing, as ever."""
     # The guard's command line names Triton's too, and comes first.
     target = serving.tree[1] if "tritonserver" in victim else serving.named(victim)
     target.kill()
     reason = read_until(serving.process, "restarting in").string
-    assert ("backend process" in reason) == ("stub" in victim)
+    cause = {
+        "stub": "backend process",
+        "tritonserver": "Triton was killed by SIGKILL",
+        "guard": "guard process was killed",
+    }
+    assert next(words for part, words in cause.items() if part in victim) in reason
     read_until(serving.process, "ready.*")
     assert read_until(serving.process, r"gRPC +(\S+)").group(1) == serving.grpc_url
     wait_for(lambda: not any(process.is_running() for process in serving.tree), "an old process outlived its server")
@@ -133,10 +140,78 @@ def test_a_restart_that_fails_is_tried_again(tmp_path: Path) -> None:
         whole = model.read_bytes()
         model.write_bytes(b"half a model")
         serving.named("triton_python_backend_stub").kill()
-        read_until(serving.process, "backend process .* restarting in 1 s")
-        read_until(serving.process, "failed to load 'tiny'.* restarting in 2 s")
+        read_until(serving.process, "backend process .* restarting in 0 s")
+        read_until(serving.process, "tiny does not load.* restarting in 1 s")
         model.write_bytes(whole)
         read_until(serving.process, "ready and self-checked")
+
+
+def test_a_crash_names_its_signal_and_is_counted(serving: Serving) -> None:
+    """It is up again within seconds, an open stream or not: nobody waits for what a dead backend owes."""
+    url = read_until(serving.process, r"crashes +(\S+)").group(1)
+    assert "dfserve_server_crashes_total 0\n" in read_url(url)
+    with triton.InferenceServerClient(serving.grpc_url) as client:
+        client.start_stream(callback=lambda result, error: None)
+        serving.tree[1].send_signal(signal.SIGSEGV)
+        read_until(serving.process, "Triton was killed by SIGSEGV.*restarting in 0 s")
+        read_until(serving.process, "ready and self-checked")
+    metrics = read_url(url)
+    assert "dfserve_server_crashes_total 1\n" in metrics
+    assert "# last cause: Triton was killed by SIGSEGV" in metrics
+
+
+def test_it_is_never_given_up() -> None:
+    pauses = [supervisor.pause_before_restart_s(n) for n in range(1, 500)]
+    assert pauses[:6] == [0, 1, 2, 4, 8, 16]
+    assert set(pauses[8:]) == {60}
+
+
+def read_url(url: str) -> str:
+    with urllib.request.urlopen(url) as response:
+        return str(response.read().decode())
+
+
+def test_everything_killed_at_once_leaves_no_process(serving: Serving, tiny_models: Path) -> None:
+    """dfdeploy, guard and Triton: the backends see it; memory and folders go at the next start."""
+    for process in (serving.process, serving.tree[0], serving.tree[1]):
+        process.kill()
+    serving.process.wait()
+    wait_for(lambda: not any(process.is_running() for process in serving.tree), "a backend outlived its Triton")
+    assert serving.regions()
+    with Server(tiny_models):
+        assert not serving.regions()
+
+
+def test_the_kernel_ends_triton_with_its_guard(serving: Serving) -> None:
+    os.kill(serving.process.pid, signal.SIGSTOP)  # dfdeploy itself can't see to it
+    serving.tree[0].kill()
+    gone = serving.tree[1:]
+    wait_for(lambda: all(not p.is_running() or p.status() == "zombie" for p in gone), "Triton outlived its guard")
+
+
+def test_the_sweep_follows_no_link_and_touches_nothing_foreign(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leftovers.tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(leftovers, "TRITONS_TEMPORARY", tmp_path)
+    precious = tmp_path / "precious"
+    precious.mkdir()
+    (precious / "thesis").write_text("mine")
+    link = tmp_path / "dfserve-999999-x"
+    link.symlink_to(precious)
+    foreign = tmp_path / "dfserve-999999-y"
+    foreign.symlink_to(precious)
+    os.chown(foreign, 12345, 12345, follow_symlinks=False) if os.geteuid() == 0 else foreign.unlink()
+    is_foreign_there = foreign.is_symlink()
+    empty, full = tmp_path / "python_env_aaaaaa", tmp_path / "python_env_bbbbbb"
+    for folder in (empty, full):
+        folder.mkdir()
+    (full / "file").touch()
+    for folder in (empty, full):
+        os.utime(folder, (1, 1))
+    leftovers.sweep()
+    assert not link.is_symlink()
+    assert foreign.is_symlink() == is_foreign_there
+    assert (precious / "thesis").read_text() == "mine"
+    assert (empty.exists(), full.exists()) == (False, True)
 
 
 def kept_log(line: str) -> Path:
@@ -162,9 +237,7 @@ def test_the_log_of_a_server_that_failed_is_kept(serving: Serving) -> None:
 
 
 def test_only_the_newest_logs_are_kept(tiny_models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from dfdeploy import embedded
-
-    monkeypatch.setattr(embedded.tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(leftovers.tempfile, "tempdir", str(tmp_path))
     gone = subprocess.check_output([sys.executable, "-c", "import os; print(os.getpid())"], text=True).strip()
     logs = [tmp_path / f"dfserve-{gone}-{number}.log" for number in range(7)]
     for age, log in enumerate(logs):
@@ -174,8 +247,8 @@ def test_only_the_newest_logs_are_kept(tiny_models: Path, tmp_path: Path, monkey
     running.write_text("still up")
     running.with_suffix("").mkdir()
     os.utime(running, (1, 1))
-    embedded.sweep()
-    assert sorted(tmp_path.glob("*.log")) == sorted([*logs[: embedded.KEPT_LOGS], running])
+    leftovers.sweep()
+    assert sorted(tmp_path.glob("*.log")) == sorted([*logs[: leftovers.KEPT_LOGS], running])
 
 
 def test_two_that_start_at_once_do_not_take_each_other_for_themselves(tiny_models: Path) -> None:
@@ -222,8 +295,6 @@ def test_another_address_than_loopback_is_refused(tiny_models: Path, host: str) 
 
 
 def test_what_a_killed_owner_left_is_swept_at_the_next_start(tiny_models: Path) -> None:
-    from dfdeploy.embedded import Server
-
     gone = subprocess.check_output([sys.executable, "-c", "import os; print(os.getpid())"], text=True).strip()
     dead, alive = SHARED_MEMORY / f"dfserve-{gone}-x", SHARED_MEMORY / f"dfserve-{os.getpid()}-kept"
     for region in (dead, alive):

@@ -1,6 +1,10 @@
 """The embedded server answers right, to each request alone."""
 
 import concurrent.futures
+import shutil
+import stat
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +14,11 @@ import tritonclient.grpc as triton
 from tritonclient.utils import InferenceServerException
 
 import tiny_repository
+from dfcontract.tensors import WARMUP_FILE
 from dfdeploy import selfcheck
+from dfdeploy.__main__ import main
 from dfdeploy.embedded import Server
-from dfdeploy.errors import RepositoryUnusable, WrongAnswers
+from dfdeploy.errors import ModelsUnusable, RepositoryUnusable
 from dfexport.signals import wave
 
 N = tiny_repository.WINDOW_SAMPLES
@@ -113,8 +119,6 @@ def test_everything_listens_on_loopback_alone(tiny_server: Server) -> None:
 
 
 def test_metrics_count_what_was_served(tiny_server: Server, client: triton.InferenceServerClient) -> None:
-    import urllib.request
-
     client.infer("tiny", request(wave(1, N)[None]))
     with urllib.request.urlopen(tiny_server.metrics_url) as response:
         text = response.read().decode()
@@ -128,33 +132,113 @@ def test_a_model_that_answers_wrong_is_never_ready(tmp_path: Path) -> None:
         spoof, bonafide = np.float32(tiny_repository.logits_of(wave(1, N)))
         assert f"{spoof:.9g} {bonafide:.9g}" in text
         config.write_text(text.replace(f"{spoof:.9g} {bonafide:.9g}", f"{spoof:.9g} {bonafide + 0.001:.9g}"))
-    with pytest.raises(WrongAnswers, match="tiny answers wrong: logits"), Server(models):
+    with Server(models) as server:
+        assert server.models == ["tiny_trained", "tiny_trained_live"]
+        assert server.left_out["tiny"].startswith("answers wrong: logits")
+        assert server.left_out["tiny_live"]
+    shutil.rmtree(models / "tiny_trained")
+    shutil.rmtree(models / "tiny_trained_live")
+    with pytest.raises(ModelsUnusable, match=r"tiny answers wrong: logits.*log: \S+\.log"), Server(models):
         pytest.fail("a server that answers wrong was called ready")
 
 
 def test_a_model_without_a_self_check_is_not_trusted(tiny_server: Server, tmp_path: Path) -> None:
-    with pytest.raises(WrongAnswers, match="tiny can't be checked"):
-        selfcheck.check_models(tiny_server.grpc_url, tmp_path, ["tiny"])
+    wrong = selfcheck.wrong_models(tiny_server.grpc_url, tmp_path, ["tiny"])
+    assert wrong["tiny"].startswith("can't be checked: it has no self_check_logits")
 
 
-def test_a_model_that_does_not_load_is_named(tmp_path: Path) -> None:
+def break_card(models: Path, old: str, new: str) -> None:
+    for config in (models / "tiny").rglob("*.pbtxt"):
+        text = config.read_text()
+        assert old in text
+        config.write_text(text.replace(old, new))
+
+
+def break_graph(models: Path) -> None:
+    (models / "tiny/1/model.onnx").write_bytes(b"not a graph")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (break_graph, "does not load: "),
+        (lambda models: break_card(models, 'backend: "onnxruntime"', 'backend: "openvino"'), "has live, onnxruntime, "),
+        (
+            lambda models: break_card(models, '"random"', '"banana"'),
+            "expected pretrained or custom or random as weights",
+        ),
+        (lambda models: (models / "tiny/config.pbtxt").write_text("{"), "can't be read as a model configuration"),
+    ],
+    ids=["graph", "backend", "card", "configuration"],
+)
+def test_a_broken_model_is_left_out_and_the_good_ones_beside_it_are_served(tmp_path: Path, spoil, reason: str) -> None:
     models = tiny_repository.write(tmp_path / "models")
-    (models / "tiny_trained/1/model.onnx").write_bytes(b"not a graph")
-    with (
-        pytest.raises(RepositoryUnusable, match=r"failed to load 'tiny_trained'.*Its log: \S+\.log"),
-        Server(models),
-    ):
+    spoil(models)
+    with Server(models) as server, triton.InferenceServerClient(server.grpc_url) as client:
+        assert server.models == ["tiny_trained", "tiny_trained_live"]
+        assert sorted(server.left_out) == ["tiny", "tiny_live"]
+        assert reason in server.left_out["tiny"]
+        assert {model.name for model in client.get_model_repository_index().models} == {*server.models}
+
+
+def test_a_broken_model_alone_is_an_error(tmp_path: Path) -> None:
+    models = tiny_repository.write(tmp_path / "models")
+    break_graph(models)
+    shutil.rmtree(models / "tiny_trained")
+    shutil.rmtree(models / "tiny_trained_live")
+    with pytest.raises(ModelsUnusable, match=r"tiny does not load: .*log: \S+\.log"), Server(models):
         pytest.fail("a broken model was called ready")
 
 
-def test_a_model_for_an_unknown_backend_is_refused_with_the_known_ones(tmp_path: Path) -> None:
-    models = tiny_repository.write(tmp_path / "models")
-    config = models / "tiny" / "config.pbtxt"
-    config.write_text(config.read_text().replace('backend: "onnxruntime"', 'backend: "openvino"'))
-    with pytest.raises(
-        RepositoryUnusable, match=r"tiny is for the backend 'openvino'.* has live, onnxruntime, pytorch, python;"
-    ):
-        Server(models)
+def http_status(server: Server, path: str, content: bytes | None = None) -> int:
+    try:
+        with urllib.request.urlopen(f"{server.http_url}{path}", content) as response:
+            return response.status
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+def test_the_embedded_servers_doors(tiny_server: Server, client: triton.InferenceServerClient) -> None:
+    """What clients need is open; what changes the server needs the run's key, HTTP inference a wish."""
+    opened = ["/v2/health/ready", "/v2", "/v2/models/tiny", "/v2/models/tiny/config", "/v2/models/stats"]
+    assert [http_status(tiny_server, path) for path in opened] == [200] * 5
+    closed = ["/v2/logging", "/v2/trace/setting", "/v2/systemsharedmemory/status"]
+    assert [http_status(tiny_server, path) for path in closed] == [403] * 3
+    assert http_status(tiny_server, "/v2/models/tiny/infer", b"{}") == 403
+    assert client.get_inference_statistics("tiny").model_stats
+    for call in (client.get_log_settings, client.get_trace_settings, client.get_system_shared_memory_status):
+        with pytest.raises(InferenceServerException, match="restricted"):
+            call()
+    with pytest.raises(InferenceServerException, match="not allowed"):
+        client.unload_model("tiny")
+
+
+def test_http_inference_is_there_for_whoever_asks(tiny_models: Path) -> None:
+    with Server(tiny_models, http_inference=True) as server:
+        assert http_status(server, "/v2/models/tiny/infer", b"{}") != 403  # answered, and found wanting
+
+
+def test_no_other_user_can_read_a_requests_audio_or_the_key(tiny_server: Server) -> None:
+    run_dir = tiny_server.log.with_suffix("")
+    regions = list(Path("/dev/shm").glob(f"{run_dir.name}*"))
+    assert regions
+    assert {stat.S_IMODE(path.stat().st_mode) for path in [*regions, run_dir / "key", tiny_server.log]} == {0o600}
+    assert stat.S_IMODE(run_dir.stat().st_mode) == 0o700
+
+
+def test_check_proves_a_servers_answers(
+    tiny_server: Server, tiny_models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    check = ["check", f"--url={tiny_server.grpc_url}"]
+    assert main([*check, f"--repository={tiny_models}"]) == 0
+    names = ["tiny", "tiny_live", "tiny_trained", "tiny_trained_live"]
+    assert capsys.readouterr().out.splitlines() == [f"{name} answers right" for name in names]
+    other = shutil.copytree(tiny_models, tmp_path / "other")
+    waveform = other / "tiny" / WARMUP_FILE
+    waveform.write_bytes(wave(2, N).tobytes())
+    assert main([*check, f"--repository={other}"]) == 1
+    assert "tiny answers wrong: logits" in capsys.readouterr().out
+    assert main([*check, f"--repository={tmp_path / 'none'}"]) == 1
 
 
 def test_thousands_of_requests_leave_no_trace(tmp_path: Path) -> None:

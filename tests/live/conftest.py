@@ -53,12 +53,13 @@ class BareStream:
     parameters: dict[str, str | int | bool]
     requests: queue.SimpleQueue = field(default_factory=queue.SimpleQueue)
     is_started: bool = False
+    n_sent: int = 0
 
     def __post_init__(self) -> None:
         self.call = self.call_of(iter(self.requests.get, None))
 
     def send(self, audio: bytes, *, start: bool | None = None, end: bool = False) -> None:
-        request = service_pb2.ModelInferRequest(model_name=f"{self.model}_live")
+        request = service_pb2.ModelInferRequest(model_name=f"{self.model}_live", id=str(self.n_sent))
         kind = "string_param" if isinstance(self.sequence_id, str) else "int64_param"
         setattr(request.parameters["sequence_id"], kind, self.sequence_id)
         is_start = not self.is_started if start is None else start
@@ -70,6 +71,7 @@ class BareStream:
         request.inputs.add(name="AUDIO", datatype="UINT8", shape=[len(audio)])
         request.raw_input_contents.append(audio)
         self.is_started = True
+        self.n_sent += 1
         self.requests.put(request)
 
     def hang_up(self) -> None:
@@ -77,15 +79,17 @@ class BareStream:
 
     def answers(self) -> Iterator[dict[str, np.ndarray]]:
         """Each window's outputs; a RuntimeError with the server's words."""
+        return (answer for answer, _ in self.answers_and_requests())
+
+    def answers_and_requests(self) -> Iterator[tuple[dict[str, np.ndarray], str]]:
+        """The same with the id of the request that is answered: its number."""
         kinds = {"INT32": "<i4", "INT64": "<i8", "FP32": "<f4", "FP64": "<f8"}
         for response in self.call:
             if response.error_message:
                 raise RuntimeError(response.error_message)
             infer = response.infer_response
-            yield {
-                output.name: np.frombuffer(content, kinds[output.datatype])
-                for output, content in zip(infer.outputs, infer.raw_output_contents, strict=True)
-            }
+            outputs = zip(infer.outputs, infer.raw_output_contents, strict=True)
+            yield {output.name: np.frombuffer(raw, kinds[output.datatype]) for output, raw in outputs}, infer.id
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""One stream at the server: answers in order whatever the detector's pace, and each request ended exactly once."""
+"""One stream at the server: answers in order whatever the detector's pace, and its reply ended exactly once."""
 
 import random
 import threading
@@ -21,25 +21,24 @@ class Reply:
         self.windows, self.ends = [], []
         self.is_wanted = True
 
-    def send(self, window, answer, pooled, *, is_last) -> None:
+    def send(self, window, answer, pooled) -> None:
         assert not self.ends, "an answer after the end"
         self.windows.append((window.index, answer.score, pooled))
-        if is_last:
-            self.ends.append("last")
 
     def fail(self, error) -> None:
-        self.ends.append(error)
+        if not self.ends:
+            self.ends.append(error)
 
     def close(self) -> None:
         if not self.ends:
             self.ends.append("closed")
 
 
-def stream_of(infer, workers: ThreadPoolExecutor, **settings) -> Stream:
+def stream_of(infer, workers: ThreadPoolExecutor, reply: Reply | None = None, **settings) -> Stream:
     chosen = Settings(
         **{"encoding": "fp32", "hop_samples": 10, "pool": "mean", "first_window": 0, "version": -1, **settings}
     )
-    return Stream(chosen, W, 16_000, workers.submit, infer)
+    return Stream(chosen, W, 16_000, reply or Reply(), submit=workers.submit, infer=infer)
 
 
 def raw(samples: np.ndarray) -> np.ndarray:
@@ -67,16 +66,19 @@ def test_answers_come_in_order_and_pooled() -> None:
         return Answer(np.zeros(2, np.float32), float(samples[0]))
 
     with ThreadPoolExecutor(16) as pool:
-        stream, replies = stream_of(infer, pool), [Reply() for _ in range(3)]
+        reply = Reply()
+        stream = stream_of(infer, pool, reply)
         waveform = np.arange(503)
-        for chunk, reply, is_end in zip(np.split(waveform, [130, 131]), replies, (False, False, True), strict=True):
-            stream.push(raw(chunk), reply, is_end=is_end)
+        for chunk, is_end in zip(np.split(waveform, [130, 131]), (False, False, True), strict=True):
+            assert not reply.ends
+            stream.push(raw(chunk), is_end=is_end)
         wait_until_done(stream)
-    found = [window for reply in replies for window in reply.windows]
+    found = reply.windows
     scores = [*range(0, 401, 10), 403]
     assert [(index, score) for index, score, _ in found] == list(enumerate(scores))
     assert [pooled for *_, pooled in found] == pytest.approx([np.mean(scores[: i + 1]) for i in range(len(scores))])
-    assert [reply.ends for reply in replies] == [["last"], ["closed"], ["last"]]
+    assert reply.ends == ["closed"]
+    assert stream.is_over
     assert most[0] <= MAX_WINDOWS_IN_FLIGHT
 
 
@@ -100,8 +102,9 @@ def test_a_long_stream_pools_each_score_once(pool_name: str, pooled_of, monkeypa
     scores = np.random.default_rng(4).standard_normal(5000)
     with ThreadPoolExecutor(4) as pool:
         infer = lambda samples, version: Answer(np.zeros(2), float(scores[int(samples[0])]))  # noqa: E731
-        stream, reply = stream_of(infer, pool, hop_samples=1, pool=pool_name), Reply()
-        stream.push(raw(np.arange(len(scores) + W - 1)), reply, is_end=False)
+        reply = Reply()
+        stream = stream_of(infer, pool, reply, hop_samples=1, pool=pool_name)
+        stream.push(raw(np.arange(len(scores) + W - 1)), is_end=False)
         wait_until_done(stream)
     pooled = [pooled for *_, pooled in reply.windows]
     assert len(pooled) == CountingPooler.n_added == len(scores)
@@ -109,7 +112,7 @@ def test_a_long_stream_pools_each_score_once(pool_name: str, pooled_of, monkeypa
         assert pooled[count - 1] == pytest.approx(pooled_of(scores[:count]), abs=1e-12)
 
 
-def test_one_failure_ends_the_stream_and_every_request_once() -> None:
+def test_one_failure_ends_the_stream_once_after_what_went_before() -> None:
     def infer(samples, version):
         time.sleep(0.002)
         if samples[0] == 50:
@@ -117,17 +120,17 @@ def test_one_failure_ends_the_stream_and_every_request_once() -> None:
         return Answer(np.zeros(2, np.float32), 0.0)
 
     with ThreadPoolExecutor(16) as pool:
-        stream, replies = stream_of(infer, pool), [Reply() for _ in range(4)]
-        for chunk, reply in zip(np.split(np.arange(400), 4), replies, strict=True):
-            stream.push(raw(chunk), reply, is_end=False)
+        reply = Reply()
+        stream = stream_of(infer, pool, reply)
+        for chunk in np.split(np.arange(400), 4):
+            stream.push(raw(chunk), is_end=False)
         wait_until_done(stream)
-    assert [len(reply.windows) for reply in replies] == [1, 4, 0, 0]
-    assert str(replies[1].ends) == "[RuntimeError('the detector says no')]"
-    assert [reply.ends for reply in replies[2:]] == [["closed"], ["closed"]]
+    assert [index for index, *_ in reply.windows] == [0, 1, 2, 3, 4]
+    assert str(reply.ends) == "[RuntimeError('the detector says no')]"
     assert stream.is_over
 
 
-def test_an_abandoned_stream_lets_every_request_go() -> None:
+def test_an_abandoned_stream_lets_go() -> None:
     gate = threading.Event()
 
     def infer(samples, version):
@@ -135,8 +138,9 @@ def test_an_abandoned_stream_lets_every_request_go() -> None:
         return Answer(np.zeros(2, np.float32), 0.0)
 
     with ThreadPoolExecutor(16) as pool:
-        stream, reply = stream_of(infer, pool), Reply()
-        stream.push(raw(np.arange(1000)), reply, is_end=False)
+        reply = Reply()
+        stream = stream_of(infer, pool, reply)
+        stream.push(raw(np.arange(1000)), is_end=False)
         stream.abandon()
         assert (reply.windows, reply.ends) == ([], ["closed"])
         gate.set()
@@ -147,9 +151,9 @@ def test_audio_that_runs_far_ahead_of_the_detector_is_refused() -> None:
     gate = threading.Event()
     with ThreadPoolExecutor(16) as pool:
         stream = stream_of(lambda samples, version: gate.wait(10) and Answer(np.zeros(2), 0.0), pool, hop_samples=W)
-        stream.push(raw(np.zeros(110 * 16_000)), Reply(), is_end=False)
+        stream.push(raw(np.zeros(110 * 16_000)), is_end=False)
         with pytest.raises(StreamError, match="120 s of audio wait for the detector") as caught:
-            stream.push(raw(np.zeros(11 * 16_000)), Reply(), is_end=False)
+            stream.push(raw(np.zeros(11 * 16_000)), is_end=False)
         assert caught.value.code == ErrorCode.TOO_FAR_AHEAD
         stream.abandon()
         gate.set()
@@ -185,8 +189,8 @@ def test_a_client_that_hangs_up_costs_no_more_windows() -> None:
         return Answer(np.zeros(2, np.float32), 0.0)
 
     with ThreadPoolExecutor(16) as pool:
-        stream = stream_of(infer, pool)
-        stream.push(raw(np.arange(10_000)), reply, is_end=False)
+        stream = stream_of(infer, pool, reply)
+        stream.push(raw(np.arange(10_000)), is_end=False)
         wait_until_done(stream)
     assert len(counted) <= 10 + MAX_WINDOWS_IN_FLIGHT
     assert reply.ends == ["closed"]
@@ -197,7 +201,7 @@ def test_a_stream_that_is_owed_an_answer_is_not_idle() -> None:
     with ThreadPoolExecutor(16) as pool:
         stream = stream_of(lambda samples, version: gate.wait(10) and Answer(np.zeros(2), 0.0), pool)
         assert stream.is_idle_since(time.monotonic())
-        stream.push(raw(np.zeros(W)), Reply(), is_end=False)
+        stream.push(raw(np.zeros(W)), is_end=False)
         assert not stream.is_idle_since(time.monotonic())
         gate.set()
         wait_until_done(stream)
@@ -205,11 +209,32 @@ def test_a_stream_that_is_owed_an_answer_is_not_idle() -> None:
 
 
 def test_audio_that_comes_as_the_stream_ends_is_let_go() -> None:
-    """It ended in another thread: what the chunk completes is owed to nobody, and the request is closed."""
+    """It ended in another thread: what the chunk completes is owed to nobody."""
     with ThreadPoolExecutor(1) as pool:
-        stream, reply = stream_of(lambda samples, version: Answer(np.zeros(2, np.float32), 0.0), pool), Reply()
+        reply = Reply()
+        stream = stream_of(lambda samples, version: Answer(np.zeros(2, np.float32), 0.0), pool, reply)
         stream.abandon()
-        stream.push(raw(np.zeros(3 * W)), reply, is_end=False)
+        stream.push(raw(np.zeros(3 * W)), is_end=False)
         assert reply.ends == ["closed"]
         assert not reply.windows
         assert stream.is_idle_since(time.monotonic() + 1)
+
+
+def test_an_end_without_audio_ends_the_reply() -> None:
+    with ThreadPoolExecutor(1) as pool:
+        reply = Reply()
+        stream = stream_of(lambda samples, version: Answer(np.zeros(2, np.float32), 0.0), pool, reply)
+        stream.push(raw(np.zeros(0)), is_end=True)
+        assert (reply.ends, reply.windows) == (["closed"], [])
+        assert stream.is_over
+
+
+def test_what_is_wrong_with_a_chunk_ends_the_stream_with_that_error() -> None:
+    with ThreadPoolExecutor(1) as pool:
+        reply = Reply()
+        stream = stream_of(lambda samples, version: Answer(np.zeros(2, np.float32), 0.0), pool, reply)
+        with pytest.raises(StreamError) as caught:
+            stream.push(raw(np.full(3, np.nan)), is_end=False)
+        stream.fail(caught.value)
+        assert reply.ends == [caught.value]
+        assert stream.is_over

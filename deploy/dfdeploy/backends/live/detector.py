@@ -13,8 +13,10 @@ from dfdeploy.backends.common.tensors import array_of, tensor_of
 from dfdeploy.backends.live.errors import StreamError
 from dfdeploy.backends.live.stream import Answer
 
-QUEUE_FULL_PAUSES_S = (0.1, 0.2, 0.4, 0.8, 1.6)
-QUEUE_FULL = "maximum queue size"  # in Triton's words
+PAUSES_S = (0.1, 0.2, 0.4, 0.8, 1.6)  # before a refused window is sent again
+# In Triton's words: the detector's queue is full; or somebody else's malformed request was in the window's batch, which
+# then exceeds the limit as a whole. A window alone never does.
+PASSING = ("maximum queue size", "max allowed is")
 
 
 class Detector:
@@ -30,10 +32,10 @@ class Detector:
         self.outputs = [LOGITS, SCORE, *([IDENTITY] if states_identity else [])]
 
     def infer(self, samples: Samples, version: int) -> Answer:
-        """Its answer to one window (window_samples,); where its queue is full, after some waiting.
+        """Its answer to one window (window_samples,); after some waiting, where the refusal is a passing one.
 
         Raises:
-            StreamError: its queue stayed full, or it refused the window or failed on it.
+            StreamError: its queue stayed full, its batches stayed spoilt, or it refused the window or failed on it.
         """
         request = pb_utils.InferenceRequest(
             model_name=self.name,
@@ -42,12 +44,12 @@ class Detector:
             inputs=[tensor_of(WAVEFORM, samples[np.newaxis])],
             preferred_memory=pb_utils.PreferredMemory(pb_utils.TRITONSERVER_MEMORY_CPU),
         )
-        for pause_s in (*QUEUE_FULL_PAUSES_S, None):
+        for pause_s in (*PAUSES_S, None):
             response = request.exec()
             if not response.has_error():
                 return self._answer(response)
             message = response.error().message()
-            if QUEUE_FULL not in message:
+            if not any(words in message for words in PASSING):
                 raise StreamError(ErrorCode.DETECTOR_FAILED, f"{self.name}: {message}")
             if pause_s is not None:
                 time.sleep(pause_s)

@@ -25,6 +25,7 @@ import triton_python_backend_utils as pb_utils
 from dfcontract import live
 from dfcontract.errors import ErrorCode
 from dfcontract.tensors import IDENTITY, LOGITS, SCORE
+from dfdeploy.backends.common.parent import end_with_parent
 from dfdeploy.backends.common.tensors import array_of, tensor_of
 from dfdeploy.backends.live.cutter import Window
 from dfdeploy.backends.live.detector import Detector
@@ -47,10 +48,10 @@ STATUS = {
 
 
 class TritonReply:
-    """Where one request's answers go: windows, then the end, which is said once.
+    """Where a stream's answers go: windows, then the end, which is said once.
 
     Args:
-        sender: Triton's, of the request.
+        sender: Triton's, of the stream's first request.
         rate_hz: the detector's.
         outputs: those that the model's configuration lists; one from before IDENTITY existed does not have it.
     """
@@ -58,17 +59,17 @@ class TritonReply:
     def __init__(self, sender: pb_utils.ResponseSender, rate_hz: int, outputs: list[str]) -> None:
         self.sender, self.rate_hz, self.outputs = sender, rate_hz, outputs
         self.is_open = True
-        # A sender whose last answer has gone is freed: asking it then, as another thread might, ends the server.
+        # Once the end is said, Triton has freed what `is_cancelled` asks about: the two must not meet.
         self.lock = threading.Lock()
 
     @property
     def is_wanted(self) -> bool:
-        """False once the client has hung up, or the request has ended."""
+        """False once the client's call is gone, or the end is said."""
         with self.lock:
             return self.is_open and not self.sender.is_cancelled()
 
-    def send(self, window: Window, answer: Answer, pooled: float, *, is_last: bool) -> None:
-        """One window's answer; the last one ends the request."""
+    def send(self, window: Window, answer: Answer, pooled: float) -> None:
+        """One window's answer."""
         values = {
             live.WINDOW: [window.index],
             live.START_S: [window.start / self.rate_hz],
@@ -79,29 +80,25 @@ class TritonReply:
             IDENTITY: [answer.identity],
         }
         tensors = [tensor_of(name, np.array(values[name], live.LIVE_OUTPUTS[name].dtype)) for name in self.outputs]
-        self._finish(is_last, pb_utils.InferenceResponse(output_tensors=tensors))
+        with self.lock:
+            if self.is_open:
+                self.sender.send(pb_utils.InferenceResponse(output_tensors=tensors))
 
     def fail(self, error: Exception) -> None:
-        """End the request, and with it the stream, with an error."""
+        """End it with an error, unless it has ended."""
         status = STATUS.get(error.code, "INTERNAL") if isinstance(error, StreamError) else "INTERNAL"
         triton_error = pb_utils.TritonError(str(error), getattr(pb_utils.TritonError, status))
-        self._finish(True, pb_utils.InferenceResponse(error=triton_error))
+        with self.lock:
+            if self.is_open:
+                self.is_open = False
+                self.sender.send(pb_utils.InferenceResponse(error=triton_error), FINAL)
 
     def close(self) -> None:
-        """End the request, unless it has ended."""
-        self._finish(True)
-
-    def _finish(self, is_last: bool, response: pb_utils.InferenceResponse | None = None) -> None:
-        """Send what there is to say; nothing once the request has ended."""
+        """End it, unless it has ended."""
         with self.lock:
-            if not self.is_open:
-                return
-            self.is_open = not is_last
-            flags = FINAL if is_last else 0
-            if response is None:
-                self.sender.send(flags=flags)
-            else:
-                self.sender.send(response, flags)
+            if self.is_open:
+                self.is_open = False
+                self.sender.send(flags=FINAL)
 
 
 class TritonPythonModel:
@@ -109,6 +106,7 @@ class TritonPythonModel:
 
     def initialize(self, args: Mapping[str, str]) -> None:
         """Read the detector's name and window, and the limits, from the config."""
+        end_with_parent()
         config = json.loads(args["model_config"])
         parameters = {key: value["string_value"] for key, value in config["parameters"].items()}
         name = parameters[live.LIVE_OF]
@@ -126,16 +124,13 @@ class TritonPythonModel:
         self.sweeper.start()
 
     def execute(self, requests: list[pb_utils.InferenceRequest]) -> None:
-        """Take each chunk; the answers follow when they are ready."""
+        """Take each chunk; the answers follow when they are ready, all to the stream's first request."""
         for request in requests:
             reply = TritonReply(request.get_response_sender(), self.rate_hz, self.outputs)
-            key = request.correlation_id()
             try:
-                self._take(key, request, reply)
+                self._take(request, reply)
             except StreamError as error:
-                self._drop(key)
-                if reply.is_open:
-                    reply.fail(error)
+                reply.fail(error)
 
     def finalize(self) -> None:
         """Let the threads go."""
@@ -143,24 +138,40 @@ class TritonPythonModel:
         self.sweeper.join()
         self.workers.shutdown(cancel_futures=True)
 
-    def _take(self, key: int | str, request: pb_utils.InferenceRequest, reply: TritonReply) -> None:
-        is_end = bool(request.flags() & END)
-        stream = self._open(key, request) if request.flags() & START else self.streams.get(key)
+    def _take(self, request: pb_utils.InferenceRequest, reply: TritonReply) -> None:
+        """Give a chunk to its stream; a request that is not the stream's first is done with that.
+
+        Raises:
+            StreamError: there is no such stream, or none can be begun.
+        """
+        key = request.correlation_id()
+        flags = request.flags()
+        stream = self._open(key, request, reply) if flags & START else self.streams.get(key)
         if stream is None or stream.is_over:
             raise StreamError(
                 ErrorCode.NO_SUCH_STREAM,
                 f"no such stream: it has ended or failed, or sent nothing for {self.idle_timeout_s:g} s: begin a new "
                 "one with the START flag",
             )
-        stream.push(array_of(pb_utils.get_input_tensor_by_name(request, live.AUDIO)), reply, is_end=is_end)
-        if is_end:
+        try:
+            audio = array_of(pb_utils.get_input_tensor_by_name(request, live.AUDIO))
+            stream.push(audio, is_end=bool(flags & END))
+        except StreamError as error:
+            stream.fail(error)  # after the answers that went before
+        if stream.reply is not reply:
+            reply.close()
+        if flags & END or stream.is_over:
             with self.lock:
-                self.ending.append(self.streams.pop(key))
+                self.streams.pop(key, None)
+                if stream.is_busy:
+                    self.ending.append(stream)
 
-    def _open(self, key: int | str, request: pb_utils.InferenceRequest) -> Stream:
+    def _open(self, key: int | str, request: pb_utils.InferenceRequest, reply: TritonReply) -> Stream:
         self._drop(key)  # an id that is used again starts clean
         settings = Settings.checked(json.loads(request.parameters() or "{}"), self.window_samples)
-        stream = Stream(settings, self.window_samples, self.rate_hz, self._submit, self.detector.infer)
+        stream = Stream(
+            settings, self.window_samples, self.rate_hz, reply, submit=self._submit, infer=self.detector.infer
+        )
         with self.lock:
             self.ending = [ending for ending in self.ending if ending.is_busy]
             if len(self.streams) + len(self.ending) >= self.max_streams:
@@ -185,13 +196,22 @@ class TritonPythonModel:
         while not self.stopped.wait(min(SWEEP_S, self.idle_timeout_s / 4)):
             deadline_s = time.monotonic() - self.idle_timeout_s
             with self.lock:
-                idle = [key for key, stream in self.streams.items() if stream.is_idle_since(deadline_s)]
-                ended = [stream for stream in self.ending if not stream.is_busy]
-                self.ending = [stream for stream in self.ending if stream.is_busy]
-            for key in idle:
+                open_streams = [*self.streams.items()]
+                ending = [*self.ending]
+            gone = [key for key, stream in open_streams if stream.is_idle_since(deadline_s) or is_deserted(stream)]
+            for key in gone:
                 self._drop(key)
-            if idle or ended:
+            for stream in filter(is_deserted, ending):
+                stream.abandon()
+            with self.lock:
+                self.ending = [stream for stream in self.ending if stream.is_busy]
+            if gone or ending:
                 ctypes.CDLL(None).malloc_trim(0)
+
+
+def is_deserted(stream: Stream) -> bool:
+    """Whether nobody waits for its answers any more."""
+    return not stream.reply.is_wanted
 
 
 def states_identity(model_dir: Path) -> bool:

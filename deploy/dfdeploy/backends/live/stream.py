@@ -4,7 +4,7 @@ import itertools
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, Self
 
@@ -32,20 +32,20 @@ class Answer:
 
 
 class Reply(Protocol):
-    """Where the answers to one request go."""
+    """Where a stream's answers go: to its first request, which stays open for as long as the stream does."""
 
     @property
     def is_wanted(self) -> bool:
-        """False once the client has hung up."""
+        """False once the client's call is gone."""
 
-    def send(self, window: Window, answer: Answer, pooled: float, *, is_last: bool) -> None:
-        """One window's answer; the last one ends the request."""
+    def send(self, window: Window, answer: Answer, pooled: float) -> None:
+        """One window's answer."""
 
     def fail(self, error: Exception) -> None:
-        """End the request, and with it the stream, with an error."""
+        """End it with an error, unless it has ended."""
 
     def close(self) -> None:
-        """End the request, unless it has ended."""
+        """End it, unless it has ended."""
 
 
 @dataclass(frozen=True)
@@ -95,11 +95,9 @@ def whole(parameters: Mapping[str, object], name: str, default: int) -> int:
 
 @dataclass
 class Job:
-    """A window, the request whose chunk completed it, and what the detector says: an exception where it fails."""
+    """A window and what the detector says of it: an exception where it fails."""
 
     window: Window
-    reply: Reply
-    is_last: bool
     answer: Answer | Exception | None = None
 
 
@@ -109,6 +107,8 @@ class Stream:
     Args:
         settings: how it is read and cut.
         window_samples, rate_hz: the detector's.
+        reply: where all its answers go. (Triton 24.10 writes the answers of one request in order, those of several
+            requests from two threads, now and then the later one first.)
         submit: ``submit(function, job)`` runs the function in another thread.
         infer: ``infer(samples, version)`` answers one window, or raises; called in those threads.
     """
@@ -118,6 +118,8 @@ class Stream:
         settings: Settings,
         window_samples: int,
         rate_hz: int,
+        reply: Reply,
+        *,
         submit: Callable[[Callable[[Job], None], Job], Any],
         infer: Callable[[Samples, int], Answer],
     ) -> None:
@@ -125,12 +127,13 @@ class Stream:
         self.decoder = Decoder(settings.encoding, rate_hz)
         self.cutter = Cutter(window_samples, settings.hop_samples, settings.first_window)
         self.max_ahead_samples = live.MAX_AHEAD_S * rate_hz + window_samples
-        self.submit, self.infer = submit, infer
+        self.reply, self.submit, self.infer = reply, submit, infer
         self.lock = threading.Lock()
-        self.waiting: deque[Iterator[Job]] = deque()  # one for each request
+        self.waiting: deque[Iterator[Window]] = deque()  # one for each request that completed any
         self.begun: deque[Job] = deque()  # at the detector, or their answers wait for an earlier one's
         self.in_flight = 0
         self.pooler = windows.Pooler(settings.pool)
+        self.has_end = False  # no more audio will come
         self.is_over = False
         self.last_active_s = time.monotonic()
 
@@ -143,8 +146,8 @@ class Stream:
         """Whether nothing has come, and nothing has been owed, since that moment of the monotonic clock."""
         return self.last_active_s < moment_s and not self.is_busy
 
-    def push(self, chunk: npt.NDArray[np.uint8], reply: Reply, *, is_end: bool) -> None:
-        """Take (m,) bytes of audio; each window that they complete is answered to ``reply``.
+    def push(self, chunk: npt.NDArray[np.uint8], *, is_end: bool) -> None:
+        """Take (m,) bytes of audio; each window that they complete will be answered.
 
         Raises:
             StreamError: the stream can't go on.
@@ -153,32 +156,41 @@ class Stream:
         stretches = [self.cutter.push(samples)]
         if is_end:
             stretches += [self.cutter.push(self.decoder.flush()), self.cutter.finish()]
-        count = sum(map(len, stretches))
         with self.lock:
             self.last_active_s = time.monotonic()
-            # It may have ended in another thread since the caller looked: nobody would answer these windows.
-            if count == 0 or self.is_over:
-                reply.close()
+            if self.is_over:  # in another thread, since the caller looked
                 return
-            self._check_ahead(stretches)
-            self.waiting.append(jobs_of(itertools.chain(*stretches), reply, count))
-            self._begin()
+            if any(map(len, stretches)):
+                self._check_ahead(stretches)
+                self.waiting.append(itertools.chain(*stretches))
+            self.has_end = is_end
+            self._go_on()
+
+    def fail(self, error: Exception) -> None:
+        """End the stream with an error."""
+        with self.lock:
+            self.reply.fail(error)
+            self._end()
 
     def abandon(self) -> None:
         """Forget everything; answers that the detector still owes are thrown away."""
         with self.lock:
             self._end()
 
-    def _begin(self) -> None:
-        while self.in_flight < MAX_WINDOWS_IN_FLIGHT and (job := self._next()):
+    def _go_on(self) -> None:
+        """Begin the windows whose turn has come; end the stream when all are answered and no more audio will come."""
+        while self.in_flight < MAX_WINDOWS_IN_FLIGHT and (window := self._next()):
+            job = Job(window)
             self.begun.append(job)
             self.in_flight += 1
             self.submit(self._work, job)
+        if self.has_end and not self.is_busy:
+            self._end()
 
-    def _next(self) -> Job | None:
+    def _next(self) -> Window | None:
         while self.waiting:
-            if job := next(self.waiting[0], None):
-                return job
+            if window := next(self.waiting[0], None):
+                return window
             self.waiting.popleft()
         return None
 
@@ -195,7 +207,7 @@ class Stream:
 
     def _work(self, job: Job) -> None:
         try:
-            if not job.reply.is_wanted:
+            if not self.reply.is_wanted:
                 self.abandon()
             elif not self.is_over:
                 job.answer = self.infer(job.window.samples, self.settings.version)
@@ -205,30 +217,23 @@ class Stream:
             self.in_flight -= 1
             if not self.is_over:
                 self._answer()
-                self._begin()
+            if not self.is_over:
+                self._go_on()
 
     def _answer(self) -> None:
         """Send what is answered, as far as it is next in order."""
         while self.begun and (answer := self.begun[0].answer) is not None:
             job = self.begun.popleft()
             if isinstance(answer, Exception):
-                job.reply.fail(answer)
+                self.reply.fail(answer)
                 self._end()
                 return
             self.pooler.add(answer.score)
-            job.reply.send(job.window, answer, self.pooler.value, is_last=job.is_last)
+            self.reply.send(job.window, answer, self.pooler.value)
             self.last_active_s = time.monotonic()
 
     def _end(self) -> None:
         self.is_over = True
-        replies = [job.reply for job in self.begun] + [job.reply for jobs in self.waiting for job in jobs]
         self.begun.clear()
         self.waiting.clear()
-        for reply in replies:
-            reply.close()
-
-
-def jobs_of(stretch: Iterable[Window], reply: Reply, count: int) -> Iterator[Job]:
-    """A job for each of ``count`` windows; the last one's answer ends the request."""
-    for number, window in enumerate(stretch, 1):
-        yield Job(window, reply, is_last=number == count)
+        self.reply.close()

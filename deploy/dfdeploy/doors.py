@@ -1,0 +1,38 @@
+"""Which of Triton's calls the embedded server answers to whom.
+
+Clients score, list models, read their configuration and health: those calls stay open over gRPC. Shared memory (any
+local client could register and overwrite the server's own regions), logging and tracing need the run's key in a header.
+Over HTTP only health, metadata, configuration and statistics stay open, inference where it was asked for: a compressed
+body costs the server memory that it does not give back.
+
+The key lies in the run's folder. It also stands in Triton's command line, the only place that this release reads it
+from, where other users of the machine can see it: it keeps out programs that err and pages in a browser, and no user
+who means harm.
+"""
+
+import secrets
+from pathlib import Path
+
+KEY_FILE = "key"
+HEADER = "dfserve-key"
+GRPC_RESTRICTED = ("shared-memory", "trace", "logging")
+HTTP_RESTRICTED = (*GRPC_RESTRICTED, "model-repository")
+HTTP_INFERENCE = "inference"
+
+
+def write_key(run_dir: Path) -> str:
+    """A new key, in a file that only this user can read."""
+    key = secrets.token_urlsafe(24)
+    path = run_dir / KEY_FILE
+    path.touch(mode=0o600, exist_ok=False)
+    path.write_text(f"{key}\n")
+    return key
+
+
+def options(key: str, *, http_inference: bool) -> list[str]:
+    """Triton's command-line options."""
+    http = HTTP_RESTRICTED if http_inference else (*HTTP_RESTRICTED, HTTP_INFERENCE)
+    return [
+        f"--grpc-restricted-protocol={','.join(GRPC_RESTRICTED)}:{HEADER}={key}",
+        f"--http-restricted-api={','.join(http)}:{HEADER}={key}",
+    ]
