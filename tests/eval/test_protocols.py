@@ -98,7 +98,8 @@ def test_repeated_lines_count_once_and_contradictions_are_refused(tmp_path):
     ("name", "text", "message"),
     [
         ("csv", FILES["asvspoof2019-la"], r"expected the columns utt_id, label .* another --protocol-format"),
-        ("csv", "utt_id,label\na,0\n", r"label '0' is not one of bonafide"),
+        ("csv", "utt_id,label\na,2\n", r"label '2' is not one of bonafide"),
+        ("csv", "utt_id,label\na,0\nb,spoof\n", r"label '0' is not one of .* not all labels are 1 or 0"),
         ("asvspoof2021-la", FILES["asvspoof2019-la"], r"expected the 8 fields .* found 5 in the first line"),
         ("asvspoof2019-la", FILES["asvspoof2021-la"], r"expected the 5 fields .* found 8"),
         ("in-the-wild", "name,label\na,spoof\n", r"expected the column file"),

@@ -113,7 +113,7 @@ def test_a_hostile_pickle_is_refused_and_nothing_runs(protocol, tmp_path):
         (pickle.dumps({1: 1.0}), "expected a plain dict"),
         (pickle.dumps({"a": 1.0})[:-3], "no readable pickle"),
         (b"", "is empty"),
-        (b"\xff\xfe\x00\x01binary", "neither text nor a pickle"),
+        (b"\x00\x01\x02binary", "expected text, found binary data; expected a pickle"),
         (b"just words\n", "expected CSV with the header"),
         (b"utt_id,score\na,loud\n", "can't be read as scores"),
     ],

@@ -49,7 +49,7 @@ def write_protocol(tmp_path, ids, extra=""):
 
 def score_file(tmp_path, ids, scores, **columns):
     table = pd.DataFrame({"utt_id": ids, "score": np.asarray(scores, dtype=float), **columns})
-    return DetectorScores(table, tmp_path / "scores.csv", "made_up")
+    return DetectorScores(table, (tmp_path / "scores.csv",), "made_up")
 
 
 def test_all_that_can_go_wrong_is_counted(tmp_path):
