@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -90,8 +91,9 @@ def _read(path: Path, spec: ProtocolFormat) -> tuple[pd.DataFrame, tuple[str, ..
     try:
         frame, table = table.read(range(len(names)), dict.fromkeys(range(len(names)), "category") | {ids: "str"})
     except RaggedRowError as error:
-        line = next(line for line in table.lines() if any(line.fields[len(names) :]))
-        raise ProtocolError(f"{error}: line {line.number} has {len(line.fields)}") from error
+        lines = (line for line in table.lines() if any(line.fields[len(names) :]))
+        places = [f"; line {line.number} has {len(line.fields)}" for line in islice(lines, 1)]
+        raise ProtocolError(f"{error}{''.join(places)}") from error
     except (ValueError, OSError, TextTableError) as error:
         raise ProtocolError(f"{path}: can't be parsed as {spec.title}: {error}") from error
     return frame.set_axis(names, axis=1), table.notes

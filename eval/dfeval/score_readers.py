@@ -29,6 +29,7 @@ _JSON = re.compile(rb"(\xef\xbb\xbf)?\s*(\{\s*[\"}]|\[\s*[\[{\"])")
 N_SAMPLE = 100  # rows that tell what the columns of a file without header are
 N_EXAMPLES = 3
 EXPECTED = "expected CSV with the header utt_id,score or lines of 'id score'"
+_ID_ADVICE = f"a column of ids named {', '.join(ID_COLUMNS[:-1])} or {ID_COLUMNS[-1]}"
 # A decimal comma where nothing else in the row is a comma: `id 1,5` or `id;1,5`.
 _LONE_DECIMAL_COMMA = re.compile(r"[^,]*[\s;|][+-]?\d+,\d+\s*")
 
@@ -114,17 +115,16 @@ def _headless(table: Table, score_column: str | None) -> tuple[Table, int]:
         numeric = _numeric_columns(table)
     first = table.layout.first
     columns = ", ".join(f"{place} ({text})" for place, text in enumerate(first, 1))
-    if not numeric:
-        named = table.layout.column(SCORE_COLUMNS) is not None
-        advice = f"; a header names the ids {', '.join(ID_COLUMNS)}" if named else ""
-        raise ScoreFileError(f"{table.path}: {EXPECTED}, found {' '.join(first)[:80]!r}{advice}")
     if score_column is not None:
         if not score_column.isdecimal() or not 2 <= int(score_column) <= len(first):
             raise ScoreFileError(
-                f"{table.path}: has no header: expected the number of a column after the id as --score-column, "
-                f"found {score_column!r}; the columns are {columns}"
+                f"{table.path}: has no header with {_ID_ADVICE}: expected the number of a column after the id as "
+                f"--score-column, found {score_column!r}; the columns are {columns}"
             )
-        return table, int(score_column) - 1
+        numeric = [int(score_column) - 1]
+    # A first row without a number is the header of unknown columns: what they mean is not guessed.
+    if not numeric or not any(_is_number_or_none(first[place]) for place in numeric):
+        raise ScoreFileError(f"{table.path}: {EXPECTED}, found {' '.join(first)[:80]!r}; a header has {_ID_ADVICE}")
     if len(numeric) > 1:
         raise ScoreFileError(
             f"{table.path}: expected one column of numbers, found {len(numeric)} and no header that names the score; "
@@ -152,6 +152,14 @@ def _holds_numbers(texts: Sequence[str]) -> bool:
         except TextTableError:
             balance -= 1
     return balance > 0
+
+
+def _is_number_or_none(text: str) -> bool:
+    try:
+        number_of(text)
+    except TextTableError as error:
+        return isinstance(error, DecimalCommaError)
+    return True
 
 
 def _check_no_decimal_commas(table: Table) -> None:

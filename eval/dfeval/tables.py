@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 import pandas as pd
 
@@ -56,17 +56,19 @@ class Table:
         """At most its first `n_lines` rows, a header included."""
         text = self.start.decode(self.layout.encoding, "replace")
         whole = text[: text.rfind("\n") + 1] if len(self.start) == START_BYTES else text
-        layout = replace(self.layout, encoding="utf-8")
-        return list(islice(rows_of(whole.encode(), str(self.path), layout)[1], n_lines))
+        return list(islice(self._rows_of(whole), n_lines))
 
     def lines(self) -> Iterator[Line]:
         """Its rows without a header, read one by one: slow, but each knows its line."""
         content = self.path.read_bytes()
-        layout = replace(self.layout, encoding=layout_of(content, str(self.path)).encoding)
-        return islice(rows_of(content, str(self.path), layout)[1], int(self.is_headed), None)
+        text = content.decode(layout_of(content, str(self.path)).encoding, "replace")
+        return islice(self._rows_of(text), int(self.is_headed), None)
+
+    def _rows_of(self, text: str) -> Iterator[Line]:
+        return rows_of(text.encode(), str(self.path), replace(self.layout, encoding="utf-8"))[1]
 
     def read(
-        self, columns: Sequence[int], dtypes: Mapping[int, str], na_values: Mapping[int, Sequence[str]] | None = None
+        self, columns: Sequence[int], dtypes: Mapping[int, str], na_values: Mapping[Any, Sequence[str]] | None = None
     ) -> tuple[pd.DataFrame, "Table"]:
         """Columns by their places, and the table as it was read: its encoding may show only far behind the start.
 
@@ -85,7 +87,7 @@ class Table:
         self,
         columns: Sequence[int],
         dtypes: Mapping[int, str],
-        na_values: Mapping[int, Sequence[str]] | None,
+        na_values: Mapping[Any, Sequence[str]] | None,
         encoding_errors: str,
     ) -> pd.DataFrame:
         n_fields = len(self.layout.first)
