@@ -29,6 +29,13 @@ class TextTableError(DfserveError):
     """A file that is no table of text, or a field that is not what it should be."""
 
 
+class DecimalCommaError(TextTableError):
+    """A number with a decimal comma: what such a file means can't be told from its delimiters, so it is refused."""
+
+    def __init__(self, found: str) -> None:
+        super().__init__(f"found {found!r}: write decimal points, not commas")
+
+
 @dataclass(frozen=True)
 class Layout:
     """How a file is written.
@@ -85,14 +92,22 @@ def layout_of(content: bytes, where: str) -> Layout:
     raise TextTableError(f"{where}: is empty")
 
 
-def rows_of(content: bytes, where: str) -> tuple[Layout, Iterator[Line]]:
+def rows_of(content: bytes, where: str, layout: Layout | None = None) -> tuple[Layout, Iterator[Line]]:
     """How a file is written, and its rows, the first one (which may be a header) included; blank ones are left out.
+
+    Args:
+        content: the whole of it.
+        where: what errors call it.
+        layout: of the file, where it is known already.
 
     Raises:
         TextTableError: it is empty, or no text; while iterating, a row whose quotes don't end.
     """
-    layout = layout_of(content, where)
-    text = content.decode(layout.encoding)
+    layout = layout or layout_of(content, where)
+    try:
+        text = content.decode(layout.encoding, "surrogateescape")
+    except UnicodeDecodeError as error:  # UTF-16 whose end is missing
+        raise TextTableError(f"{where}: {error}") from None
     return layout, _rows(text, layout, where)
 
 
@@ -100,7 +115,8 @@ def number_of(text: str) -> float:
     """A number; NaN where the field says that there is none.
 
     Raises:
-        TextTableError: it is none, or is written with a decimal comma.
+        TextTableError: it is none.
+        DecimalCommaError: it is written with a decimal comma.
     """
     if text.strip().lower() in ("", "nan", "na", "none", "null"):
         return float("nan")
@@ -108,7 +124,7 @@ def number_of(text: str) -> float:
         return float(text)
     except ValueError:
         if re.fullmatch(r"\s*[+-]?\d+,\d+\s*", text):
-            raise TextTableError(f"found {text!r}: write decimal points, not commas") from None
+            raise DecimalCommaError(text) from None
         raise TextTableError(f"expected a number, found {text[:80]!r}") from None
 
 
@@ -145,6 +161,11 @@ def _encoding_of(content: bytes) -> tuple[str, tuple[str, ...]]:
     try:
         codecs.getincrementaldecoder("utf-8")().decode(content)  # a character may be cut at the end of a first part
     except UnicodeDecodeError:
+        # A file list may hold one name of another encoding: that is no reason to misread all the others.
+        text = content.decode("utf-8", "surrogateescape")
+        n_stray = len(re.findall("[\udc80-\udcff]", text))
+        if len(re.findall("[\x80-\ud7ff\ue000-\U0010ffff]", text)) > n_stray:
+            return "utf-8", (f"{n_stray:,} bytes in it are not UTF-8",)
         return "latin-1", ("read as Latin-1: it is not UTF-8",)
     return "utf-8", ()
 

@@ -4,6 +4,7 @@ import argparse
 import json
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
+PARTS = "one detector's scores; several files count as one with the rows of all"
 DESCRIPTION = "Scores and a protocol in, the figures that the field publishes out. Higher scores are more bona fide."
 
 
@@ -42,8 +44,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="dfeval", description=DESCRIPTION)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    metrics = commands.add_parser("metrics", help="figures of one score file, in the terminal or as JSON")
-    metrics.add_argument("scores", type=Path, metavar="SCORES")
+    metrics = commands.add_parser("metrics", help="figures of one detector, in the terminal or as JSON")
+    metrics.add_argument("scores", type=Path, nargs="+", metavar="SCORES", help=PARTS)
     metrics.add_argument("--json", action="store_true", help="print JSON instead of tables")
     metrics.set_defaults(run=_metrics)
 
@@ -62,7 +64,11 @@ def _parser() -> argparse.ArgumentParser:
     for command in (metrics, report, compare, fitting):
         _add_protocol(command)
     for command in (metrics, report, fitting, applying):
-        command.add_argument("--score-column", metavar="NAME", help="the CSV column to evaluate (default: score)")
+        command.add_argument(
+            "--score-column",
+            metavar="NAME",
+            help="the column to evaluate (default: score); its number, from 1, in a file without header",
+        )
         command.add_argument("--model", metavar="NAME", help="the model to evaluate, where a file has several")
     for command in (metrics, report):
         _add_settings(command)
@@ -76,7 +82,7 @@ def _add_calibrate(commands: "Commands") -> tuple[argparse.ArgumentParser, argpa
     calibrate = commands.add_parser("calibrate", help="fit a calibration and a threshold, or apply one")
     actions = calibrate.add_subparsers(required=True, metavar="ACTION")
     fitting = actions.add_parser("fit", help="fit on labelled scores, write JSON")
-    fitting.add_argument("scores", type=Path, metavar="SCORES")
+    fitting.add_argument("scores", type=Path, nargs="+", metavar="SCORES", help=PARTS)
     _add_calibration(fitting)
     applying = actions.add_parser("apply", help="add the columns llr and verdict to a score file")
     applying.add_argument("scores", type=Path, metavar="SCORES")
@@ -165,14 +171,15 @@ def _calibration_kind(text: str) -> str:
     return text
 
 
-def _trials(arguments: argparse.Namespace, paths: list[Path]) -> "list[Trials]":
+def _trials(arguments: argparse.Namespace, detectors: Sequence[Path | Sequence[Path]]) -> "list[Trials]":
+    """The trials of each detector, whose scores are in one file or in several."""
     from dfeval.protocols import load_protocol
     from dfeval.scores import load_scores
     from dfeval.trials import join
 
     protocol = load_protocol(arguments.protocol, arguments.protocol_format, arguments.phase)
     column, model = getattr(arguments, "score_column", None), getattr(arguments, "model", None)
-    return [join(load_scores(path, column, model), protocol) for path in paths]
+    return [join(load_scores(paths, column, model), protocol) for paths in detectors]
 
 
 def _settings(arguments: argparse.Namespace) -> "Settings":
@@ -226,6 +233,8 @@ def _compare(arguments: argparse.Namespace) -> int:
 
     first, second = _trials(arguments, arguments.scores)
     out = console()
+    for note in dict.fromkeys([*first.source.notes, *second.source.notes, *first.protocol.notes]):
+        out.print(f"note: {note}", style="yellow")
     comparison = compare_trials(first, second, arguments.bootstrap, arguments.seed)
     show_comparison(comparison, first.detector, second.detector, out)
     return 0
@@ -237,7 +246,7 @@ def _calibrate_fit(arguments: argparse.Namespace) -> int:
 
     costs = DcfCosts(arguments.p_spoof, arguments.c_miss, arguments.c_fa)
     (trials,) = _trials(arguments, [arguments.scores])
-    for note in trials.matching.notes():
+    for note in trials.notes():
         print(f"dfeval: note: {note}", file=sys.stderr)
     calibration = fit(trials, arguments.kind, Target(arguments.target_far, arguments.target_frr, costs))
     calibration.save(arguments.out)

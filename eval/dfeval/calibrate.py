@@ -4,6 +4,7 @@ What a calibration is, how its file looks and who may trust it: `dfcontract.cali
 """
 
 import hashlib
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,12 +16,13 @@ from dfcontract import score_file
 from dfcontract.calibration import PARAMETERS, Calibration, Threshold, llr_of
 from dfcontract.score_file import Row
 from dfcontract.text import number
+from dfcontract.text_table import TextTableError, number_of
 from dfeval.errors import CalibrationError, OneClassError, ScoreFileError
 from dfeval.metrics.cllr import cllr, min_cllr
 from dfeval.metrics.convex_hull import convex_hull
 from dfeval.metrics.dcf import DcfCosts
 from dfeval.metrics.eer import ErrorRates, Floats, error_rates
-from dfeval.scores import NO_SCORE, DetectorScores, load_scores
+from dfeval.scores import DetectorScores, load_scores
 from dfeval.trials import Trials
 
 WINDOWS = "windows"  # in `fitted_on`: how the recordings were cut, as `DetectorScores.mode` says it
@@ -49,7 +51,7 @@ def fit(trials: Trials, kind: str = "affine", target: Target | None = None) -> C
     if kind not in PARAMETERS:
         raise CalibrationError(f"calibration {kind!r} is unknown; known are {', '.join(PARAMETERS)}")
     if trials.source.is_random:
-        raise CalibrationError(f"{trials.source.path}: scores of random weights can't be calibrated: they mean nothing")
+        raise CalibrationError(f"{trials.source.name}: scores of random weights can't be calibrated: they mean nothing")
     bonafide, spoof = trials.bonafide, trials.spoof
     if not bonafide.size or not spoof.size:
         raise OneClassError(bonafide.size, spoof.size, "a calibration")
@@ -117,9 +119,12 @@ def _answerer(calibration: Calibration) -> Callable[[str], Row]:
     digest = calibration.digest  # a hash of the whole file, too slow to make for each row
 
     def answers(score_text: str) -> Row:
-        if score_text.strip() in NO_SCORE:
+        try:
+            score = number_of(score_text)
+        except TextTableError:  # `load_scores` has named it
+            score = math.nan
+        if math.isnan(score):
             return dict.fromkeys(score_file.CALIBRATED_NAMES, "")
-        score = float(score_text)
         values = (digest, number(float(calibration.llr(score))), calibration.verdict(score))
         return dict(zip(score_file.CALIBRATED_NAMES, values, strict=True))
 
@@ -128,17 +133,17 @@ def _answerer(calibration: Calibration) -> Callable[[str], Row]:
 
 def _check_suits(calibration: Calibration, scores: DetectorScores) -> None:
     if scores.is_random:
-        raise CalibrationError(f"{scores.path}: scores of random weights have no likelihood ratio")
+        raise CalibrationError(f"{scores.name}: scores of random weights have no likelihood ratio")
     theirs, ours = scores.checkpoint_sha256, calibration.checkpoint_sha256
     if theirs and ours and theirs != ours:
         raise CalibrationError(
-            f"{scores.path}: scored by the checkpoint {theirs[:12]}…, but the calibration is for {ours[:12]}…; "
+            f"{scores.name}: scored by the checkpoint {theirs[:12]}…, but the calibration is for {ours[:12]}…; "
             "fit one for this detector"
         )
     cut, expected = scores.mode, calibration.fitted_on.get(WINDOWS)
     if cut and expected and cut != expected:
         raise CalibrationError(
-            f"{scores.path}: expected windows as the calibration was fitted on ({expected}), found {cut}; "
+            f"{scores.name}: expected windows as the calibration was fitted on ({expected}), found {cut}; "
             "score the recordings that way, or fit another calibration"
         )
 
@@ -148,7 +153,7 @@ def _described(trials: Trials) -> dict[str, Any]:
     return {
         "protocol": trials.protocol.description,
         "phase": trials.protocol.phase,
-        "scores": trials.source.path.name,
+        "scores": trials.source.name,
         "n_bonafide": int(trials.bonafide.size),
         "n_spoof": int(trials.spoof.size),
         "trials_sha256": _trials_digest(trials),

@@ -93,7 +93,7 @@ class Evaluation:
                 "detector": trials.detector,
                 "weights": trials.source.weights,
                 "checkpoint_sha256": trials.source.checkpoint_sha256,
-                "scores": trials.source.path.name,
+                "scores": trials.source.name,
                 "windows": trials.source.mode,
                 "protocol": trials.protocol.description,
                 "phase": trials.protocol.phase,
@@ -138,7 +138,7 @@ def evaluate(trials: Trials, settings: Settings | None = None) -> Evaluation:
         confusion=confusion(rates, threshold),
         replicates=replicates,
         groups=[_group(trials, group, threshold, chosen) for column in columns for group in split(trials, column)],
-        notes=[*trials.matching.notes(), *notes, *_cautions(rates)],
+        notes=[*trials.notes(), *notes, *_cautions(rates)],
     )
 
 
@@ -149,7 +149,7 @@ def columns_of(evaluations: Sequence[Evaluation]) -> list[str]:
 
 def _rates(trials: Trials) -> ErrorRates:
     bonafide, spoof = trials.bonafide, trials.spoof
-    matching, name, protocol = trials.matching, trials.source.path.name, trials.protocol.description
+    matching, name, protocol = trials.matching, trials.source.name, trials.protocol.description
     if not matching.n_matched:
         found = f"{matching.n_not_finite:,} NaN or infinite" if matching.n_not_finite else "none that matches"
         raise EvalError(

@@ -6,11 +6,13 @@ from types import MappingProxyType
 
 BONAFIDE, SPOOF = "bonafide", "spoof"
 ALL_PHASES = "all"
-LABELS = MappingProxyType(
+LABELS: Mapping[str, str] = MappingProxyType(
     {BONAFIDE: BONAFIDE, "bona-fide": BONAFIDE, "bona_fide": BONAFIDE, "genuine": BONAFIDE, "human": BONAFIDE}
     | {"real": BONAFIDE, SPOOF: SPOOF, "spoofed": SPOOF, "fake": SPOOF, "synthetic": SPOOF, "deepfake": SPOOF}
 )
-ID_COLUMNS = ("utt_id", "file", "relative_path", "trial_anon", "filename")  # all else is read as categories
+# As AntiDeepfake writes them. Other sets have 1 for spoof, so a protocol that is read by these rows says so.
+NUMERIC_LABELS: Mapping[str, str] = MappingProxyType({"1": BONAFIDE, "0": SPOOF})
+PLAIN_LABELS = (BONAFIDE, "bona-fide", "bona_fide", SPOOF)  # what they mean needs no word
 # Values that bona fide trials have where a spoof has its attack or TTS system.
 NOT_APPLICABLE = ("", "-", BONAFIDE, "nan")
 
@@ -22,8 +24,7 @@ class ProtocolFormat:
     Attributes:
         title: the data set's name.
         example: a line of a protocol, for the documentation.
-        separator: between fields, a regular expression.
-        columns: the fields of a file without a header, in order; empty where the file has a header.
+        columns: the fields of a file without a header, in order, with spaces between; empty where it has a header.
         rename: a header's names to ours (``utt_id``, ``label``, ``speaker``, ``attack`` …).
         header_word: a word by which the header of a file that comes with and without one is known.
         groups: columns that figures are broken down by.
@@ -33,7 +34,6 @@ class ProtocolFormat:
 
     title: str
     example: str
-    separator: str
     columns: tuple[str, ...] = ()
     rename: Mapping[str, str] = field(default_factory=dict)
     header_word: str | None = None
@@ -47,14 +47,12 @@ FORMATS: Mapping[str, ProtocolFormat] = MappingProxyType(
         "asvspoof2019-la": ProtocolFormat(
             title="ASVspoof 2019 LA",
             example="`LA_0039 LA_E_2834763 - A11 spoof`",
-            separator=r"\s+",
             columns=("speaker", "utt_id", "environment", "attack", "label"),
             groups=("attack",),
         ),
         "asvspoof2021-la": ProtocolFormat(
             title="ASVspoof 2021 LA",
             example="`LA_0009 LA_E_9332881 alaw ita_tx A07 spoof notrim eval`",
-            separator=r"\s+",
             columns=("speaker", "utt_id", "codec", "transmission", "attack", "label", "trim", "phase"),
             groups=("attack", "codec"),
             phase_column="phase",
@@ -63,7 +61,6 @@ FORMATS: Mapping[str, ProtocolFormat] = MappingProxyType(
         "asvspoof2021-df": ProtocolFormat(
             title="ASVspoof 2021 DF",
             example="`TEF2 DF_E_2000013 low_m4a vcc2020 Task1-team20 spoof notrim eval neural_vocoder… …`",
-            separator=r"\s+",
             columns=(
                 *("speaker", "utt_id", "codec", "source", "attack", "label", "trim", "phase"),
                 *("vocoder", "task", "team", "gender_pair", "language"),
@@ -75,7 +72,6 @@ FORMATS: Mapping[str, ProtocolFormat] = MappingProxyType(
         "asvspoof5": ProtocolFormat(
             title="ASVspoof 5",
             example="`E_0000 E_0000000001 F C05 2 x AC1 A18 spoof -`, or with a header that has `cm-label`",
-            separator=r"\s+",
             columns=(
                 *("speaker", "utt_id", "gender", "codec", "codec_q", "codec_seed"),
                 *("attack_tag", "attack", "label", "tmp"),
@@ -90,13 +86,11 @@ FORMATS: Mapping[str, ProtocolFormat] = MappingProxyType(
         "in-the-wild": ProtocolFormat(
             title="In-the-Wild",
             example="`0.wav,Alec Guinness,spoof` under `file,speaker,label`",
-            separator=",",
             rename={"file": "utt_id"},
         ),
         "brspeech-df": ProtocolFormat(
             title="BRSpeech-DF",
             example="two files: `--protocol bonafide.csv synthetic.csv`, fields parted by `|`",
-            separator="|",
             rename={"relative_path": "utt_id", "df_class": "label"},
             groups=("tts", "subset"),
             phase_column="subset",
@@ -104,7 +98,6 @@ FORMATS: Mapping[str, ProtocolFormat] = MappingProxyType(
         "csv": ProtocolFormat(
             title="CSV",
             example="`human_01,bonafide,,anna,en` under a header with `utt_id` and `label`",
-            separator=",",
             groups=("system", "attack", "tts", "vocoder", "codec", "language"),
             phase_column="phase",
         ),

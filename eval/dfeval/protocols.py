@@ -1,16 +1,18 @@
 """Protocols: which trial is bona fide, which is spoof, and what is known of it."""
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from dfcontract.text_table import TextTableError
 from dfeval.errors import ProtocolError
-from dfeval.formats import ALL_PHASES, FORMATS, ID_COLUMNS, LABELS, ProtocolFormat
+from dfeval.formats import ALL_PHASES, FORMATS, LABELS, NUMERIC_LABELS, PLAIN_LABELS, ProtocolFormat
+from dfeval.tables import ID_COLUMNS, RaggedRowError, Table, distinct, open_table
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,7 @@ class Protocol:
         phase: which is evaluated.
         phase_counts: how many trials each phase has; empty where there are no phases.
         n_duplicate: lines that repeat a trial.
+        notes: what was guessed: an encoding, or which class a label such as 1 stands for.
     """
 
     table: pd.DataFrame
@@ -35,6 +38,7 @@ class Protocol:
     phase: str
     phase_counts: Mapping[str, int]
     n_duplicate: int
+    notes: tuple[str, ...] = ()
 
     @property
     def description(self) -> str:
@@ -65,69 +69,99 @@ def load_protocol(paths: Path | Sequence[Path], format_name: str, phase: str | N
         raise ProtocolError(f"protocol format {format_name!r} is unknown; known are {', '.join(FORMATS)}")
     files = (paths,) if isinstance(paths, Path) else tuple(paths)
     spec = FORMATS[format_name]
-    table = pd.concat([_read(path, spec) for path in files], ignore_index=True) if files[1:] else _read(files[0], spec)
-    table["label"] = _labels(table["label"], files, spec)
+    read = [_read(path, spec) for path in files]
+    table = pd.concat([part for part, _ in read], ignore_index=True) if files[1:] else read[0][0]
+    table["label"], meanings = _labels(table["label"], files, spec)
     table, n_duplicate = _drop_duplicates(table, files)
     in_phase, chosen, counts = _select_phase(table, spec, phase, files)
-    return Protocol(table, in_phase, spec, files, chosen, counts, n_duplicate)
+    notes = (*meanings, *(note for _, part_notes in read for note in part_notes))
+    return Protocol(table, in_phase, spec, files, chosen, counts, n_duplicate, notes)
 
 
-def _read(path: Path, spec: ProtocolFormat) -> pd.DataFrame:
+def _read(path: Path, spec: ProtocolFormat) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """A protocol's columns under our names, and what was guessed of its encoding."""
     try:
-        with path.open(encoding="utf-8-sig") as file:
-            first_line = file.readline()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ProtocolError(f"{path}: can't be read as a protocol: {error}") from error
-    if not first_line.strip():
-        raise ProtocolError(f"{path}: is empty; expected a protocol of {spec.title}")
-    headed = not spec.columns or (spec.header_word is not None and spec.header_word in first_line.split())
-    table = _parse(path, spec, headed, len(first_line.split()))
-    missing = [column for column in ("utt_id", "label") if column not in table.columns]
-    if missing:
-        wanted = [next((theirs for theirs, ours in spec.rename.items() if ours == name), name) for name in missing]
-        raise ProtocolError(
-            f"{path}: expected the column{'s' * (len(wanted) > 1)} {', '.join(wanted)} of {spec.title}, "
-            f"found {', '.join(map(str, table.columns))}; is it another --protocol-format?"
-        )
-    return table
+        table = open_table(path, _headers(spec))
+    except OSError as error:
+        raise ProtocolError(f"{path}: can't be read as a protocol: {error.strerror}") from error
+    except TextTableError as error:
+        raise ProtocolError(f"{error}; expected a protocol of {spec.title}") from error
+    names = _names_of_columns(table, spec)
+    ids = names.index("utt_id")
+    try:
+        frame, table = table.read(range(len(names)), dict.fromkeys(range(len(names)), "category") | {ids: "str"})
+    except RaggedRowError as error:
+        lines = (line for line in table.lines() if any(line.fields[len(names) :]))
+        places = [f"; line {line.number} has {len(line.fields)}" for line in islice(lines, 1)]
+        raise ProtocolError(f"{error}{''.join(places)}") from error
+    except (ValueError, OSError, TextTableError) as error:
+        raise ProtocolError(f"{path}: can't be parsed as {spec.title}: {error}") from error
+    return frame.set_axis(names, axis=1), table.notes
 
 
-def _parse(path: Path, spec: ProtocolFormat, headed: bool, n_fields: int) -> pd.DataFrame:
-    names: list[str] | None = None
-    if not headed:
+def _headers(spec: ProtocolFormat) -> tuple[str, ...]:
+    """Names of which a header has at least one."""
+    if spec.columns:
+        return (spec.header_word,) if spec.header_word else ()
+    return ("label", *spec.rename, *ID_COLUMNS)
+
+
+def _names_of_columns(table: Table, spec: ProtocolFormat) -> list[str]:
+    layout = table.layout
+    if spec.columns and not table.is_headed:
         # Older releases of a protocol have fewer columns at the end; the label must be among those there are.
+        n_fields = len(layout.first)
         if not spec.columns.index("label") < n_fields <= len(spec.columns):
             raise ProtocolError(
-                f"{path}: expected the {len(spec.columns)} fields of {spec.title} "
+                f"{table.path}: expected the {len(spec.columns)} fields of {spec.title} "
                 f"({' '.join(spec.columns)}), found {n_fields} in the first line; is it another --protocol-format?"
             )
-        names = list(spec.columns[:n_fields])
-    try:
-        table = pd.read_csv(
-            path,
-            sep=spec.separator,
-            header=0 if headed else None,
-            names=names,
-            index_col=False,
-            dtype=defaultdict(lambda: "category", dict.fromkeys(ID_COLUMNS, "str")),
-            keep_default_na=False,
-            encoding="utf-8-sig",
+        return list(spec.columns[:n_fields])
+    places: dict[int, str] = {}
+    for ours, names in (
+        ("utt_id", ("utt_id", *_theirs(spec, "utt_id"), *ID_COLUMNS)),
+        ("label", ("label", *_theirs(spec, "label"))),
+    ):
+        place = layout.column(names)
+        if place is not None:
+            places[place] = ours
+    if missing := [name for name in ("utt_id", "label") if name not in places.values()]:
+        wanted = [next(iter(_theirs(spec, name)), name) for name in missing]
+        raise ProtocolError(
+            f"{table.path}: expected the column{'s' * (len(wanted) > 1)} {', '.join(wanted)} of {spec.title}, "
+            f"found {', '.join(layout.first)}; is it another --protocol-format?"
         )
-    except (ValueError, OSError) as error:
-        raise ProtocolError(f"{path}: can't be parsed as {spec.title}: {error}") from error
-    return table.rename(columns=dict(spec.rename))
+    others = [spec.rename.get(name, name) for name in layout.first]
+    return distinct(
+        [
+            places.get(place, f"{name} (other)" if name in ("utt_id", "label") else name)
+            for place, name in enumerate(others)
+        ]
+    )
 
 
-def _labels(labels: "pd.Series[str]", files: Sequence[Path], spec: ProtocolFormat) -> pd.Categorical:
+def _theirs(spec: ProtocolFormat, ours: str) -> tuple[str, ...]:
+    return tuple(name for name, renamed in spec.rename.items() if renamed == ours)
+
+
+def _labels(
+    labels: "pd.Series[str]", files: Sequence[Path], spec: ProtocolFormat
+) -> tuple[pd.Categorical, tuple[str, ...]]:
+    """Each trial's class, and a note that says which class words other than the plain ones were taken for."""
     values = labels.astype("category")
-    known = {value: LABELS.get(str(value).strip().lower()) for value in values.cat.categories}
+    words = {value: str(value).strip().lower() for value in values.cat.categories}
+    meanings = NUMERIC_LABELS if set(words.values()) <= NUMERIC_LABELS.keys() else LABELS
+    known = {value: meanings.get(word) for value, word in words.items()}
     unknown = [str(value) for value, label in known.items() if label is None]
     if unknown:
         raise ProtocolError(
-            f"{_names(files)}: label {', '.join(map(repr, unknown[:5]))} is not one of {', '.join(LABELS)}; "
-            f"is it a protocol of {spec.title}?"
+            f"{_names(files)}: label {', '.join(map(repr, unknown[:5]))} is not one of {', '.join(LABELS)}, and not "
+            f"all labels are {' or '.join(NUMERIC_LABELS)}; is it a protocol of {spec.title}?"
         )
-    return pd.Categorical(values.map(known))
+    taken = [f"{value} as {known[value]}" for value, word in words.items() if word not in PLAIN_LABELS]
+    advice = "; where that is the other way round, write bonafide and spoof" if meanings is NUMERIC_LABELS else ""
+    notes = (f"labels are read: {', '.join(taken)}{advice}",) if taken else ()
+    return pd.Categorical(values.map(known)), notes
 
 
 def _select_phase(

@@ -95,6 +95,10 @@ class Trials:
         """Name of the detector."""
         return self.source.detector
 
+    def notes(self) -> list[str]:
+        """What did not match, what could not be read, and what was guessed of either file; empty when nothing was."""
+        return [*self.matching.notes(), *self.source.notes, *self.protocol.notes]
+
     @property
     def scores(self) -> Floats:
         """Score of each trial, higher = more bona fide."""

@@ -68,12 +68,27 @@ def test_a_column_is_found_whatever_its_case():
     [
         ("größe,1\n".encode("latin-1"), "read as Latin-1: it is not UTF-8"),
         ("grosse,1\n".encode("utf-16-le"), "read as UTF-16, which it does not state"),
+        ("größe,1\nüber,2\n".encode() + b"caf\xe9,3\n", "1 bytes in it are not UTF-8"),
         ("größe,1\n".encode(), None),
         (codecs.BOM_UTF8 + b"a,1\n", None),
     ],
 )
 def test_a_guessed_encoding_is_said(content, note):
     assert layout_of(content, "here").notes == ((note,) if note else ())
+
+
+def test_one_name_of_another_encoding_spoils_no_other():
+    assert read("größe,1\nüber,2\n".encode() + b"caf\xe9,3\n") == [("größe", "1"), ("über", "2"), ("caf\udce9", "3")]
+
+
+def test_half_a_character_of_utf_16_is_an_error():
+    with pytest.raises(TextTableError, match="here: "):
+        read("a,1\n".encode("utf-16")[:-1])
+
+
+def test_a_known_layout_is_not_found_out_again():
+    layout = layout_of(b"a b\n", "here")
+    assert [line.fields for line in rows_of(b"a,b 1\n", "here", layout)[1]] == [("a,b", "1")]
 
 
 def test_a_character_cut_at_the_end_of_the_first_part_is_no_latin_1():

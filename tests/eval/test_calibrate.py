@@ -31,7 +31,7 @@ def make_trials_in(folder, bonafide, spoof, **run) -> Trials:
     path = folder / "protocol.csv"
     pd.DataFrame({"utt_id": ids, "label": labels}).to_csv(path, index=False)
     table = pd.DataFrame({"utt_id": ids, "score": np.concatenate((bonafide, spoof))})
-    return join(DetectorScores(table, folder / "scores.csv", "made_up", run), load_protocol(path, "csv"))
+    return join(DetectorScores(table, (folder / "scores.csv",), "made_up", run), load_protocol(path, "csv"))
 
 
 @pytest.fixture

@@ -49,6 +49,39 @@ def test_json_is_json_and_says_the_same(run, small_data, small_trials):
     assert figures["decisions"]["positive_class"] == "spoof"
 
 
+def test_bona_fide_and_spoof_scores_in_two_files_are_one_detectors(run, small_data):
+    scores, protocol = small_data
+    header, *rows = scores.read_text().splitlines(keepends=True)
+    parts = [scores.with_name("bonafide.csv"), scores.with_name("spoof.csv")]
+    parts[0].write_text(header + "".join(rows[:60]))
+    parts[1].write_text(header + "".join(rows[60:]))
+    whole, halves = ([*files, "--protocol", protocol, "--json", "--bootstrap", 0] for files in ([scores], parts))
+    expected, found = (json.loads(run("metrics", *arguments)[1]) for arguments in (whole, halves))
+    assert found["scores"] == "bonafide.csv + spoof.csv"
+    assert {**found, "scores": "scores.csv"} == expected
+    code, _, err = run("calibrate", "fit", *parts, "--protocol", protocol, "--out", scores.with_name("c.json"))
+    assert (code, err) == (0, "")
+
+
+def test_what_could_not_be_read_is_said_by_every_command(run, small_data, tmp_path):
+    scores, protocol = small_data
+    lines = scores.read_text().splitlines()
+    lines[2] = "clip_001,loud,x,made_up,pretrained"
+    scores.write_text("\n".join(lines) + "\n")
+    problem = "scores.csv: 1 rows can't be read and are left out (line 3: expected a number, found 'loud')"
+    common = ("--protocol", protocol, "--bootstrap", "20")
+    assert f"note: {problem}" in run("metrics", scores, *common)[1]
+    assert f"note: {problem}" in run("compare", scores, scores, *common)[1]
+    assert problem in json.loads(run("metrics", scores, "--json", *common)[1])["notes"]
+    calibration, target = tmp_path / "c.json", tmp_path / "llr.csv"
+    assert problem in run("calibrate", "fit", scores, "--protocol", protocol, "--out", calibration)[2]
+    assert run("calibrate", "apply", scores, "--calibration", calibration, "--out", target)[0] == 0
+    applied = target.read_text().splitlines()
+    assert applied[2].startswith("clip_001,loud,")
+    assert applied[2].endswith(",,,")
+    assert not applied[1].endswith(",")
+
+
 def test_what_did_not_match_is_shown(run, small_data):
     scores, protocol = small_data
     lines = scores.read_text().splitlines()

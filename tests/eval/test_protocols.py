@@ -95,13 +95,52 @@ def test_repeated_lines_count_once_and_contradictions_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        "\nutt_id,label\na,bonafide\nb,spoof\n",
+        "sep=,\r\nutt_id,label\r\na,bonafide\r\nb,spoof\r\n",
+        "label;ID\nbonafide;a\nspoof;b\n",
+        "file_name\tLabel\na\tbonafide\nb\tspoof\n",
+        '"path" , "label"\n"a" , "bonafide"\n"b" , "spoof"\n',
+        "utt_id label\na bonafide\nb spoof\n",
+        "id,utt_id,label\n1,a,bonafide\n2,b,spoof\n",
+        "utt_id,label,\na,bonafide,\nb,spoof,\n",
+    ],
+)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_a_csv_protocol_as_people_write_it(text, encoding, tmp_path):
+    path = tmp_path / "protocol"
+    path.write_bytes(text.encode(encoding))
+    protocol = load_protocol(path, "csv")
+    assert protocol.table["utt_id"].tolist() == ["a", "b"]
+    assert protocol.table["label"].tolist() == ["bonafide", "spoof"]
+    assert protocol.notes == ()
+
+
+@pytest.mark.parametrize(
+    ("labels", "note"),
+    [
+        (("1", "0"), "labels are read: 0 as spoof, 1 as bonafide; where that is the other way round"),
+        (("real", "fake"), "labels are read: fake as spoof, real as bonafide"),
+    ],
+)
+def test_labels_that_could_be_misread_are_stated(labels, note, tmp_path):
+    protocol = load_protocol(write(tmp_path, f"utt_id,label\na,{labels[0]}\nb,{labels[1]}\n"), "csv")
+    assert protocol.table["label"].tolist() == ["bonafide", "spoof"]
+    assert len(protocol.notes) == 1
+    assert protocol.notes[0].startswith(note)
+
+
+@pytest.mark.parametrize(
     ("name", "text", "message"),
     [
         ("csv", FILES["asvspoof2019-la"], r"expected the columns utt_id, label .* another --protocol-format"),
-        ("csv", "utt_id,label\na,0\n", r"label '0' is not one of bonafide"),
+        ("csv", "utt_id,label\na,2\n", r"label '2' is not one of bonafide"),
+        ("csv", "utt_id,label\na,0\nb,spoof\n", r"label '0' is not one of .* not all labels are 1 or 0"),
         ("asvspoof2021-la", FILES["asvspoof2019-la"], r"expected the 8 fields .* found 5 in the first line"),
         ("asvspoof2019-la", FILES["asvspoof2021-la"], r"expected the 5 fields .* found 8"),
         ("in-the-wild", "name,label\na,spoof\n", r"expected the column file"),
+        ("csv", "utt_id,label\na,spoof\n\nb,spoof,more\n", r"more than the 2 fields .*; line 4 has 3"),
         ("csv", "", "is empty"),
         ("asvspoof1999", "", "asvspoof1999.* is unknown"),
     ],

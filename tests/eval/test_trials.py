@@ -40,6 +40,48 @@ def test_every_id_matches_itself(ids):
     assert match(ids, ids).tolist() == list(range(len(ids)))
 
 
+TWO_CONTAINERS = ["clip.wav", "clip.mp3"]
+
+
+@pytest.mark.parametrize(
+    ("ids", "trials", "rows"),
+    [
+        (["clip.mp3", "clip.wav"], TWO_CONTAINERS, [1, 0]),
+        (["/data/clip.mp3", "C:\\data\\clip.WAV"], TWO_CONTAINERS, [1, 0]),
+        (["clip.mp3", "clip.wav"], ["data/clip.wav", "data/clip.mp3"], [1, 0]),
+        (["/x/data/clip.mp3", "clip"], ["data/clip.wav", "data/clip.mp3"], [1, SEVERAL]),
+        (["clip.mp3", "clip.wav"], ["clip.wav"], [NONE, 0]),
+        (["/data/clip.mp3", "/data/clip.wav"], ["clip.wav"], [NONE, 0]),
+        (["clip.mp3"], ["clip.wav"], [0]),
+        (["clip", "clip.wav"], ["clip.wav"], [0, 0]),
+        (["clip.wav", "clip.mp3"], ["clip"], [0, 0]),
+        (["b.flac", "clip.wav"], ["clip.wav", "b.wav"], [1, 0]),
+    ],
+)
+def test_ids_that_differ_in_extension_are_different_where_both_have_one(ids, trials, rows):
+    assert match(ids, trials).tolist() == rows
+
+
+def test_two_containers_of_each_recording_are_all_scored(tmp_path):
+    names = [f"clip_{index}.{extension}" for index in range(8) for extension in ("wav", "mp3")]
+    ids = [f"/data/{name}" for name in reversed(names)]
+    trials = join(score_file(tmp_path, ids, range(16)), write_protocol(tmp_path, names))
+    assert trials.matching.notes() == []
+    assert trials.table["score"].tolist() == list(range(15, -1, -1))
+
+
+def test_what_was_guessed_is_said_beside_what_did_not_match(tmp_path):
+    protocol, scores = tmp_path / "p.csv", tmp_path / "s.csv"
+    protocol.write_text("utt_id,label\na,1\nb,0\nc,0\n")
+    scores.write_text("utt_id,score\na,2\nb,x\nc,1\n")
+    notes = join(load_scores(scores), load_protocol(protocol, "csv")).notes()
+    assert [note.split(" ")[:4] for note in notes] == [
+        ["1", "of", "3", "trials"],
+        ["s.csv:", "1", "rows", "can't"],
+        ["labels", "are", "read:", "0"],
+    ]
+
+
 def write_protocol(tmp_path, ids, extra=""):
     path = tmp_path / "protocol.csv"
     rows = [f"{utt},{'bonafide' if index % 2 else 'spoof'}" for index, utt in enumerate(ids)]
@@ -49,7 +91,7 @@ def write_protocol(tmp_path, ids, extra=""):
 
 def score_file(tmp_path, ids, scores, **columns):
     table = pd.DataFrame({"utt_id": ids, "score": np.asarray(scores, dtype=float), **columns})
-    return DetectorScores(table, tmp_path / "scores.csv", "made_up")
+    return DetectorScores(table, (tmp_path / "scores.csv",), "made_up")
 
 
 def test_all_that_can_go_wrong_is_counted(tmp_path):
