@@ -12,7 +12,8 @@
         ├── RequestRefused      the server refused or failed on this one request; others are unaffected
         └── ContractError       the model answers, but not as a detector should
 
-Foreign exceptions are turned into these in one place each: gRPC's in `transport.py`, the decoders' in `audio.py`.
+Foreign exceptions are turned into these in one place each: gRPC's in `transport.py`, the decoders' in
+`audio/decode.py`.
 """
 
 

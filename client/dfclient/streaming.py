@@ -10,7 +10,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import FrameType
 
-from dfclient import audio, report, sources
+from dfclient import audio, report
+from dfclient.audio import sources
 from dfclient.client import Detector
 from dfclient.errors import AudioError, DfclientError, InputError
 from dfclient.live import LiveStream
@@ -52,6 +53,9 @@ def _listen(options: argparse.Namespace, detector: Detector, rows: ScoreFile | N
             with live:
                 _Listening(live, chunks, is_pipe=options.source == sources.PIPE).until_the_end()
                 result = live.result(source.clip.utt_id, source.clip.path)
+                result = replace(
+                    result, channels=source.channels, warnings=(*dict.fromkeys(source.warnings), *result.warnings)
+                )
     except AudioError as error:
         failed = Failed(options.utt_id or Path(options.source).stem, options.source, error)
         _say(report.score_line(failed))

@@ -153,7 +153,7 @@ BAD_FILES = {
     "missing.wav": (lambda path: None, "No such file"),
     "empty.wav": (write_bytes(b""), "empty"),
     "text.wav": (write_bytes(b"hello, I am no audio\n" * 50), "not"),
-    "notes.txt": (write_bytes(b"hello, I am no audio\n" * 50), "no audio"),
+    "notes.txt": (write_bytes(b"hello, I am no audio\n" * 50), "not readable as audio"),
     "garbage.wav": (write_bytes(np.random.default_rng(1).bytes(50000)), "not"),
     "garbage.mp3": (write_bytes(np.random.default_rng(2).bytes(50000)), "not"),
     "garbage.m4a": (write_bytes(np.random.default_rng(3).bytes(50000)), "not"),

@@ -1,0 +1,147 @@
+"""A recording's blocks, by whichever decoder reads it: all recordings that its file holds, one after the other.
+
+libsndfile comes first. What it does not read goes to FFmpeg, and so does surround, of which only FFmpeg says where the
+channels belong. Both read block by block. Whatever they raise, for whatever file, becomes an AudioError here.
+"""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import PurePath
+from typing import Any
+
+from dfclient.audio import ffmpeg, sndfile
+from dfclient.audio.containers import HEADERLESS, Container, recognised
+from dfclient.audio.extents import Extent
+from dfclient.audio.files import Reader, Recording, Section, opened
+from dfclient.audio.options import MIX, AudioOptions
+from dfclient.audio.promises import keep_promise
+from dfclient.audio.samples import Block, Say
+from dfclient.audio.tags import tags_end
+from dfclient.errors import AudioError, DfclientError
+
+MAX_RECORDINGS = 10_000  # in one file
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One of the recordings that a file holds."""
+
+    container: Container | None  # None: not known from its first bytes
+    start: int
+    extent: Extent
+    demuxer: str = ""  # FFmpeg's name of its kind; "": it is to find out
+
+
+def decoded(recording: Recording, options: AudioOptions, say: Say) -> Iterator[Block]:
+    """Blocks of all that a file holds; warnings go to `say`.
+
+    Raises:
+        AudioError: it is missing, unreadable, empty, damaged or not audio.
+        InputError: `recording` is neither a path, bytes nor a binary file.
+    """
+    with audio_errors(), opened(recording) as reader:
+        pieces = _pieces(reader, say)
+        if pieces[0].container is None and (kind := _headerless_kind(recording)):
+            say(f"no header: read as {kind} because its name says so")
+            pieces = [replace(pieces[0], demuxer=kind)]
+        if len(pieces) > 1:
+            say(f"{len(pieces)} recordings follow one another in this file: all of them were read")
+        for piece in pieces:
+            for warning in piece.extent.warnings:
+                say(warning)
+            yield from _blocks(reader, piece, options, say)
+
+
+@contextlib.contextmanager
+def audio_errors() -> Iterator[None]:
+    """Whatever a decoder raises becomes an AudioError: damage can't be told from a decoder's own faults."""
+    try:
+        yield
+    except DfclientError:
+        raise
+    except MemoryError:
+        raise AudioError("damaged: to decode it takes more memory than there is") from None
+    except Exception as error:
+        raise AudioError(f"damaged: {words_of(error)}") from None
+
+
+def words_of(error: Exception) -> str:
+    """A decoder's own words, without the path that it puts around them."""
+    words = getattr(error, "error_string", None) or getattr(error, "strerror", None) or error
+    return str(words).strip().rstrip(".") or type(error).__name__
+
+
+def _headerless_kind(recording: Recording) -> str:
+    """FFmpeg's demuxer of samples without a header, by the name of their file; "" for a name that says nothing."""
+    return HEADERLESS.get(PurePath(recording).suffix.lower(), "") if isinstance(recording, str | PurePath) else ""
+
+
+def _pieces(reader: Reader, say: Say) -> list[Piece]:
+    """Where the file's recordings lie; what is none of them is told to `say`."""
+    found: list[Piece] = []
+    at = skipped = 0
+    while at < reader.size and len(found) < MAX_RECORDINGS:
+        container, body = recognised(reader, at)
+        if container is None and found:
+            break
+        extent = container.walk(reader, body) if container and container.walk else Extent(reader.size)
+        found.append(Piece(container, at, extent, container.demuxer if container else ""))
+        skipped += extent.skipped_bytes
+        at = tags_end(reader, extent.end)
+        at += _padding(reader, at)
+    if skipped:
+        say(f"{skipped} bytes within it were not read: no audio that is known")
+    if at < reader.size:
+        say(f"its last {reader.size - at} bytes were not read: no audio that is known")
+    if len(found) == 1 and at >= reader.size and not found[0].extent.patches:
+        # Decoders step over the tags themselves, and read a whole file faster than a part of it.
+        return [replace(found[0], extent=replace(found[0].extent, end=reader.size))]
+    return found
+
+
+def _padding(reader: Reader, at: int) -> int:
+    """1 where a zero fills up to an even offset, as chunks want it."""
+    return int(at % 2 == 1 and reader.at(at, 1) == b"\0")
+
+
+def _blocks(reader: Reader, piece: Piece, options: AudioOptions, say: Say) -> Iterator[Block]:
+    """One recording's blocks."""
+    reason = "not a format of its"
+    if piece.container is None or piece.container.is_sndfile:
+        try:
+            file = sndfile.opened(reader, piece.start, piece.extent)
+        except sndfile.NotForSndfile as refusal:
+            reason = str(refusal)
+        else:
+            with file:
+                if not _knows_ffmpeg_more(file, piece, options):
+                    _refuse_other_tracks(options)
+                    yield from sndfile.blocks(file, piece.extent)
+                    return
+    yield from _ffmpeg_blocks(reader, piece, options, say, reason)
+
+
+def _knows_ffmpeg_more(file: Any, piece: Piece, options: AudioOptions) -> bool:
+    """Whether the recording is surround that is to be mixed, of which FFmpeg knows the layout."""
+    return file.channels > 2 and options.channels == MIX and bool(piece.demuxer) and ffmpeg.is_available()
+
+
+def _refuse_other_tracks(options: AudioOptions) -> None:
+    if options.track not in (None, 1):
+        raise AudioError(f"expected track {options.track}, found 1 audio track")
+
+
+def _ffmpeg_blocks(reader: Reader, piece: Piece, options: AudioOptions, say: Say, reason: str) -> Iterator[Block]:
+    if not ffmpeg.is_available():
+        hint = "for m4a, mp4 and other containers: pip install 'dfserve[containers]'"
+        raise AudioError(f"not audio that libsndfile reads ({reason}); {hint}")
+    section = Section(reader, piece.start, piece.extent.end, piece.extent.patches)
+    try:
+        decoder = ffmpeg.Decoder(section, piece.demuxer)
+    except Exception as error:
+        raise AudioError(f"not readable as audio (libsndfile: {reason}; FFmpeg: {words_of(error)})") from None
+    with contextlib.closing(decoder):
+        yield from decoder.blocks(options, say)
+        if decoder.rate_hz:
+            keep_promise(piece.extent, decoder.frames, decoder.rate_hz)
