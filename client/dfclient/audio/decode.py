@@ -30,7 +30,12 @@ class Piece:
     container: Container | None  # None: not known from its first bytes
     start: int
     extent: Extent
-    demuxer: str = ""  # FFmpeg's name of its kind; "": it is to find out
+    headerless: str = ""  # FFmpeg's demuxer of samples without a header
+
+    @property
+    def demuxer(self) -> str:
+        """FFmpeg's name of its kind; "": it is to find out."""
+        return self.container.demuxer if self.container else self.headerless
 
 
 def decoded(recording: Recording, options: AudioOptions, say: Say) -> Iterator[Block]:
@@ -44,7 +49,7 @@ def decoded(recording: Recording, options: AudioOptions, say: Say) -> Iterator[B
         pieces = _pieces(reader, say)
         if pieces[0].container is None and (kind := _headerless_kind(recording)):
             say(f"no header: read as {kind} because its name says so")
-            pieces = [replace(pieces[0], demuxer=kind)]
+            pieces = [replace(pieces[0], headerless=kind)]
         if len(pieces) > 1:
             say(f"{len(pieces)} recordings follow one another in this file: all of them were read")
         for piece in pieces:
@@ -86,7 +91,7 @@ def _pieces(reader: Reader, say: Say) -> list[Piece]:
         if container is None and found:
             break
         extent = container.walk(reader, body) if container and container.walk else Extent(reader.size)
-        found.append(Piece(container, at, extent, container.demuxer if container else ""))
+        found.append(Piece(container, at, extent))
         skipped += extent.skipped_bytes
         at = tags_end(reader, extent.end)
         at += _padding(reader, at)
@@ -94,9 +99,10 @@ def _pieces(reader: Reader, say: Say) -> list[Piece]:
         say(f"{skipped} bytes within it were not read: no audio that is known")
     if at < reader.size:
         say(f"its last {reader.size - at} bytes were not read: no audio that is known")
-    if len(found) == 1 and at >= reader.size and not found[0].extent.patches:
+    only = found[0]
+    if len(found) == 1 and at >= reader.size > only.extent.end and not only.extent.patches:
         # Decoders step over the tags themselves, and read a whole file faster than a part of it.
-        return [replace(found[0], extent=replace(found[0].extent, end=reader.size))]
+        return [replace(only, extent=replace(only.extent, end=reader.size))]
     return found
 
 
@@ -124,7 +130,7 @@ def _blocks(reader: Reader, piece: Piece, options: AudioOptions, say: Say) -> It
 
 def _knows_ffmpeg_more(file: Any, piece: Piece, options: AudioOptions) -> bool:
     """Whether the recording is surround that is to be mixed, of which FFmpeg knows the layout."""
-    return file.channels > 2 and options.channels == MIX and bool(piece.demuxer) and ffmpeg.is_available()
+    return file.channels > 2 and options.channels == MIX and piece.demuxer != "" and ffmpeg.is_available()
 
 
 def _refuse_other_tracks(options: AudioOptions) -> None:

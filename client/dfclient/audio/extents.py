@@ -184,7 +184,7 @@ def _begins_another(reader: Reader, at: int) -> bool:
 
 def _until_another(reader: Reader, at: int) -> int:
     """The end of samples whose number nobody stated: the next WAV's start, or the end of the file."""
-    while (found := reader.find(at, b"WAVEfmt ")) is not None:
+    while (found := reader.find(at, re.compile(b"WAVEfmt "))) is not None:
         if reader.at(found - 8, 4) in (b"RIFF", b"RF64") and found - 8 >= at:
             return found - 8
         at = found + 1
@@ -224,7 +224,7 @@ def walk_ebml(reader: Reader, start: int) -> Extent:
             return Extent(reader.size)
         body, stated = _ebml_body(reader, at, 4)
         if stated is None:
-            return Extent(reader.find(body, EBML) or reader.size)
+            return Extent(reader.find(body, re.compile(re.escape(EBML))) or reader.size)
         size = stated
         at = body + size
     return _stated(reader, body, size)

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import os
+import re
 import stat
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -14,6 +15,7 @@ from dfclient.errors import AudioError, InputError
 Recording = str | Path | bytes | BinaryIO  # a path, the bytes of a file, or a file opened for reading bytes
 
 CACHE_BYTES = 1 << 16
+LONGEST_PATTERN_BYTES = 16
 COPY_BYTES = 1 << 20
 MAX_SPOOLED_BYTES = 1 << 30  # of what can't be read twice, such as a named pipe
 
@@ -57,13 +59,15 @@ class Reader:
         content = self.at(offset, n_bytes)
         return int.from_bytes(content, "little" if order == "little" else "big") if len(content) == n_bytes else None
 
-    def find(self, start: int, *patterns: bytes) -> int | None:
-        """Where the first one of `patterns`, all of one length, occurs from `start` on; None where none does."""
-        overlap = len(patterns[0]) - 1
-        while len(block := self.at(start, CACHE_BYTES)) > overlap:
-            if found := [place for place in map(block.find, patterns) if place >= 0]:
-                return start + min(found)
-            start += len(block) - overlap
+    def find(self, start: int, pattern: re.Pattern[bytes]) -> int | None:
+        """Where `pattern`, of at most 16 bytes, first matches from `start` on; None where it does not."""
+        while self.at(start, LONGEST_PATTERN_BYTES):  # so that it is cached, and what follows it
+            if (found := pattern.search(self._cached, start - self._cached_at)) is not None:
+                return self._cached_at + found.start()
+            end = self._cached_at + len(self._cached)
+            if end >= self.size:
+                return None
+            start = end - LONGEST_PATTERN_BYTES + 1
         return None
 
 

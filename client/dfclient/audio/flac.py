@@ -9,13 +9,12 @@ import numpy.typing as npt
 from dfclient.audio.extents import Extent
 from dfclient.audio.files import Reader
 
-# The mark and the head of the block that must come first, with and without others behind it.
-STREAM_INFO_MARKS = (b"fLaC\x00\x00\x00\x22", b"fLaC\x80\x00\x00\x22")
+STREAM_INFO = re.compile(rb"fLaC[\x00\x80]\x00\x00\x22")  # the mark and the head of the block that must come first
 STREAM_INFO_BYTES = 4 + 4 + 34
 MAX_FRAME_BYTES = 1 << 17  # where the header does not say
 SYNC = re.compile(rb"\xff[\xf8\xf9]")
 CRC_POLYNOMIAL = 0x8005
-ROW_BYTES = 256
+ROW_BYTES = 64
 COLUMN_STARTS = np.arange(ROW_BYTES) * 256
 
 
@@ -29,11 +28,11 @@ def walk_flac(reader: Reader, start: int) -> Extent:
     info = reader.at(start, STREAM_INFO_BYTES)[8:]
     frames = frames_in_stream_info(info)
     first = _first_frame(reader, start)
-    limit = reader.find(first, *STREAM_INFO_MARKS) or reader.size
+    limit = reader.find(first, STREAM_INFO) or reader.size
     longest = int.from_bytes(info[7:10], "big") or MAX_FRAME_BYTES
     tail_at = max(first, limit - longest)
     tail = reader.at(tail_at, limit - tail_at)
-    if any(crc16(tail[sync.start() :]) == 0 for sync in SYNC.finditer(tail)):
+    if any(crc16(tail[start:]) == 0 for start in reversed([sync.start() for sync in SYNC.finditer(tail)])):
         return Extent(limit, frames=frames)
     return Extent(_last_frame_end(reader, first, limit, longest), frames=frames)
 

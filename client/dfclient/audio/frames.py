@@ -1,5 +1,6 @@
 """Extents of recordings that are made of frames without an index: MPEG audio, ADTS and AMR. See `extents.py`."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ from dfclient.audio.tags import tags_end
 
 RESYNC_BYTES = 1 << 16  # so far the next frame is searched for behind something that is none
 HEAD_BYTES = 56  # of a frame: enough for what says how long a recording is
+SYNC = re.compile(b"\xff")
 LONGEST_HEAD = 7  # bytes that a frame's head itself takes
 
 Kind = tuple[int, ...]  # what stays the same within a recording: rate, layer, mono or not …
@@ -137,7 +139,7 @@ def _is_followed(reader: Reader, frame_at: FrameAt, at: int, frame: Frame) -> bo
 def _resynchronised(reader: Reader, frame_at: FrameAt, at: int) -> int | None:
     """Where the next frame that another one follows begins, not far behind `at`; None where none does."""
     last = at + RESYNC_BYTES
-    while (found := reader.find(at, b"\xff")) is not None and found < last:
+    while (found := reader.find(at, SYNC)) is not None and found < last:
         frame = frame_at(reader.at(found, HEAD_BYTES))
         if frame is not None and _is_followed(reader, frame_at, found, frame):
             return found

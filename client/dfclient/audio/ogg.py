@@ -1,11 +1,13 @@
 """The extent of an Ogg recording: pages with a checksum, which begin and end streams. See `extents.py`."""
 
+import re
 import zlib
 
 from dfclient.audio.extents import Extent
 from dfclient.audio.files import Reader
-from dfclient.audio.flac import STREAM_INFO_MARKS, frames_in_stream_info
+from dfclient.audio.flac import STREAM_INFO, frames_in_stream_info
 
+PAGE = re.compile(b"OggS")
 HEAD_BYTES = 27
 BEGINS, ENDS = 2, 4  # flags of a page
 REVERSED = bytes(int(f"{value:08b}"[::-1], 2) for value in range(256))  # each byte with its bits in the other order
@@ -21,7 +23,7 @@ def walk_ogg(reader: Reader, start: int) -> Extent:
         head = reader.at(at, HEAD_BYTES)
         lengths = reader.at(at + HEAD_BYTES, head[26]) if len(head) == HEAD_BYTES else b""
         if head[:4] != b"OggS":
-            found = reader.find(at, b"OggS")
+            found = reader.find(at, PAGE)
             if found is None:
                 break
             skipped, at = skipped + found - at, found
@@ -55,6 +57,6 @@ def checksum(page: bytes) -> int:
 
 def _flac_frames(body: bytes) -> int | None:
     """Samples a channel by the first packet of FLAC in Ogg."""
-    if not body.startswith(b"\x7fFLAC") or body[9:17] not in STREAM_INFO_MARKS:
+    if not body.startswith(b"\x7fFLAC") or not STREAM_INFO.match(body, 9):
         return None
     return frames_in_stream_info(body[17:51])

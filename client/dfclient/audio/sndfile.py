@@ -46,11 +46,9 @@ def blocks(file: Any, extent: Extent) -> Iterator[Block]:
     if stated is not None:
         keep_promise(extent, stated, rate_hz)
     file.seekable = _never  # soundfile seeks after each read, to where it is; in a damaged FLAC that fails
-    frames = 0
+    frames, most = 0, BLOCK_SAMPLES // channels
     try:
-        while (
-            wanted := BLOCK_SAMPLES // channels if stated is None else min(BLOCK_SAMPLES // channels, stated - frames)
-        ):
+        while wanted := most if stated is None else min(most, stated - frames):
             samples = file.read(wanted, dtype="float32", always_2d=True)
             if not len(samples):
                 break

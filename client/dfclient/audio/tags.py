@@ -1,5 +1,7 @@
 """Tags that stand before, between or after audio and are no part of it: ID3, APE, Lyrics3."""
 
+import re
+
 from dfclient.audio.files import Reader
 
 
@@ -20,6 +22,6 @@ def _tag_bytes(reader: Reader, at: int) -> int:
     if head.startswith(b"APETAGEX"):
         return 32 + int.from_bytes(head[12:16], "little")
     if head.startswith(b"LYRICSBEGIN"):
-        found = reader.find(at, b"LYRICS200")
+        found = reader.find(at, re.compile(b"LYRICS200"))
         return 0 if found is None else found + 9 - at
     return 0
