@@ -18,8 +18,8 @@ from dfclient.errors import AudioError
 HALF_POWER = float(np.sqrt(0.5))
 WEIGHTS = {
     **{"FC": 1.0, "LFE": 0.0, "LFE2": 0.0},
-    **dict.fromkeys(("FL", "FR", "FLC", "FRC", "BC"), HALF_POWER),
-    **dict.fromkeys(("SL", "SR", "BL", "BR"), 0.5),
+    **dict.fromkeys(("FL", "FR", "FLC", "FRC"), HALF_POWER),
+    **dict.fromkeys(("SL", "SR", "BL", "BR", "BC"), 0.5),
 }
 SILENT_RATIO = 1e-3  # of one channel's level to the other's: 60 dB lower
 SPEECH_LEVEL = 10 ** (-50 / 20)  # RMS over the whole recording, pauses and all

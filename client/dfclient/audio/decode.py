@@ -107,8 +107,9 @@ def _pieces(reader: Reader, say: Say) -> list[Piece]:
 
 
 def _padding(reader: Reader, at: int) -> int:
-    """1 where a zero fills up to an even offset, as chunks want it."""
-    return int(at % 2 == 1 and reader.at(at, 1) == b"\0")
+    """1 where a zero fills up to an even offset, as chunks want it, and no other bytes than a recording follow."""
+    is_zero = at % 2 == 1 and reader.at(at, 1) == b"\0"
+    return int(is_zero and (at + 1 == reader.size or recognised(reader, at + 1)[0] is not None))
 
 
 def _blocks(reader: Reader, piece: Piece, options: AudioOptions, say: Say) -> Iterator[Block]:

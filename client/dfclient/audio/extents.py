@@ -159,8 +159,9 @@ def _chunk_at(reader: Reader, chunks: Chunks, start: int, at: int) -> _Chunk | N
             size = UNKNOWN_64
     if chunks.counts_head:
         size -= chunk.body - at
-    chunk.size = size if size < UNKNOWN_64 - chunks.head_bytes else None
-    return None if size < 0 else chunk
+    is_unknown = size >= UNKNOWN_64 - chunks.head_bytes
+    chunk.size = None if is_unknown else size
+    return None if size < 0 or (is_unknown and name != chunks.audio_id) else chunk
 
 
 def _holds_samples(reader: Reader, chunks: Chunks, start: int, chunk: _Chunk) -> bool:

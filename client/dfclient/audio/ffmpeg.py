@@ -11,6 +11,7 @@ from dfclient.audio.samples import MAX_CHANNELS, Block, Samples, Say
 from dfclient.errors import AudioError
 
 BLOCK_FRAMES = 1 << 15
+PLANES = 8  # of a frame with so many, PyAV reads one too many
 # FFmpeg's sample formats as NumPy's numbers, and what is silence and what full scale in them. A p at the end: planar.
 FORMATS = {
     "u8": (np.uint8, 128, 1 << 7),
@@ -138,8 +139,18 @@ def _samples(frame: Any) -> Samples:
     channels = len(frame.layout.channels) or frame.layout.nb_channels
     if kind is None or not 1 <= channels <= MAX_CHANNELS:
         raise AudioError(f"expected up to {MAX_CHANNELS} channels of samples, found {channels} of format {name}")
+    if frame.format.is_planar and channels >= PLANES:
+        frame = _interleaved(frame)
     array = frame.to_ndarray()
     array = array.T if frame.format.is_planar else array.reshape(-1, channels)
     _, silence, full_scale = kind
     samples: Samples = np.ascontiguousarray(array, np.float32)
     return samples if full_scale == 1 else (samples - np.float32(silence)) * np.float32(1 / full_scale)
+
+
+def _interleaved(frame: Any) -> Any:
+    """The frame with its channels side by side, each sample as it is."""
+    import av
+
+    (interleaved,) = av.AudioResampler(format=frame.format.name.removesuffix("p")).resample(frame)
+    return interleaved

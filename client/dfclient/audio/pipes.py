@@ -9,10 +9,10 @@ import numpy as np
 
 from dfclient.audio import ffmpeg
 from dfclient.audio.containers import HEAD_BYTES, Container, may_be_container
-from dfclient.audio.decode import audio_errors, words_of
+from dfclient.audio.decode import words_of
 from dfclient.audio.options import AudioOptions
 from dfclient.audio.samples import Block, Samples
-from dfclient.errors import AudioError
+from dfclient.errors import AudioError, DfclientError
 
 SAMPLE_BYTES = {"int16": 2, "fp32": 4, "mulaw": 1, "alaw": 1}  # little-endian PCM; G.711 as telephone lines carry it
 G711 = {"mulaw": "ULAW", "alaw": "ALAW"}  # libsndfile's names
@@ -65,20 +65,24 @@ def container_blocks(
         raise AudioError(
             f"found {container.name} on standard input: to decode it, pip install 'dfserve[containers]'; or {hint}"
         )
+    frames = 0
     try:
-        decoder = ffmpeg.Decoder(replay, container.demuxer, live=True)
+        with closing(ffmpeg.Decoder(replay, container.demuxer, live=True)) as decoder:
+            for block in decoder.blocks(options, warnings.append):
+                frames += len(block.samples)
+                yield block
+    except DfclientError:
+        raise
     except Exception as error:
-        said = words_of(error)
-        raise AudioError(
-            f"found {container.name} on standard input, not decoded as it comes ({said}): {hint}"
-        ) from None
-    with audio_errors(), closing(decoder):
-        yield from decoder.blocks(options, warnings.append)
-        unread = 0
-        while content := replay.read(PIPE_READ_BYTES):
-            unread += len(content)
-        if unread:
-            warnings.append(f"its last {unread} bytes were not read: no audio that is known")
+        if frames:
+            raise AudioError(f"damaged: {words_of(error)}") from None
+        said = f"not decoded as it comes ({words_of(error)})"
+        raise AudioError(f"found {container.name} on standard input, {said}: {hint}") from None
+    unread = 0
+    while content := replay.read(PIPE_READ_BYTES):
+        unread += len(content)
+    if unread:
+        warnings.append(f"its last {unread} bytes were not read: no audio that is known")
 
 
 def raw_samples(stream: io.RawIOBase, channels: int, encoding: str) -> Iterator[Samples]:
