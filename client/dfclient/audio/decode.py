@@ -122,16 +122,18 @@ def _blocks(reader: Reader, piece: Piece, options: AudioOptions, say: Say) -> It
             reason = str(refusal)
         else:
             with file:
-                if not _knows_ffmpeg_more(file, piece, options):
+                if not _does_ffmpeg_better(file, piece, options):
                     _refuse_other_tracks(options)
                     yield from sndfile.blocks(file, piece.extent)
                     return
     yield from _ffmpeg_blocks(reader, piece, options, say, reason)
 
 
-def _knows_ffmpeg_more(file: Any, piece: Piece, options: AudioOptions) -> bool:
-    """Whether the recording is surround that is to be mixed, of which FFmpeg knows the layout."""
-    return file.channels > 2 and options.channels == MIX and piece.demuxer != "" and ffmpeg.is_available()
+def _does_ffmpeg_better(file: Any, piece: Piece, options: AudioOptions) -> bool:
+    """Whether it is surround to be mixed, of which FFmpeg knows the layout, or of a codec whose damage FFmpeg sees."""
+    is_surround = file.channels > 2 and options.channels == MIX
+    is_lax = "ADPCM" in file.subtype  # libsndfile decodes it to something, however damaged
+    return (is_surround or is_lax) and piece.demuxer != "" and ffmpeg.is_available()
 
 
 def _refuse_other_tracks(options: AudioOptions) -> None:
