@@ -85,7 +85,7 @@ def test_a_pipe_of_raw_samples(dfclient, tmp_path, speech, encoding: str, subtyp
     )
     assert code == 0
     assert "RANDOM WEIGHTS" in err
-    assert out.splitlines()[-1].endswith("  a  [silence: all that was scored lies below -80 dBFS]")
+    assert out.splitlines()[-1].endswith("silence: all that was scored lies below -80 dBFS]")
     assert dfclient("score", "a.wav", "--mode", "sliding", "--model", "tiny", "--out", "offline.csv")[0] == 0
     assert_same_rows(tmp_path / "live.csv", tmp_path / "offline.csv", but=("path",))
 
@@ -107,7 +107,7 @@ def test_rows_are_added_only_when_asked(dfclient, tmp_path: Path, speech) -> Non
         (["gone.wav"], b"", 1, "gone.wav: cannot read it"),
         (["-"], b"", 1, "it holds no samples"),
         (["-"], b"\1\2\3", 1, "ends within a frame: 1 of 2 bytes"),
-        (["-"], b"RIFF....WAVE", 2, "found a WAV file: give its path"),
+        (["-"], b"RIFF....WAVE", 1, "found WAV on standard input, not decoded as it comes"),
         (["-", "--rate", "0"], b"", 1, "expected a sample rate"),
         (["a.wav", "--rate", "8000"], b"", 2, "--rate describes raw samples from a pipe"),
         (["a.wav", "--resume"], b"", 2, "--out FILE, which was not given"),
