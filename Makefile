@@ -8,34 +8,35 @@ FORMAT ?= onnx
 PRECISION ?= fp32
 SERVER ?= embedded
 PROFILE ?=
-TORCH_INDEX_URL ?=
+PACKAGES ?= install
+# Empty: chosen by whether there is an NVIDIA driver (deploy/dfdeploy/machine.py).
+export TORCH_INDEX_URL ?=
 
 REPOSITORY ?= $(if $(filter random,$(WEIGHTS)),model_repository_random,model_repository)
 BIN := .venv/bin
 APP := .venv/installed
-SERVER_ENV := .venv-server/installed
-# Only TorchScript models need torch beside the server.
-SERVER_TORCH := $(if $(filter torchscript,$(FORMAT)),.venv-server/torch-installed)
-# The oldest ONNX Runtime that a served file must load in: the one of Triton 24.10.
-OLD_ORT := .onnxruntime-1.19.2/installed
-PERF_ANALYZER := .perf_analyzer/installed
+# The oldest ONNX Runtime that a served file must load in: Triton 24.10's, or the first for this Python.
+OLD_ORT := .onnxruntime-old/installed
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
+MACHINE := $(PYTHON) deploy/dfdeploy/machine.py
+# The packages of what was asked for come before anything slow begins; setup's are everyone's.
+ASKED := setup $(filter demo serve bench test,$(MAKECMDGOALS)) $(if $(filter test-%,$(MAKECMDGOALS)),test)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-server python demo export serve score eval report lab bench test test-slow test-reference check format clean
+.PHONY: help setup machine server demo export serve score eval report lab bench test test-slow test-wheel test-fresh \
+  test-reference check docs-tables format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo; echo "  MODELS='$(MODELS)'  WEIGHTS_DIR=$(WEIGHTS_DIR)  WEIGHTS=published|random  SERVER=embedded|docker"
 	@echo "  FORMAT=onnx|torchscript  PRECISION=fp32|fp16|int8"
-	@echo "  TORCH_INDEX_URL=https://download.pytorch.org/whl/cpu  (a CPU build of torch: 200 MB instead of gigabytes)"
+	@echo "  PACKAGES=install|skip  (install missing system packages, or go on without)   PYTHON=python3.12"
+	@echo "  TORCH_INDEX_URL=URL  (default: the CPU builds of torch where there is no NVIDIA driver)"
 
-setup: $(APP) $(SERVER_ENV) $(SERVER_TORCH) ## both environments: .venv (export, client, eval) and .venv-server (Triton)
-
-setup-server: $(SERVER_ENV) $(SERVER_TORCH) ## the server's environment alone (FORMAT=torchscript: with torch)
+setup: $(APP) server ## both environments: .venv, and .venv-server for Triton (FORMAT=torchscript: with torch)
 
 demo: setup ## export, serve and score a human and two synthetic recordings, with a picture
-	@$(BIN)/python -m dfdeploy.demo --weights-dir $(WEIGHTS_DIR) --weights $(WEIGHTS)
+	@$(BIN)/python examples/demo.py --weights-dir $(WEIGHTS_DIR) --weights $(WEIGHTS)
 
 export: $(APP) ## checkpoints → model repository
 	@$(BIN)/dfexport build $(MODELS) --weights $(WEIGHTS) --weights-dir $(WEIGHTS_DIR) --repository $(REPOSITORY) \
@@ -55,22 +56,31 @@ report: $(APP) ## one HTML page: SCORES against PROTOCOL, pictures and tables (s
 
 lab: $(APP) ## the notebooks, in Jupyter Lab
 	@$(BIN)/python $(PIP_INSTALL) -c constraints.txt -e '.[lab]'
-	@$(BIN)/jupyter lab eval/dfeval/notebooks
+	@DFSERVE_RECORDINGS=$${DFSERVE_RECORDINGS:-$(CURDIR)/examples} $(BIN)/jupyter lab eval/dfeval/notebooks
 
-bench: setup $(PERF_ANALYZER) ## speed: overhead of serving, throughput of server and client
+bench: setup ## speed: overhead of serving, throughput of server and client
 	@$(BIN)/dfdeploy bench --repository $(REPOSITORY)
 
-test: setup $(OLD_ORT) $(PERF_ANALYZER) ## everything that proves it, against a real server
-	@$(BIN)/python -m pytest -m 'not slow'
+test: setup $(OLD_ORT) ## everything that proves it, against a real server
+	@$(BIN)/python -m pytest -m 'not slow and not wheel'
 
 test-slow: setup $(OLD_ORT) ## the tests that take minutes each
 	@$(BIN)/python -m pytest -m slow
 
+test-wheel: $(APP) ## wheel and sdist: every extra in an environment of its own, and the walk outside the checkout
+	@$(BIN)/python -m pytest -m wheel tests/packaging
+
+test-fresh: ## make demo and make test in empty containers (ENGINE=podman|docker BASE=debian:12-slim FRESH="demo test")
+	@tests/fresh/walk.sh $(FRESH)
+
 test-reference: $(APP) ## our XLS-R encoder against fairseq itself (builds fairseq in an environment of its own)
 	@TORCH_INDEX_URL=$(TORCH_INDEX_URL) sh tests/reference/run.sh $(PYTHON)
 
-check: $(APP) ## ruff and mypy
-	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+check: $(APP) ## ruff, mypy, and import-linter: who may import whom
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports && $(BIN)/mypy
+
+docs-tables: $(APP) ## write the tables of README and docs from the code's rows
+	@$(BIN)/python docs/tables.py
 
 format: $(APP) ## let ruff put the code in shape
 	@$(BIN)/ruff check --fix . && $(BIN)/ruff format .
@@ -78,36 +88,24 @@ format: $(APP) ## let ruff put the code in shape
 clean: ## remove what was built; environments and weights stay
 	rm -rf model_repository/*/ model_repository_random build *.egg-info .pytest_cache .mypy_cache .ruff_cache
 
-python:
-	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' || { \
-	  echo "dfserve needs Python 3.11 or 3.12; $(PYTHON) is $$($(PYTHON) --version 2>&1). Choose: make PYTHON=python3.12 ..." >&2; exit 1; }
-	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { \
-	  echo "Python's venv module is missing: apt install python3-venv" >&2; exit 1; }
+machine:
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { \
+	  echo "dfserve's server needs Python 3.11 to 3.13; $(PYTHON) is $$($(PYTHON) --version 2>&1). Choose: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@$(MACHINE) packages $(ASKED) $(if $(filter skip,$(PACKAGES)),--go-on)
 
-$(APP): pyproject.toml constraints.txt | python
+$(APP): pyproject.toml constraints.txt | machine
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@echo "installing the application into .venv ..."
-	@$(if $(TORCH_INDEX_URL),$(BIN)/python $(PIP_INSTALL) -c constraints.txt --no-deps --index-url $(TORCH_INDEX_URL) torch)
+	@index=$$($(MACHINE) torch-index) && \
+	  { [ -z "$$index" ] || $(BIN)/python $(PIP_INSTALL) -c constraints.txt --no-deps --index-url "$$index" torch; }
 	@$(BIN)/python $(PIP_INSTALL) -c constraints.txt -e '.[containers,export,eval,serve,dev]'
 	@touch $@
 
-$(SERVER_ENV): constraints-server.txt | python
-	@test -x .venv-server/bin/python || $(PYTHON) -m venv .venv-server
-	@echo "installing the server into .venv-server ..."
-	@.venv-server/bin/python $(PIP_INSTALL) -c constraints-server.txt numpy onnxruntime
-	@.venv-server/bin/python $(PIP_INSTALL) -c constraints-server.txt --no-deps nvidia-pytriton
-	@touch $@
-
-.venv-server/torch-installed: $(SERVER_ENV)
-	@.venv-server/bin/python $(PIP_INSTALL) -c constraints-server.txt \
-	  $(if $(TORCH_INDEX_URL),--extra-index-url $(TORCH_INDEX_URL)) torch
-	@touch $@
+# Finds out by itself what is there already.
+server: | $(APP)
+	@$(BIN)/dfdeploy setup $(if $(filter torchscript,$(FORMAT)),--torch) $(if $(filter bench test,$(MAKECMDGOALS)),--perf-analyzer)
 
 $(OLD_ORT): | $(APP)
-	@$(BIN)/python $(PIP_INSTALL) --target $(dir $@) onnxruntime==1.19.2 'numpy<2'
-	@touch $@
-
-# perf_analyzer is a program inside the wheel; with --no-deps it pins nothing.
-$(PERF_ANALYZER): | $(APP)
-	@$(BIN)/python $(PIP_INSTALL) --no-deps --target $(dir $@) tritonclient==2.51.0 nvidia-cuda-runtime-cu12
+	@$(BIN)/python $(PIP_INSTALL) --target $(dir $@) "onnxruntime==1.19.2; python_version < '3.13'" \
+	  "numpy<2; python_version < '3.13'" "onnxruntime==1.20.0; python_version >= '3.13'" "numpy>=2; python_version >= '3.13'"
 	@touch $@

@@ -8,6 +8,8 @@ import pytest
 import tiny_repository
 from dfdeploy.embedded import Server
 
+pytest_plugins = ["no_skips"]
+
 
 @pytest.fixture(scope="session")
 def tiny_models(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -6,15 +6,17 @@ from pathlib import Path
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper, save
 
+from dfcontract.live import live_name
 from dfexport import live, repository
+from dfexport.card import identity, model_card, with_self_check
 from dfexport.registry import find
 from dfexport.signals import wave
-from dfexport.spec import Threshold
+from dfexport.spec import Weights
 
 WINDOW_SAMPLES = 16_000
-SPEC = dataclasses.replace(
-    find("aasist"), name="tiny", window_samples=WINDOW_SAMPLES, threshold=Threshold(0.25, "a made-up set")
-)
+SPEC = dataclasses.replace(find("aasist"), name="tiny", window_samples=WINDOW_SAMPLES)
+DIGESTS = {"tiny": "0" * 64, "tiny_trained": "ab" * 32}
+IDENTITIES = {name: identity(SPEC, sha256, "onnx", "fp32", reduce_range=False) for name, sha256 in DIGESTS.items()}
 
 
 def weights() -> np.ndarray:
@@ -34,31 +36,37 @@ def write(folder: Path) -> Path:
 
     Returns the folder.
     """
-    _write_model(folder, "tiny", weights="random", sha256="0" * 64)
-    _write_model(folder, "tiny_trained", weights="custom", sha256="ab" * 32)
+    _write_model(folder, "tiny", weights="random")
+    _write_model(folder, "tiny_trained", weights="custom")
     return folder
 
 
-def _write_model(folder: Path, name: str, *, weights: str, sha256: str) -> None:
+def _write_model(folder: Path, name: str, *, weights: Weights) -> None:
     (folder / name / "1").mkdir(parents=True)
-    save(_graph(), folder / name / "1" / "model.onnx")
+    save(_graph(IDENTITIES[name]), folder / name / "1" / "model.onnx")
     waveform = wave(1, WINDOW_SAMPLES)
-    spoof, bonafide = logits_of(waveform)
-    card = repository.model_card(
-        SPEC, weights=weights, sha256=sha256, source="made by rule", self_check_logits=(spoof, bonafide)
-    )
+    spoof, bonafide = np.float32(logits_of(waveform)).tolist()
+    card = model_card(name, SPEC, weights=weights, sha256=DIGESTS[name], source="made by rule")
+    card = with_self_check(card, SPEC, (spoof, bonafide))
     if weights == "custom":
-        card |= {"threshold": "0.25", "threshold_source": "a made-up set"}
-    repository.write_model(folder / name, name, SPEC, card, waveform)
-    live.write_live_model(folder / (name + live.SUFFIX), name, SPEC)
+        card = dataclasses.replace(card, threshold=0.25, threshold_source="a made-up set")
+    repository.write_model(folder / name, card, waveform)
+    live.write_live_model(folder / live_name(name), name, WINDOW_SAMPLES)
 
 
-def _graph():
-    constants = {"weights": weights(), "one": np.array([1]), "two": np.array([2])}
+def _graph(identity: int):
+    constants = {
+        "weights": weights(),
+        "one": np.array([1]),
+        "two": np.array([2]),
+        "identity": np.array([[identity]], np.int64),
+    }
     nodes = [
         helper.make_node("Tanh", ["WAVEFORM"], ["squashed"]),
         helper.make_node("MatMul", ["squashed", "weights"], ["LOGITS"]),
         helper.make_node("Slice", ["LOGITS", "one", "two", "one"], ["SCORE"]),
+        helper.make_node("Shape", ["SCORE"], ["rows"]),
+        helper.make_node("Expand", ["identity", "rows"], ["IDENTITY"]),
     ]
     graph = helper.make_graph(
         nodes,
@@ -67,6 +75,7 @@ def _graph():
         [
             helper.make_tensor_value_info("LOGITS", TensorProto.FLOAT, ["batch", 2]),
             helper.make_tensor_value_info("SCORE", TensorProto.FLOAT, ["batch", 1]),
+            helper.make_tensor_value_info("IDENTITY", TensorProto.INT64, ["batch", 1]),
         ],
         [numpy_helper.from_array(value, key) for key, value in constants.items()],
     )

@@ -10,47 +10,99 @@ with Detector("127.0.0.1:8001", "aasist") as detector:
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dfclient.card import ModelCard
-    from dfclient.client import Detector
-    from dfclient.errors import AudioError, DfclientError, InputError, ServerError
-    from dfclient.inputs import Clip
-    from dfclient.live import AsyncLiveStream, LiveStream
+    from dfclient.batch import SetCounts, score_set
+    from dfclient.clips import Clip, clips_from
+    from dfclient.detector import Detector
+    from dfclient.errors import (
+        AudioError,
+        ContractError,
+        DfclientError,
+        InputError,
+        ModelChanged,
+        ModelNotFound,
+        RequestRefused,
+        ScoreFileError,
+        ServerBusy,
+        ServerError,
+        ServerSlow,
+        ServerUnavailable,
+    )
+    from dfclient.live.stream import AsyncLiveStream, LiveStream
     from dfclient.results import Failed, Score, WindowScore
+    from dfclient.retry import RetryPolicy
+    from dfclient.server import Health, ModelHealth, Server
+    from dfclient.transport import Transport
+    from dfcontract.card import ModelCard
+    from dfcontract.score_file import Opening
 
 _HOMES = {
-    "AsyncLiveStream": "live",
-    "AudioError": "errors",
-    "Clip": "inputs",
-    "Detector": "client",
-    "DfclientError": "errors",
-    "Failed": "results",
-    "InputError": "errors",
-    "LiveStream": "live",
-    "ModelCard": "card",
-    "Score": "results",
-    "ServerError": "errors",
-    "WindowScore": "results",
+    "AsyncLiveStream": "dfclient.live.stream",
+    "AudioError": "dfclient.errors",
+    "Clip": "dfclient.clips",
+    "ContractError": "dfclient.errors",
+    "Detector": "dfclient.detector",
+    "DfclientError": "dfclient.errors",
+    "Failed": "dfclient.results",
+    "Health": "dfclient.server",
+    "InputError": "dfclient.errors",
+    "LiveStream": "dfclient.live.stream",
+    "ModelCard": "dfcontract.card",
+    "ModelChanged": "dfclient.errors",
+    "ModelHealth": "dfclient.server",
+    "ModelNotFound": "dfclient.errors",
+    "Opening": "dfcontract.score_file",
+    "RequestRefused": "dfclient.errors",
+    "RetryPolicy": "dfclient.retry",
+    "Score": "dfclient.results",
+    "ScoreFileError": "dfclient.errors",
+    "Server": "dfclient.server",
+    "ServerBusy": "dfclient.errors",
+    "ServerError": "dfclient.errors",
+    "ServerSlow": "dfclient.errors",
+    "ServerUnavailable": "dfclient.errors",
+    "SetCounts": "dfclient.batch",
+    "Transport": "dfclient.transport",
+    "WindowScore": "dfclient.results",
+    "clips_from": "dfclient.clips",
+    "score_set": "dfclient.batch",
 }
 __all__ = [
     "AsyncLiveStream",
     "AudioError",
     "Clip",
+    "ContractError",
     "Detector",
     "DfclientError",
     "Failed",
+    "Health",
     "InputError",
     "LiveStream",
     "ModelCard",
+    "ModelChanged",
+    "ModelHealth",
+    "ModelNotFound",
+    "Opening",
+    "RequestRefused",
+    "RetryPolicy",
     "Score",
+    "ScoreFileError",
+    "Server",
+    "ServerBusy",
     "ServerError",
+    "ServerSlow",
+    "ServerUnavailable",
+    "SetCounts",
+    "Transport",
     "WindowScore",
+    "clips_from",
+    "score_set",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name from its module when it is first used: a server may want `dfclient.windows` alone."""
+    """Import a public name from its module when it is first used: the package alone costs nothing."""
     if name not in _HOMES:
         raise AttributeError(f"module 'dfclient' has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(f"dfclient.{_HOMES[name]}"), name)
+    return getattr(import_module(_HOMES[name]), name)

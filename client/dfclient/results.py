@@ -1,9 +1,13 @@
 """What scoring answers: frozen dataclasses that carry their provenance."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any, Self
 
-from dfclient.card import ModelCard
+from dfclient.clips import Clip
 from dfclient.errors import DfclientError
+from dfcontract.card import ModelCard
+from dfcontract.windows import Windowing, pool_scores
 
 
 @dataclass(frozen=True)
@@ -17,11 +21,21 @@ class WindowScore:
 
 
 @dataclass(frozen=True)
+class AudioFacts:
+    """What a row says of a recording, before it was resampled and downmixed."""
+
+    duration_s: float
+    sample_rate_hz: int
+    channels: int
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Score:
     """How bona fide one recording sounds to one model; higher is more bona fide."""
 
     utt_id: str
-    path: str  # "" for an array
+    path: str  # "" for what is no file
     score: float  # pooled over the windows
     windows: tuple[WindowScore, ...]
     mode: str  # protocol | sliding
@@ -33,6 +47,42 @@ class Score:
     warnings: tuple[str, ...]
     card: ModelCard = field(repr=False)
 
+    @classmethod
+    def of(
+        cls,
+        clip: Clip,
+        card: ModelCard,
+        *,
+        windowing: Windowing,
+        windows: Sequence[WindowScore],
+        facts: AudioFacts,
+        pooled: float | None = None,
+    ) -> Self:
+        """The score of a recording's windows, at least one; scored offline and live alike.
+
+        Args:
+            clip: its name.
+            card: of the model that scored.
+            windowing: how the windows were cut and are pooled.
+            windows: in order.
+            facts: about the audio.
+            pooled: of the windows, where that has been worked out already.
+        """
+        return cls(
+            utt_id=clip.utt_id,
+            path=clip.path,
+            score=pool_scores((window.score for window in windows), windowing.pool) if pooled is None else pooled,
+            windows=tuple(windows),
+            mode=windowing.mode,
+            pool=windowing.pool_stated,
+            hop_s=windowing.hop_s,
+            duration_s=facts.duration_s,
+            sample_rate_hz=facts.sample_rate_hz,
+            channels=facts.channels,
+            warnings=facts.warnings,
+            card=card,
+        )
+
     @property
     def above_threshold(self) -> bool | None:
         """Whether the score reaches the card's threshold, which holds for the data it was set on; None without one."""
@@ -41,12 +91,33 @@ class Score:
     @property
     def llr(self) -> float | None:
         """Natural-log likelihood ratio, bona fide over spoof, by the card's calibration; None without one."""
-        return None if self.card.calibration is None else self.card.calibration.llr(self.score)
+        return None if self.card.calibration is None else float(self.card.calibration.llr(self.score))
 
     @property
     def verdict(self) -> str:
         """`bona_fide` or `spoof` at the calibration's threshold; "" without a calibration."""
         return "" if self.card.calibration is None else self.card.calibration.verdict(self.score)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The values of a score file's columns (`dfcontract.score_file.COLUMNS`), in their order."""
+        return {
+            "utt_id": self.utt_id,
+            "score": self.score,
+            "path": self.path,
+            **_of_card(self.card),
+            "mode": self.mode,
+            "pool": self.pool,
+            "hop_s": self.hop_s,
+            "n_windows": len(self.windows),
+            "window_starts_s": tuple(window.start_s for window in self.windows),
+            "window_scores": tuple(window.score for window in self.windows),
+            "llr": self.llr,
+            "verdict": self.verdict,
+            "duration_s": self.duration_s,
+            "sample_rate_hz": self.sample_rate_hz,
+            "channels": self.channels,
+            "warnings": self.warnings,
+        }
 
 
 @dataclass(frozen=True)
@@ -56,3 +127,21 @@ class Failed:
     utt_id: str
     path: str
     error: DfclientError
+
+
+def run_values(card: ModelCard, windowing: Windowing) -> dict[str, Any]:
+    """The values of a score file's columns that are the same in every row of a run."""
+    return {**_of_card(card), "mode": windowing.mode, "pool": windowing.pool_stated, "hop_s": windowing.hop_s}
+
+
+def _of_card(card: ModelCard) -> dict[str, Any]:
+    return {
+        "model": card.model,
+        "version": card.version,
+        "weights": card.weights,
+        "checkpoint_sha256": card.checkpoint_sha256,
+        "identity": str(card.identity or ""),
+        "precision": card.precision,
+        "window_samples": card.window_samples,
+        "calibration_sha256": "" if card.calibration is None else card.calibration.digest,
+    }

@@ -1,26 +1,27 @@
-"""The wire: the one module that imports tritonclient and gRPC, and the one place where their errors become ours.
+"""Triton over gRPC: the one module that imports tritonclient and gRPC, and where their errors become ours.
 
-Calls are synchronous and may be made from many threads over one channel. Each has a deadline; those that can succeed
-later (server away, busy or slow) are repeated a bounded number of times with exponential backoff and jitter.
+Each method makes one attempt, and may be called from many threads. `retry.py` repeats what can succeed later.
 """
 
-import logging
-import random
 import re
 import threading
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple, TypeVar
 
-import numpy as np
-import numpy.typing as npt
-import tritonclient.grpc as triton
-from tritonclient.grpc.service_pb2 import ModelInferRequest
+import grpc
+from tritonclient.grpc import service_pb2 as pb
 from tritonclient.grpc.service_pb2_grpc import GRPCInferenceServiceStub
-from tritonclient.utils import InferenceServerException
 
+from dfclient.calls import (
+    DEFAULT_TIMEOUT_S,
+    ModelInfo,
+    ModelState,
+    Outputs,
+    StreamRequest,
+    WindowAnswer,
+    numbers_of,
+)
 from dfclient.errors import (
-    ContractError,
     InputError,
     ModelNotFound,
     RequestRefused,
@@ -29,205 +30,246 @@ from dfclient.errors import (
     ServerSlow,
     ServerUnavailable,
 )
-
-ATTEMPTS = {ServerUnavailable: 6, ServerBusy: 8, ServerSlow: 2}  # waiting about 6 s, 16 s, and once more the deadline
-FIRST_DELAY_S = 0.25
-MAX_DELAY_S = 4.0
+from dfcontract.errors import ErrorCode, split_code
+from dfcontract.live import AUDIO
+from dfcontract.tensors import IDENTITY, LOGITS, OUTPUTS, SCORE, WAVEFORM, Samples
 
 CHANNEL_OPTIONS = [
     ("grpc.enable_http_proxy", 0),  # http_proxy is for the web; it would catch even loopback
+    ("grpc.use_local_subchannel_pool", 1),  # else a new transport inherits the pause after another one's failure
     ("grpc.max_send_message_length", -1),
     ("grpc.max_receive_message_length", -1),
-    # gRPC's own reconnect pause grows to two minutes: longer than our last attempt
+    # gRPC's own reconnect pause grows to two minutes: longer than our patience
     ("grpc.initial_reconnect_backoff_ms", 200),
     ("grpc.min_reconnect_backoff_ms", 200),
     ("grpc.max_reconnect_backoff_ms", 1000),
 ]
-
-# For live streams (live_wire.py): tritonclient's own can't be told from one another, nor ended.
-InferRequest: Any = ModelInferRequest
-Stub: Any = GRPCInferenceServiceStub
+# A call that is cancelled can end a server of release 24.10; closing waits so long for those in flight.
+CLOSE_WAIT_S = 5.0
 
 Answer = TypeVar("Answer")
 
-OVERLOADED = "{url}: the server is overloaded ({details}): try later, with a lower concurrency, or with more instances"
 
-# What gRPC's status or Triton's words mean to us; the first that fits wins. A cause with a space is in the words.
-CAUSES: tuple[tuple[str, type[ServerError], str], ...] = (
-    (
-        "Stub process",
+class Cause(NamedTuple):
+    """What an answer of the server means to us: the error's class, and its text for the user."""
+
+    kind: type[ServerError]
+    text: str
+
+
+OVERLOADED = Cause(
+    ServerBusy,
+    "{url}: the server is overloaded ({details}): try later, with a lower concurrency, or with more instances",
+)
+LOADING = Cause(ServerUnavailable, "{url}: model {model!r} is being loaded or unloaded ({details})")
+STREAM_FORGOTTEN = Cause(ServerUnavailable, "{url}: the server has forgotten the stream ({details})")
+NOT_FOUND = Cause(ModelNotFound, "{url}: no model {model!r} ({details})")
+REFUSED = Cause(RequestRefused, "the server refused the request: {details}")
+CONNECTION_LOST = Cause(ServerUnavailable, "{url}: the connection was lost ({details})")
+
+# Errors of our own backends come with a code. DETECTOR_FAILED is not here: the detector's own error follows it.
+CODES = {
+    ErrorCode.BAD_WAVEFORM: REFUSED,
+    ErrorCode.BAD_STREAM: REFUSED,
+    ErrorCode.NO_SUCH_STREAM: STREAM_FORGOTTEN,
+    ErrorCode.TOO_MANY_STREAMS: Cause(ServerBusy, "{url}: {details}"),
+    ErrorCode.TOO_FAR_AHEAD: REFUSED,
+    ErrorCode.DETECTOR_BUSY: OVERLOADED,
+}
+
+# Triton's own words, as release 24.10 says them (tests/client/test_triton_words.py causes them); the first that fits
+# counts. They come before the status, which is often the same for different things, and which streams lack.
+TRITON_WORDS = {
+    "Stub process": Cause(
         ServerUnavailable,
         "{url}: the process that runs model {model!r} has died: `dfdeploy serve` restarts it, others need a restart",
     ),
-    (
-        "maximum queue size",
-        ServerBusy,
-        OVERLOADED,
+    "maximum queue size": OVERLOADED,
+    "timeout expired": OVERLOADED,  # in the server's queue
+    # Never the fault of a request of one row: somebody else's malformed one was in the same batch.
+    "max allowed is": Cause(
+        ServerBusy, "{url}: another client's malformed request has spoilt the batch of this one ({details})"
     ),
-    ("as many as this model takes", ServerBusy, "{url}: {details}"),
-    ("begin a new one with the START", ServerUnavailable, "{url}: the server has forgotten the stream"),
-    ("must specify the START flag", ServerUnavailable, "{url}: the server has forgotten the stream"),
-    (
-        "timeout expired",
-        ServerBusy,
-        OVERLOADED,
-    ),
-    # Said of a model it serves, too, while the server stops or starts.
-    ("not at ready state", ServerUnavailable, "{url}: model {model!r} is being loaded or unloaded ({details})"),
-    ("unknown model", ModelNotFound, "{url}: no model {model!r} ({details})"),
-    ("NOT_FOUND", ModelNotFound, "{url}: no model {model!r} ({details})"),
-    (
-        "UNAVAILABLE",
+    "must specify the START flag": STREAM_FORGOTTEN,
+    # A server that starts or stops says these of models that it serves.
+    "not at ready state": LOADING,
+    "has no available versions": LOADING,
+    "Server not ready": LOADING,
+    "Server exiting": LOADING,
+    "Server is stopping": LOADING,
+    "unknown model": NOT_FOUND,
+    # gRPC's own, of a connection that broke.
+    "RST_STREAM": CONNECTION_LOST,
+    "Stream removed": CONNECTION_LOST,
+}
+STATUSES = {
+    "NOT_FOUND": NOT_FOUND,
+    "UNAVAILABLE": Cause(
         ServerUnavailable,
         "no Triton server answers at {url} ({details}): start one with `dfdeploy serve`, "
         "or give another's gRPC address (HOST:PORT, usually port 8001)",
     ),
-    (
-        "DEADLINE_EXCEEDED",
+    "DEADLINE_EXCEEDED": Cause(
         ServerSlow,
         "{url}: no answer within {timeout_s:g} s: the server is slow or overloaded: allow more time (--timeout), "
         "or a lower concurrency",
     ),
-    ("INVALID_ARGUMENT", RequestRefused, "the server refused the request: {details}"),
-    ("INTERNAL", RequestRefused, "the server failed on the request: {details}"),
-)
-OTHER_CAUSE = (ServerError, "{url}: the server answered an error: {details}")
-
-log = logging.getLogger("dfclient")
-
-
-@dataclass(frozen=True)
-class ModelInfo:
-    """What the server says of one model version."""
-
-    name: str
-    version: str
-    parameters: Mapping[str, str]
-    outputs: frozenset[str]
-
-
-@dataclass(frozen=True)
-class ModelState:
-    """A row of the server's repository index."""
-
-    name: str
-    version: str
-    state: str  # READY, UNAVAILABLE, LOADING, UNLOADING, or "" for a model with no loadable version
-    reason: str
+    "CANCELLED": CONNECTION_LOST,
+    "INVALID_ARGUMENT": REFUSED,
+    "INTERNAL": Cause(RequestRefused, "the server failed on the request: {details}"),
+}
+OTHER = Cause(ServerError, "{url}: the server answered an error: {details}")
 
 
 class Transport:
-    """One channel to one Triton server. `url` is HOST:PORT of its gRPC endpoint."""
+    """One channel to one Triton server; keeps the protocol `calls.TritonCalls`.
 
-    def __init__(self, url: str, *, timeout_s: float = 60.0) -> None:
+    Args:
+        url: HOST:PORT of its gRPC endpoint.
+        timeout_s: deadline of each call but `stream`.
+
+    Raises:
+        InputError: an address or a deadline that can be none.
+    """
+
+    def __init__(self, url: str, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
         if not re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[^\s:/]+):\d{1,5}", url):
             raise InputError(f"expected the server's gRPC address as HOST:PORT such as 127.0.0.1:8001, found {url!r}")
         if not timeout_s > 0:
             raise InputError(f"expected a timeout above 0 s, found {timeout_s}")
         self.url = url
         self.timeout_s = timeout_s
-        self._closed = threading.Event()
-        self._client = triton.InferenceServerClient(url, channel_args=CHANNEL_OPTIONS)
+        self._channel = grpc.insecure_channel(url, options=CHANNEL_OPTIONS)
+        self._stub = GRPCInferenceServiceStub(self._channel)
+        self._in_flight = 0
+        self._is_closed = False
+        self._changed = threading.Condition()  # guards the two above
 
     def close(self) -> None:
-        """Cancel what is in flight, end every wait between attempts, close the channel."""
-        self._closed.set()
-        self._client.close()
+        """Take no more calls, let those in flight end (for a while), close the channel."""
+        with self._changed:
+            self._is_closed = True
+            self._changed.wait_for(lambda: self._in_flight == 0, CLOSE_WAIT_S)
+        self._channel.close()
 
     def is_live(self) -> bool:
-        """Whether the server process answers at all (one attempt)."""
-        return bool(self._attempt("", lambda: self._client.is_server_live(client_timeout=self.timeout_s)))
+        """Whether the server's process answers."""
+        return bool(self._call("", self._stub.ServerLive, pb.ServerLiveRequest()).live)
 
     def is_ready(self) -> bool:
-        """Whether the server says that all its models are ready (one attempt)."""
-        return bool(self._attempt("", lambda: self._client.is_server_ready(client_timeout=self.timeout_s)))
+        """Whether the server says that all its models are ready."""
+        return bool(self._call("", self._stub.ServerReady, pb.ServerReadyRequest()).ready)
 
     def is_model_ready(self, model: str, version: str = "") -> bool:
-        """Whether one model is ready; the server as a whole may not be, after a broken update beside it."""
-        return bool(
-            self._attempt(model, lambda: self._client.is_model_ready(model, version, client_timeout=self.timeout_s))
-        )
+        """Whether one model is ready."""
+        request = pb.ModelReadyRequest(name=model, version=version)
+        return bool(self._call(model, self._stub.ModelReady, request).ready)
 
     def model_states(self) -> list[ModelState]:
         """The server's repository index."""
-        index = self._call("", lambda: self._client.get_model_repository_index(client_timeout=self.timeout_s))
+        index = self._call("", self._stub.RepositoryIndex, pb.RepositoryIndexRequest())
         return [ModelState(entry.name, entry.version, entry.state, entry.reason) for entry in index.models]
 
     def model_info(self, model: str, version: str = "") -> ModelInfo:
-        """Configuration of a model; without a version, of the newest one that is served."""
-        metadata = self._call(
-            model, lambda: self._client.get_model_metadata(model, version, client_timeout=self.timeout_s)
-        )
-        version = version or max(metadata.versions, key=int, default="")
-        config = self._call(
-            model, lambda: self._client.get_model_config(model, version, client_timeout=self.timeout_s)
-        ).config
-        parameters = {key: value.string_value for key, value in config.parameters.items()}
-        return ModelInfo(model, version, parameters, frozenset(output.name for output in config.output))
+        """A model's configuration; without a version, of the newest one that is served."""
+        metadata = pb.ModelMetadataRequest(name=model, version=version)
+        versions = self._call(model, self._stub.ModelMetadata, metadata).versions
+        version = version or max(versions, key=int, default="")
+        request = pb.ModelConfigRequest(name=model, version=version)
+        parameters = self._call(model, self._stub.ModelConfig, request).config.parameters
+        return ModelInfo(model, version, {key: value.string_value for key, value in parameters.items()})
 
-    def infer(self, model: str, version: str, window: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.float32], float]:
-        """Logits (2,) and score of one window (window_samples,); one request, for the server to batch with others."""
-        waveform = triton.InferInput("WAVEFORM", [1, len(window)], "FP32")
-        waveform.set_data_from_numpy(window[np.newaxis])
-        answer = self._call(
-            model,
-            lambda: self._client.infer(model, [waveform], model_version=version, client_timeout=self.timeout_s),
-        )
+    def infer(self, model: str, version: str, window: Samples) -> WindowAnswer:
+        """Answer to one window (window_samples,).
+
+        Raises:
+            ContractError: the answer is no detector's.
+        """
+        request = pb.ModelInferRequest(model_name=model, model_version=version)
+        request.inputs.add(name=WAVEFORM, datatype="FP32", shape=[1, len(window)])
+        request.raw_input_contents.append(window.astype("<f4").tobytes())
+        numbers = numbers_of(model, _outputs_of(self._call(model, self._stub.ModelInfer, request)), OUTPUTS)
+        return WindowAnswer(numbers[LOGITS].astype("f4"), float(numbers[SCORE][0]), int(numbers[IDENTITY][0]))
+
+    def stream(self, model: str, requests: Iterator[StreamRequest]) -> "GrpcStream":
+        """Begin a call of a live model; a thread of gRPC's takes the requests."""
         try:
-            logits, score = answer.as_numpy("LOGITS"), answer.as_numpy("SCORE")
-        except ValueError:  # shapes without data: what a Python backend with numpy 2 answers on Triton 24.10
-            raise ContractError(
-                f"model {model!r} answers empty tensors: the server's own environment needs numpy < 2"
-            ) from None
-        shapes = tuple(None if array is None else array.shape for array in (logits, score))
-        if shapes != ((1, 2), (1, 1)):
-            raise ContractError(
-                f"model {model!r}: expected LOGITS (1, 2) and SCORE (1, 1), the server answered {shapes}"
-            )
-        if not (np.isfinite(logits).all() and np.isfinite(score).all()):
-            raise RequestRefused(f"model {model!r} answered NaN or infinity for this audio")
-        return logits[0], float(score[0, 0])
+            call = self._stub.ModelStreamInfer(_stream_request(model, request) for request in requests)
+        except ValueError as error:
+            raise self._unusable(error) from None
+        return GrpcStream(call, lambda status, details: self.error(status, details, model))
 
-    def _call(self, model: str, request: Callable[[], Answer]) -> Answer:
-        """`request`, repeated while it may still succeed."""
-        attempt = 0
-        while True:
-            attempt += 1
-            try:
-                return self._attempt(model, request)
-            except (ServerUnavailable, ServerBusy, ServerSlow) as error:
-                attempts = ATTEMPTS[type(error)]
-                if attempt >= attempts or self._closed.is_set():
-                    times = "once" if attempt == 1 else f"{attempt} times"
-                    raise type(error)(f"{error} (tried {times})") from None
-                delay_s = min(FIRST_DELAY_S * 2 ** (attempt - 1), MAX_DELAY_S) * random.uniform(0.5, 1.0)  # noqa: S311
-                log.info("%s; attempt %d of %d in %.1f s", error, attempt + 1, attempts, delay_s)
-                self._closed.wait(delay_s)
+    def error(self, status: str, message: str, model: str) -> ServerError:
+        """Our error for what the server said: by our own code, else by Triton's words, else by gRPC's status."""
+        code, words = split_code(message)
+        if code is ErrorCode.DETECTOR_FAILED:  # why is what follows: a code of the detector's, or Triton's words
+            code, words = split_code(words)
+        details = " ".join(words.split())
+        by_words = next((cause for text, cause in TRITON_WORDS.items() if text in details), None)
+        cause = (CODES.get(code) if code else None) or by_words or STATUSES.get(status, OTHER)
+        text = cause.text.format(url=self.url, model=model, timeout_s=self.timeout_s, details=_short(details) or status)
+        return cause.kind(text)
 
-    def _attempt(self, model: str, request: Callable[[], Answer]) -> Answer:
+    def _call(self, model: str, method: Callable[..., Answer], request: Any) -> Answer:
+        with self._changed:
+            if self._is_closed:
+                raise ServerError("the connection was closed")
+            self._in_flight += 1
         try:
-            return request()
-        except InferenceServerException as error:
+            return method(request, timeout=self.timeout_s)
+        except grpc.RpcError as error:
             raise self._mapped(error, model) from None
         except ValueError as error:  # gRPC's "Cannot invoke RPC on closed channel!"
-            if self._closed.is_set():
-                raise ServerError("the connection was closed") from None
-            raise ServerError(f"{self.url}: {error}") from None
+            raise self._unusable(error) from None
+        finally:
+            with self._changed:
+                self._in_flight -= 1
+                self._changed.notify_all()
 
     def _mapped(self, error: Any, model: str) -> ServerError:
-        """Our error for one of tritonclient's, which carries gRPC's status and Triton's words."""
-        if self._closed.is_set():
+        if self._is_closed:
             return ServerError("the connection was closed")
-        return self.cause((error.status() or "").removeprefix("StatusCode."), str(error.message()), model)
+        return self.error(error.code().name, error.details() or "", model)
 
-    def cause(self, status: str, message: str, model: str) -> ServerError:
-        """Our error for gRPC's status and Triton's words."""
-        details = " ".join(message.split())
-        kind, text = next(
-            ((kind, text) for cause, kind, text in CAUSES if cause == status or (" " in cause and cause in details)),
-            OTHER_CAUSE,
-        )
-        return kind(text.format(url=self.url, model=model, timeout_s=self.timeout_s, details=_short(details) or status))
+    def _unusable(self, error: ValueError) -> ServerError:
+        return ServerError("the connection was closed" if self._is_closed else f"{self.url}: {error}")
+
+
+class GrpcStream:
+    """A live stream's call: answers and errors as they come, until the server has ended it."""
+
+    def __init__(self, call: Any, error_of: Callable[[str, str], ServerError]) -> None:
+        self._call, self._error_of = call, error_of
+
+    def __iter__(self) -> Iterator[Outputs | ServerError]:
+        """Each answer's outputs; an error ends the stream, not the call, unless it is the last."""
+        try:
+            for response in self._call:
+                if response.error_message:
+                    yield self._error_of("INVALID_ARGUMENT", response.error_message)
+                else:
+                    yield _outputs_of(response.infer_response)
+        except grpc.RpcError as error:
+            status: Any = error
+            yield self._error_of(status.code().name, status.details() or "")
+
+    def cancel(self) -> None:
+        """End the call at once."""
+        self._call.cancel()
+
+
+def _outputs_of(response: Any) -> Outputs:
+    return dict(zip((output.name for output in response.outputs), response.raw_output_contents, strict=False))
+
+
+def _stream_request(model: str, message: StreamRequest) -> Any:
+    request = pb.ModelInferRequest(model_name=model)
+    for key, value in message.parameters.items():
+        kind = {bool: "bool_param", int: "int64_param", str: "string_param"}[type(value)]
+        setattr(request.parameters[key], kind, value)
+    request.inputs.add(name=AUDIO, datatype="UINT8", shape=[len(message.audio)])
+    request.raw_input_contents.append(message.audio)
+    return request
 
 
 def _short(details: str) -> str:

@@ -15,6 +15,7 @@ Every text is for the user: what was expected, what was found, how to mend it.
 
 import re
 from enum import StrEnum
+from typing import Self
 
 
 class DfserveError(Exception):
@@ -38,15 +39,35 @@ class WindowError(DfserveError):
 
 
 class ErrorCode(StrEnum):
-    """What our own backends say before their words, so that a client decides by code and never by English."""
+    """What our own backends say before their words, so that a client decides by code and never by English.
 
-    BAD_WAVEFORM = "DF_BAD_WAVEFORM"  # NaN or infinite samples: the request's own fault
-    BAD_STREAM = "DF_BAD_STREAM"  # a parameter or chunk of a live stream that can't be used: its own fault
-    NO_SUCH_STREAM = "DF_NO_SUCH_STREAM"  # ended, failed or idle for too long: begin anew
-    TOO_MANY_STREAMS = "DF_TOO_MANY_STREAMS"  # as many are open as the model takes: try later
-    TOO_FAR_AHEAD = "DF_TOO_FAR_AHEAD"  # more audio waits for the detector than one stream may hold: send slower
-    DETECTOR_BUSY = "DF_DETECTOR_BUSY"  # the detector's queue stayed full: try later
-    DETECTOR_FAILED = "DF_DETECTOR_FAILED"  # the detector refused a window or failed on it
+    Each row is the code, what happened, and what a client does about it.
+    """
+
+    meaning: str
+    remedy: str
+
+    def __new__(cls, code: str, meaning: str = "", remedy: str = "") -> Self:
+        """A member that is the text of its code."""
+        member = str.__new__(cls, code)
+        member._value_, member.meaning, member.remedy = code, meaning, remedy
+        return member
+
+    BAD_WAVEFORM = ("DF_BAD_WAVEFORM", "samples that are NaN or infinite", "mend them")
+    BAD_STREAM = ("DF_BAD_STREAM", "a parameter or chunk of a live stream that can't be used", "mend it")
+    NO_SUCH_STREAM = (
+        "DF_NO_SUCH_STREAM",
+        "the stream has ended, failed, or was idle for too long",
+        "begin anew; an empty chunk now and then keeps a muted stream open",
+    )
+    TOO_MANY_STREAMS = ("DF_TOO_MANY_STREAMS", "as many are open as the model takes", "try later")
+    TOO_FAR_AHEAD = (
+        "DF_TOO_FAR_AHEAD",
+        "more audio waits for the detector than one stream may hold",
+        "send no faster than the answers come",
+    )
+    DETECTOR_BUSY = ("DF_DETECTOR_BUSY", "the detector's queue stayed full", "try later")
+    DETECTOR_FAILED = ("DF_DETECTOR_FAILED", "the detector refused a window or failed on it", "begin anew")
 
 
 def coded(code: ErrorCode, text: str) -> str:

@@ -14,9 +14,10 @@ import math
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TextIO
 
 from dfcontract.errors import ScoreFileError
 from dfcontract.text import number
@@ -139,7 +140,7 @@ def read(path: str | Path) -> list[Row]:
     header = next(csv.reader(io.StringIO(text, newline="")), [])
     if {"utt_id", "score"} <= set(header):
         rows = [
-            {key: value or "" for key, value in row.items() if key}
+            {key: value or "" for key, value in row.items() if key is not None}
             for row in csv.DictReader(io.StringIO(text, newline=""))
         ]
     else:
@@ -165,16 +166,46 @@ def write(path: str | Path, rows: Sequence[Row]) -> None:
     _write_whole(Path(path), _csv_line(names) + "".join(lines))
 
 
-def rewrite(source: str | Path, target: str | Path, change: Callable[[Row], Row]) -> int:
-    """Copy a score file with each row changed: columns that `change` adds come last, unknown ones stay. Counts rows."""
-    rows = [change(row) for row in read(source)]
-    write(target, rows)
-    return len(rows)
+def rewrite(source: str | Path, target: str | Path, change: Callable[[Row], Row | None]) -> int:
+    """Copy a CSV file with a header row by row, each row changed; only one row is in memory.
+
+    Args:
+        source: any columns, known or not; their order and every value that `change` leaves alone survive.
+        target: appears whole or not at all, and may be the source.
+        change: returns the row to write, or None for a row to leave out. Columns that it adds come last.
+
+    Returns:
+        Rows written.
+
+    Raises:
+        ScoreFileError: a file that can't be read or written, a header that names a column twice, a row with more
+            fields than the header has.
+    """
+    count = 0
+    with _csv_rows(Path(source)) as (header, rows), _whole_file(Path(target)) as file:
+        names = header
+        for row in rows:
+            changed = change(row)
+            if changed is None:
+                continue
+            if count == 0:
+                names = tuple(changed)
+                file.write(_csv_line(names))
+            file.write(_csv_line(tuple(map(changed.get, names, repeat("")))))
+            count += 1
+        if count == 0:
+            file.write(_csv_line(names))
+    return count
 
 
 def write_asvspoof(rows: Sequence[Row], path: str | Path) -> None:
     """Write rows as ASVspoof's `utt_id score` lines; ScoreFileError for random weights or an utt_id with spaces."""
     _write_whole(Path(path), "".join(_asvspoof_line(row) for row in rows))
+
+
+def errors_path(path: Path) -> Path:
+    """Where what could not be scored is listed, beside a score file."""
+    return path.with_name(f"{path.stem}.errors.csv")
 
 
 @dataclass(frozen=True)
@@ -213,7 +244,7 @@ class ScoreFile:
                 written, or can't be written; or the format has no room for what must be said.
         """
         self.path = Path(path)
-        self.errors_path = self.path.with_name(f"{self.path.stem}.errors.csv")
+        self.errors_path = errors_path(self.path)
         self.done: set[str] = set()
         self._format = file_format
         self._run = {name: text for name, text in to_row(run).items() if name in RUN_NAMES}
@@ -320,15 +351,45 @@ class ScoreFile:
 
 
 def _write_whole(path: Path, text: str) -> None:
-    """Write a file that is there whole or not at all: under another name first, then renamed."""
+    with _whole_file(path) as file:
+        file.write(text)
+
+
+@contextlib.contextmanager
+def _whole_file(path: Path) -> Iterator[TextIO]:
+    """A file that is there whole or not at all: written under another name, and renamed at the end of the block."""
     scratch = path.with_name(f".{path.name}.part")
     try:
-        scratch.write_text(text, encoding="utf-8", errors="surrogateescape", newline="")
+        with scratch.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+            yield file
         scratch.replace(path)
     except OSError as error:
+        raise ScoreFileError(f"{path}: cannot write it: {error.strerror or error}") from None
+    finally:
         with contextlib.suppress(OSError):
             scratch.unlink(missing_ok=True)
-        raise ScoreFileError(f"{path}: cannot write it: {error.strerror or error}") from None
+
+
+@contextlib.contextmanager
+def _csv_rows(path: Path) -> Iterator[tuple[tuple[str, ...], Iterator[Row]]]:
+    """The header's names and the rows of a CSV file, read as they are asked for."""
+    try:
+        file = path.open(encoding="utf-8-sig", errors="surrogateescape", newline="")
+    except OSError as error:
+        raise ScoreFileError(f"{path}: cannot read it: {error.strerror or error}") from None
+    with file:
+        lines = csv.reader(file)
+        names = tuple(next(lines, []))
+        if len(set(names)) < len(names):
+            twice = next(name for name in names if names.count(name) > 1)
+            raise ScoreFileError(f"{path}: its header names the column {twice!r} twice: rename one of them")
+        yield names, (_named(path, lines.line_num, names, cells) for cells in lines if cells)
+
+
+def _named(path: Path, line: int, names: tuple[str, ...], cells: list[str]) -> Row:
+    if len(cells) > len(names):
+        raise ScoreFileError(f"{path}, line {line}: expected {len(names)} fields, found {len(cells)}")
+    return dict(zip(names, (*cells, *[""] * (len(names) - len(cells))), strict=True))
 
 
 def _csv_line(values: tuple[str, ...]) -> str:

@@ -13,11 +13,12 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import NoReturn
 
-from dfdeploy import environment
+from dfdeploy import folders
 from dfdeploy.errors import DeployError
 
-# The first release with fixes for all advisories up to CVE-2026-47627; the embedded 24.10 has none of them.
-IMAGE = "nvcr.io/nvidia/tritonserver:26.07-py3"
+# Never below 26.07, the first with fixes for all advisories up to bulletin 5875; the embedded 24.10 has none of them.
+# Later ones mend the dynamic batcher (26.08, 26.11), the Python backend's shutdown (26.09) and lost streams (26.11).
+IMAGE = "nvcr.io/nvidia/tritonserver:26.11-py3"
 MOUNT = "/models"
 BACKENDS_MOUNT = "/opt/tritonserver/backends"
 CONTAINER_PORTS = {"grpc": 8001, "http": 8000, "metrics": 8002}
@@ -51,7 +52,7 @@ def command(repository: Path, *, profile: str, host: str, host_ports: Mapping[st
         "--init",
         *(["--gpus=all"] if profile == "gpu" else []),
         *published,
-        # Triton writes to neither; a process that breaks out of it finds nothing to gain.
+        # Triton writes to none of its mounts; a process that breaks out of it finds nothing to gain.
         f"--mount=type=bind,source={repository.resolve()},target={MOUNT},readonly",
         *live_backend_mounts(),
         "--read-only",
@@ -79,9 +80,11 @@ def _address(host: str) -> str:
 
 
 def live_backend_mounts() -> list[str]:
-    """The container brings every backend but the one for live streams; file by file, as one of them is the client's."""
-    files = [*sorted((environment.BACKENDS / "live").glob("*.py")), environment.SHARED_WITH_CLIENT["live"]]
-    return [f"--mount=type=bind,source={file},target={BACKENDS_MOUNT}/live/{file.name},readonly" for file in files]
+    """The container brings every backend but the one for live streams."""
+    return [
+        f"--mount=type=bind,source={source},target={BACKENDS_MOUNT}/live/{place},readonly"
+        for place, source in folders.backend_content("live").items()
+    ]
 
 
 def run(arguments: list[str]) -> NoReturn:

@@ -16,7 +16,8 @@ from typing import Self
 import psutil
 
 from dfdeploy import environment, guard, ports, selfcheck
-from dfdeploy.errors import DeployError, RepositoryUnusable, ServerFailed
+from dfdeploy.errors import DeployError, RepositoryUnusable, ServerFailed, WrongAnswers
+from dfdeploy.repository import built_models, check_backends
 
 # A proxy of the environment has no way to this machine's loopback.
 OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -24,6 +25,7 @@ READY_TIMEOUT_S = 600.0
 POLL_S = 0.1
 STOP_TIMEOUT_S = guard.DRAIN_S + 10.0
 PREFIX = "dfserve-"
+KEPT_LOGS = 5  # of servers that failed
 
 
 class Server:
@@ -33,7 +35,7 @@ class Server:
         repository: folder of models, as ``dfexport build`` writes it.
         profile: ``cpu`` or ``gpu``, which of each model's configs is used.
         grpc_port, http_port, metrics_port: 0 takes a free one.
-        environment_dir: the server's environment; default see ``environment.default_folder``.
+        environment_dir: the server's environment; default see `environment.default_folder`.
 
     Raises on entering:
         DeployError: see its subclasses.
@@ -52,6 +54,7 @@ class Server:
         self.repository = repository.resolve()
         self.profile = profile
         self.models = built_models(self.repository)
+        check_backends(self.repository)
         self._wanted_ports = {"grpc": grpc_port, "http": http_port, "metrics": metrics_port}
         self._ports: dict[str, int] = {}
         self._environment_dir = environment_dir
@@ -89,8 +92,8 @@ class Server:
 
     @property
     def log(self) -> Path:
-        """Triton's own words."""
-        return self._run_dir / "triton.log"
+        """Triton's own words; it stays when the server fails, and `sweep` keeps the last few."""
+        return self._run_dir.with_name(f"{self._run_dir.name}.log")
 
     @property
     def pid(self) -> int:
@@ -115,15 +118,15 @@ class Server:
         sweep()
         name = f"{PREFIX}{os.getpid()}-"
         self._run_dir = Path(tempfile.mkdtemp(prefix=name))
-        found.write_backends(self._run_dir / "backends")
+        found.lay_out(self._run_dir)
         command = self._command(found, region_prefix=self._run_dir.name)
-        with self.log.open("wb") as log:
+        with self.log.open("xb") as log:
             self._guard = subprocess.Popen(
                 [sys.executable, "-m", "dfdeploy.guard", self._run_dir.name, *command],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env=found.variables(),
+                env=found.variables(self._run_dir),
                 start_new_session=True,
             )
         try:
@@ -132,12 +135,19 @@ class Server:
                 raise ServerFailed("Triton was killed while it became ready")
             self._backends = self._triton.children()
             selfcheck.check_models(self.grpc_url, self.repository, self.models)
+        except WrongAnswers as error:
+            self.stop(keep_log=True)
+            raise WrongAnswers(f"{error}. Triton's log: {self.log}") from None
         except BaseException as error:
             self.stop(keep_log=isinstance(error, DeployError))
             raise
 
     def stop(self, *, keep_log: bool = False) -> None:
-        """Let Triton finish what it is answering, then end it and everything it started."""
+        """Let Triton finish what it is answering, then end it and everything it started.
+
+        Args:
+            keep_log: for whoever wants to know why it failed.
+        """
         if self._guard is None:
             return
         if self._guard.stdin is not None:
@@ -153,10 +163,9 @@ class Server:
             _wait_until_gone(orphans)  # their memory, a GPU's above all, is the next start's
             guard.unlink_regions(self._run_dir.name)
         self._guard, self._triton, self._backends = None, None, []
-        if keep_log:
-            shutil.rmtree(self._run_dir / "backends", ignore_errors=True)
-        else:
-            shutil.rmtree(self._run_dir, ignore_errors=True)
+        shutil.rmtree(self._run_dir, ignore_errors=True)
+        if not keep_log:
+            self.log.unlink(missing_ok=True)
 
     def failure(self) -> str:
         """Why the server can't be trusted any more; empty while it can.
@@ -188,8 +197,9 @@ class Server:
 
     def _wait_until_ready(self, cancelled: threading.Event) -> None:
         deadline = time.monotonic() + READY_TIMEOUT_S
-        while not self._is_ready():
+        while not (self._listens() and self._is_ready()):
             if self._guard is None or self._guard.poll() is not None:
+                ports.resolve(self._ports)  # another server may have taken one while this one was loading
                 raise RepositoryUnusable(f"Triton did not start{self._complaint()}. Its log: {self.log}")
             if self._triton is None:  # known as early as can be: a guard that is killed leaves it to us
                 self._triton = next(iter(psutil.Process(self._guard.pid).children()), None)
@@ -197,6 +207,17 @@ class Server:
                 raise ServerFailed(f"Triton was not ready within {READY_TIMEOUT_S:.0f} s. Its log: {self.log}")
             if cancelled.wait(POLL_S):
                 raise KeyboardInterrupt
+
+    def _listens(self) -> bool:
+        """Whether all ports are our own Triton's, and not those of another one that says it is ready."""
+        if self._triton is None:
+            return False
+        try:
+            connections = self._triton.net_connections(kind="tcp")
+        except psutil.Error:  # it has just ended
+            return False
+        listening = {connection.laddr.port for connection in connections if connection.status == psutil.CONN_LISTEN}
+        return listening >= set(self._ports.values())
 
     def _is_ready(self) -> bool:
         try:
@@ -215,25 +236,29 @@ class Server:
         return ""
 
 
-def built_models(repository: Path) -> list[str]:
-    """Names of the models in a repository.
-
-    Raises:
-        RepositoryUnusable: there are none.
-    """
-    models = sorted(config.parent.name for config in repository.glob("*/config.pbtxt"))
-    if not models:
-        raise RepositoryUnusable(f"no model in {repository}; build one: make export (or dfexport build aasist)")
-    return models
-
-
 def sweep() -> None:
-    """Remove what owners that are gone have left: shared memory and run folders."""
-    for folder in (guard.SHARED_MEMORY, Path(tempfile.gettempdir())):
-        for entry in folder.glob(f"{PREFIX}*-*"):
-            owner = entry.name.removeprefix(PREFIX).partition("-")[0]
-            if owner.isdecimal() and not psutil.pid_exists(int(owner)):
-                _remove(entry)
+    """Remove what owners that are gone have left: shared memory, run folders, and all but the newest logs."""
+    temporary = Path(tempfile.gettempdir())
+    left = [*guard.SHARED_MEMORY.glob(f"{PREFIX}*-*"), *temporary.glob(f"{PREFIX}*-*")]
+    left = [entry for entry in left if not _is_in_use(entry)]
+    logs = sorted((entry for entry in left if entry.suffix == ".log"), key=_modified_s)
+    for entry in {*left}.difference(logs[-KEPT_LOGS:]):
+        _remove(entry)
+
+
+def _is_in_use(entry: Path) -> bool:
+    """Whether its owner still runs; a log is in use as long as its run's folder is there."""
+    owner = entry.name.removeprefix(PREFIX).partition("-")[0]
+    if not owner.isdecimal():
+        return True  # none of ours
+    return psutil.pid_exists(int(owner)) and (entry.suffix != ".log" or entry.with_suffix("").is_dir())
+
+
+def _modified_s(entry: Path) -> float:
+    try:
+        return entry.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
 
 
 def _remove(entry: Path) -> None:

@@ -8,8 +8,10 @@ DeployError                 the base: a message for the user, with what to do
 └── WrongAnswers            it is ready, but a model does not answer what it answered when it was built
 """
 
+from dfcontract.errors import DfserveError
 
-class DeployError(Exception):
+
+class DeployError(DfserveError):
     """Serving can't go on; the text is for the user."""
 
 

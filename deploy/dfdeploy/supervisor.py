@@ -43,11 +43,15 @@ def serve_until_stopped(server: Server, console: Console) -> None:
 
 def _run(server: Server, stop: threading.Event, console: Console) -> str:
     """Announce and watch a started server, then stop it; the reason if it failed."""
-    with server:
+    failure = ""
+    try:
         _announce(server, console)
-        failure = _watch(server, stop)
-        if not failure:
+        if failure := _watch(server, stop):
+            failure += f" (its log: {server.log})"
+        else:
             console.print("stopping: answering what is in flight")
+    finally:
+        server.stop(keep_log=bool(failure))
     return failure
 
 

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dfeval.errors import EvalError
+from dfcontract.errors import DfserveError
 from dfeval.formats import FORMATS
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def main(argv: list[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     try:
         return int(arguments.run(arguments))
-    except EvalError as error:
+    except DfserveError as error:
         print(f"dfeval: error: {error}", file=sys.stderr)
     except ModuleNotFoundError as error:
         print(f"dfeval: error: {error.name} is missing; pip install 'dfserve[eval]'", file=sys.stderr)
@@ -134,7 +134,9 @@ def _add_costs(command: argparse.ArgumentParser) -> None:
 
 
 def _add_calibration(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--kind", choices=("affine", "isotonic"), default="affine", help="(default: %(default)s)")
+    command.add_argument(
+        "--kind", type=_calibration_kind, default="affine", help="affine or isotonic (default: %(default)s)"
+    )
     target = command.add_mutually_exclusive_group()
     target.add_argument("--target-far", type=_share, metavar="RATE", help="accept at most this share of spoof")
     target.add_argument("--target-frr", type=_share, metavar="RATE", help="reject at most this share of bona fide")
@@ -153,6 +155,14 @@ def _share(text: str) -> float:
     if not 0 <= (share := float(text)) <= 1:
         raise argparse.ArgumentTypeError(f"expected a share between 0 and 1, found {text}")
     return share
+
+
+def _calibration_kind(text: str) -> str:
+    from dfcontract.calibration import PARAMETERS  # loads NumPy, which no other command needs while it parses
+
+    if text not in PARAMETERS:
+        raise argparse.ArgumentTypeError(f"expected {' or '.join(PARAMETERS)}, found {text}")
+    return text
 
 
 def _trials(arguments: argparse.Namespace, paths: list[Path]) -> "list[Trials]":
@@ -222,7 +232,7 @@ def _compare(arguments: argparse.Namespace) -> int:
 
 
 def _calibrate_fit(arguments: argparse.Namespace) -> int:
-    from dfeval.calibration import Target, fit
+    from dfeval.calibrate import Target, fit
     from dfeval.metrics.dcf import DcfCosts
 
     costs = DcfCosts(arguments.p_spoof, arguments.c_miss, arguments.c_fa)
@@ -242,22 +252,21 @@ def _calibrate_fit(arguments: argparse.Namespace) -> int:
 
 
 def _calibrate_apply(arguments: argparse.Namespace) -> int:
-    from dfeval.calibration import apply, load_calibration
-    from dfeval.scores import load_scores, write_scores
+    from dfcontract.calibration import Calibration
+    from dfeval.calibrate import apply
 
-    scores = load_scores(arguments.scores, arguments.score_column, arguments.model)
-    calibrated = apply(load_calibration(arguments.calibration), scores)
-    write_scores(calibrated, arguments.out)
-    print(f"wrote {arguments.out}: {len(calibrated.table):,} rows with llr and verdict")
+    calibration = Calibration.load(arguments.calibration)
+    n_rows = apply(calibration, arguments.scores, arguments.out, arguments.score_column, arguments.model)
+    print(f"wrote {arguments.out}: {n_rows:,} rows with llr and verdict")
     return 0
 
 
 def _timeline(arguments: argparse.Namespace) -> int:
     from dfeval.plots import draw_timeline
     from dfeval.plots.style import save_as
-    from dfeval.windows import load_windows
+    from dfeval.window_scores import load_window_scores
 
-    recording = load_windows(arguments.scores, arguments.utt_id)
+    recording = load_window_scores(arguments.scores, arguments.utt_id)
     save_as(draw_timeline(recording, arguments.threshold), arguments.out)
     print(f"wrote {arguments.out}: {recording.utt_id}, {len(recording.scores)} windows of {recording.window_s:.2f} s")
     return 0

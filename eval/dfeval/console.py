@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from rich.console import Console
 from rich.table import Table
 
-from dfeval.evaluation import METRICS, Evaluation, GroupFigures
+from dfeval.evaluation import Evaluation, GroupFigures
+from dfeval.figures import METRICS
 from dfeval.metrics.bootstrap import Interval
 from dfeval.metrics.compare import Comparison
 
@@ -25,9 +26,9 @@ def console() -> Console:
 def show(evaluation: Evaluation, out: Console) -> None:
     """Print an evaluation."""
     trials, rates = evaluation.trials, evaluation.rates
-    if trials.file.is_random:
+    if trials.source.is_random:
         out.print(RANDOM_BANNER.format(trials.detector), style="bold white on red")
-    mode = f" (windows: {trials.file.mode})" if trials.file.mode else ""
+    mode = f" (windows: {trials.source.mode})" if trials.source.mode else ""
     out.print(f"{trials.detector}{mode} on {trials.protocol.description}", style="bold")
     scored = f"{trials.matching.n_matched:,} of {trials.matching.n_trials:,} trials"
     out.print(f"{scored}: {rates.n_bonafide:,} bona fide, {rates.n_spoof:,} spoof; a higher score is more bona fide")

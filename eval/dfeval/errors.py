@@ -1,19 +1,20 @@
-"""What can go wrong, drawn once.
+"""What can go wrong in an evaluation.
 
-EvalError                 anything a user can put right
+DfserveError              anything a user can put right: dfcontract.errors
 ├── ScoreFileError        a score file that can't be read or understood
-├── ProtocolError         a protocol that doesn't fit its format
-├── OneClassError         a metric needs bona fide and spoof trials, one class is missing
-└── CalibrationError      a calibration that can't be fitted, read or applied
+├── CalibrationError      a calibration that can't be fitted, read or applied
+└── EvalError             everything else that is wrong with an evaluation
+    ├── ProtocolError     a protocol that doesn't fit its format
+    └── OneClassError     a metric needs bona fide and spoof trials, one class is missing
 """
 
+from dfcontract.errors import CalibrationError, DfserveError, ScoreFileError
 
-class EvalError(Exception):
-    """Anything a user can put right; the message says what was expected, what was found and how to fix it."""
+__all__ = ["CalibrationError", "DfserveError", "EvalError", "OneClassError", "ProtocolError", "ScoreFileError"]
 
 
-class ScoreFileError(EvalError):
-    """A score file that can't be read or understood."""
+class EvalError(DfserveError):
+    """What is wrong with an evaluation; the message says what was expected, what was found and how to fix it."""
 
 
 class ProtocolError(EvalError):
@@ -25,7 +26,3 @@ class OneClassError(EvalError):
 
     def __init__(self, n_bonafide: int, n_spoof: int, metric: str = "the metric") -> None:
         super().__init__(f"{metric} needs bona fide and spoof trials; found {n_bonafide} bona fide and {n_spoof} spoof")
-
-
-class CalibrationError(EvalError):
-    """A calibration that can't be fitted, read or applied."""

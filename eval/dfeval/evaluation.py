@@ -11,39 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dfeval.errors import EvalError, OneClassError
+from dfeval.figures import METRICS, Basis, figures_of
 from dfeval.groups import Group, split
 from dfeval.metrics.bootstrap import Interval, Replicates, bootstrap, drawable
-from dfeval.metrics.cllr import cllr, min_cllr
 from dfeval.metrics.confusion import Confusion, confusion
 from dfeval.metrics.convex_hull import Hull, convex_hull
-from dfeval.metrics.dcf import DcfCosts, act_dcf, min_dcf
+from dfeval.metrics.dcf import DcfCosts
 from dfeval.metrics.eer import ErrorRates, error_rates
-from dfeval.metrics.tdcf import AsvRates, TdcfCosts, min_tdcf_2019, min_tdcf_2021
+from dfeval.metrics.tdcf import AsvRates, TdcfCosts
 from dfeval.trials import Trials
 
 MANY_GROUPS = 100  # values of a column beyond which it is an identifier rather than a condition
-
-
-@dataclass(frozen=True)
-class Metric:
-    """How a figure is written and read."""
-
-    title: str
-    is_rate: bool
-    meaning: str
-
-
-METRICS: Mapping[str, Metric] = {
-    "eer": Metric("EER", True, "error rate where as many bona fide are rejected as spoof accepted (ASVspoof)"),
-    "eer_convex_hull": Metric("EER, convex hull", True, "the same on the ROC convex hull"),
-    "auc": Metric("AUC", False, "how often a bona fide trial outscores a spoof one"),
-    "min_dcf": Metric("min DCF", False, "detection cost at the best threshold; 1 = of no use"),
-    "act_dcf": Metric("actual DCF", False, "detection cost when the score is taken for a log-likelihood ratio"),
-    "cllr": Metric("Cllr", False, "cost of the score taken for a log-likelihood ratio, in bits; 1 = knows nothing"),
-    "min_cllr": Metric("min Cllr", False, "the same after the best order-keeping calibration"),
-    "min_tdcf_2019": Metric("min t-DCF 2019", False, "tandem cost, ASVspoof 2019's form"),
-    "min_tdcf_2021": Metric("min t-DCF 2021", False, "tandem cost, ASVspoof 2021's form"),
-}
 
 
 @dataclass(frozen=True)
@@ -98,7 +76,7 @@ class Evaluation:
         """Bootstrap intervals of the pooled figures that have one."""
         if self.replicates is None:
             return {}
-        drawn = {"eer": self.replicates.eers, "auc": self.replicates.aucs}
+        drawn = {name: metric.drawn(self.replicates) for name, metric in METRICS.items() if metric.drawn}
         intervals = {name: self.replicates.interval(values) for name, values in drawn.items()}
         return {name: interval for name, interval in intervals.items() if interval is not None}
 
@@ -113,10 +91,10 @@ class Evaluation:
         figures: dict[str, Any] = _plain(
             {
                 "detector": trials.detector,
-                "weights": trials.file.weights,
-                "checkpoint_sha256": trials.file.checkpoint_sha256,
-                "scores": trials.file.path.name,
-                "windows": trials.file.mode,
+                "weights": trials.source.weights,
+                "checkpoint_sha256": trials.source.checkpoint_sha256,
+                "scores": trials.source.path.name,
+                "windows": trials.source.mode,
                 "protocol": trials.protocol.description,
                 "phase": trials.protocol.phase,
                 "matching": dataclasses.asdict(matching),
@@ -145,7 +123,7 @@ def evaluate(trials: Trials, settings: Settings | None = None) -> Evaluation:
     chosen = settings or Settings()
     rates = _rates(trials)
     hull = convex_hull(rates)
-    pooled, thresholds = _figures(rates, hull, chosen, chosen.asv)
+    pooled, thresholds = figures_of(Basis(rates, hull, chosen.costs, chosen.asv, chosen.tdcf_costs))
     threshold = rates.eer.threshold if chosen.threshold is None else chosen.threshold
     speakers = _speakers_in_order(trials)
     replicates = bootstrap(rates, speakers, chosen.n_replicates, chosen.seed) if chosen.n_replicates else None
@@ -171,7 +149,7 @@ def columns_of(evaluations: Sequence[Evaluation]) -> list[str]:
 
 def _rates(trials: Trials) -> ErrorRates:
     bonafide, spoof = trials.bonafide, trials.spoof
-    matching, name, protocol = trials.matching, trials.file.path.name, trials.protocol.description
+    matching, name, protocol = trials.matching, trials.source.path.name, trials.protocol.description
     if not matching.n_matched:
         found = f"{matching.n_not_finite:,} NaN or infinite" if matching.n_not_finite else "none that matches"
         raise EvalError(
@@ -182,28 +160,6 @@ def _rates(trials: Trials) -> ErrorRates:
         where = f"an EER among the {matching.n_matched:,} scored trials of {protocol}"
         raise OneClassError(bonafide.size, spoof.size, where)
     return error_rates(bonafide, spoof)
-
-
-def _figures(
-    rates: ErrorRates, hull: Hull, settings: Settings, asv: AsvRates | None
-) -> tuple[dict[str, float], dict[str, float]]:
-    """Every figure, in the order of METRICS, and the thresholds of those that have one."""
-    points = {
-        "eer": rates.eer,
-        "min_dcf": min_dcf(rates, settings.costs),
-        "act_dcf": act_dcf(rates, settings.costs),
-    }
-    if asv is not None:
-        points["min_tdcf_2019"] = min_tdcf_2019(rates, asv, settings.tdcf_costs)
-        points["min_tdcf_2021"] = min_tdcf_2021(rates, asv, settings.tdcf_costs)
-    figures = {name: point.value for name, point in points.items()} | {
-        "eer_convex_hull": hull.eer,
-        "auc": rates.auc,
-        "cllr": cllr(rates.scores[rates.is_bonafide], rates.scores[~rates.is_bonafide]),
-        "min_cllr": min_cllr(hull),
-    }
-    ordered = {name: figures[name] for name in METRICS if name in figures}
-    return ordered, {name: point.threshold for name, point in points.items()}
 
 
 def _speakers_in_order(trials: Trials, rows: NDArray[np.int64] | None = None) -> NDArray[np.int64] | None:
@@ -235,7 +191,7 @@ def _group(trials: Trials, group: Group, threshold: float, settings: Settings) -
     frr, far = rates.at(threshold)
     return GroupFigures(
         group=group,
-        figures=_figures(rates, convex_hull(rates), settings, None)[0],
+        figures=figures_of(Basis(rates, convex_hull(rates), settings.costs, None))[0],
         interval=interval,
         frr_at_threshold=frr if group.n_bonafide else math.nan,
         far_at_threshold=far if group.n_spoof else math.nan,

@@ -19,12 +19,20 @@ NOT_APPLICABLE = ("", "-", BONAFIDE, "nan")
 class ProtocolFormat:
     """How one data set writes its protocol.
 
-    ``columns`` names the fields of a file without a header, in order; without it the file has a header, whose names
-    ``rename`` turns into ours (``utt_id``, ``label``, ``speaker``, ``attack`` …). ``header_word`` is a word by which
-    the header of a file that comes both ways is known. ``groups`` are the columns that figures are broken down by.
+    Attributes:
+        title: the data set's name.
+        example: a line of a protocol, for the documentation.
+        separator: between fields, a regular expression.
+        columns: the fields of a file without a header, in order; empty where the file has a header.
+        rename: a header's names to ours (``utt_id``, ``label``, ``speaker``, ``attack`` …).
+        header_word: a word by which the header of a file that comes with and without one is known.
+        groups: columns that figures are broken down by.
+        phase_column: the column that parts a data set's trials into phases.
+        default_phase: the phase that counts when nobody asks for another.
     """
 
     title: str
+    example: str
     separator: str
     columns: tuple[str, ...] = ()
     rename: Mapping[str, str] = field(default_factory=dict)
@@ -38,12 +46,14 @@ FORMATS: Mapping[str, ProtocolFormat] = MappingProxyType(
     {
         "asvspoof2019-la": ProtocolFormat(
             title="ASVspoof 2019 LA",
+            example="`LA_0039 LA_E_2834763 - A11 spoof`",
             separator=r"\s+",
             columns=("speaker", "utt_id", "environment", "attack", "label"),
             groups=("attack",),
         ),
         "asvspoof2021-la": ProtocolFormat(
             title="ASVspoof 2021 LA",
+            example="`LA_0009 LA_E_9332881 alaw ita_tx A07 spoof notrim eval`",
             separator=r"\s+",
             columns=("speaker", "utt_id", "codec", "transmission", "attack", "label", "trim", "phase"),
             groups=("attack", "codec"),
@@ -52,6 +62,7 @@ FORMATS: Mapping[str, ProtocolFormat] = MappingProxyType(
         ),
         "asvspoof2021-df": ProtocolFormat(
             title="ASVspoof 2021 DF",
+            example="`TEF2 DF_E_2000013 low_m4a vcc2020 Task1-team20 spoof notrim eval neural_vocoder… …`",
             separator=r"\s+",
             columns=(
                 *("speaker", "utt_id", "codec", "source", "attack", "label", "trim", "phase"),
@@ -63,6 +74,7 @@ FORMATS: Mapping[str, ProtocolFormat] = MappingProxyType(
         ),
         "asvspoof5": ProtocolFormat(
             title="ASVspoof 5",
+            example="`E_0000 E_0000000001 F C05 2 x AC1 A18 spoof -`, or with a header that has `cm-label`",
             separator=r"\s+",
             columns=(
                 *("speaker", "utt_id", "gender", "codec", "codec_q", "codec_seed"),
@@ -77,11 +89,13 @@ FORMATS: Mapping[str, ProtocolFormat] = MappingProxyType(
         ),
         "in-the-wild": ProtocolFormat(
             title="In-the-Wild",
+            example="`0.wav,Alec Guinness,spoof` under `file,speaker,label`",
             separator=",",
             rename={"file": "utt_id"},
         ),
         "brspeech-df": ProtocolFormat(
             title="BRSpeech-DF",
+            example="two files: `--protocol bonafide.csv synthetic.csv`, fields parted by `|`",
             separator="|",
             rename={"relative_path": "utt_id", "df_class": "label"},
             groups=("tts", "subset"),
@@ -89,6 +103,7 @@ FORMATS: Mapping[str, ProtocolFormat] = MappingProxyType(
         ),
         "csv": ProtocolFormat(
             title="CSV",
+            example="`human_01,bonafide,,anna,en` under a header with `utt_id` and `label`",
             separator=",",
             groups=("system", "attack", "tts", "vocoder", "codec", "language"),
             phase_column="phase",

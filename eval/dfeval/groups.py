@@ -18,8 +18,13 @@ SMALL = 30  # trials of a class below which a rate says little: one trial moves 
 class Group:
     """The trials to compare for one value of a column.
 
-    ``borrowed`` names the class that the value itself lacks, whose trials are then all there are: an attack has no
-    bona fide trials of its own, so it is set against all bona fide ones (ASVspoof's convention).
+    Attributes:
+        column, name: the column and its value.
+        rows: of the trials' table, borrowed ones included.
+        n_bonafide, n_spoof: trials that have the value.
+        borrowed: the class that no trial with the value has, in words, so that all trials of that class are taken: an
+            attack, which has no bona fide trials, is set against all of them (ASVspoof's convention). None where both
+            classes are there.
     """
 
     column: str

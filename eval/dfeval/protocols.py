@@ -15,10 +15,17 @@ from dfeval.formats import ALL_PHASES, FORMATS, ID_COLUMNS, LABELS, ProtocolForm
 
 @dataclass(frozen=True)
 class Protocol:
-    """The trials of a data set: ``table`` has ``utt_id``, ``label`` (bonafide, spoof) and the format's other columns.
+    """The trials of a data set.
 
-    The table holds every phase, so that a score of another phase is not taken for a stray; ``in_phase`` (a boolean a
-    row) marks the trials to evaluate. ``phase_counts`` says how many trials each phase has.
+    Attributes:
+        table: ``utt_id``, ``label`` (bonafide, spoof) and the format's other columns; every phase, so that a score of
+            another phase is not taken for a stray.
+        in_phase: marks the trials to evaluate, a boolean a row.
+        format: of the files.
+        paths: the files.
+        phase: which is evaluated.
+        phase_counts: how many trials each phase has; empty where there are no phases.
+        n_duplicate: lines that repeat a trial.
     """
 
     table: pd.DataFrame
@@ -44,9 +51,12 @@ class Protocol:
 
 
 def load_protocol(paths: Path | Sequence[Path], format_name: str, phase: str | None = None) -> Protocol:
-    """Read the protocol that one file, or several of the same format, hold.
+    """Read a protocol.
 
-    Several files are for data sets that keep bona fide and synthetic trials apart (BRSpeech-DF).
+    Args:
+        paths: a file, or several for data sets that keep bona fide and synthetic trials apart (BRSpeech-DF).
+        format_name: a key of ``FORMATS``.
+        phase: whose trials are evaluated; without one, those of the format's default.
 
     Raises:
         ProtocolError: unreadable file, missing column, unknown label or phase, one id with two labels.

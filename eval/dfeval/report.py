@@ -16,7 +16,8 @@ from pathlib import Path
 from dfeval.comparison import compare_trials
 from dfeval.console import NOTHING, bounds, drawn, figure, rate
 from dfeval.errors import EvalError
-from dfeval.evaluation import METRICS, Evaluation, GroupFigures, columns_of
+from dfeval.evaluation import Evaluation, GroupFigures, columns_of
+from dfeval.figures import METRICS
 from dfeval.metrics.bootstrap import Interval
 from dfeval.metrics.compare import Comparison
 from dfeval.plots import Picture, draw_all
@@ -28,7 +29,7 @@ CSV_HEADER = ("detector", "column", "group", "n_bonafide", "n_spoof", "metric", 
 
 @dataclass(frozen=True)
 class Cell:
-    """A table cell: what it shows, and the number that it sorts by."""
+    """A table cell: what it shows, what it sorts by, and a smaller second line."""
 
     text: str
     sort: float | str
@@ -81,12 +82,11 @@ def _render(evaluations: Sequence[Evaluation], pictures: Sequence[tuple[Picture,
         groups=[(column, list(_group_rows(evaluations, column))) for column in columns_of(evaluations)],
         shared=[(picture, svg) for picture, svg in pictures if picture.detector is None],
         own=[[(p, svg) for p, svg in pictures if p.detector == index] for index in range(len(evaluations))],
-        metrics={name: METRICS[name] for name in _names(evaluations)},
         comparisons=list(_comparisons(evaluations)),
         intervals=_interval_note(evaluations),
         colours=DETECTORS,
         rate=rate,
-        is_any_random=any(evaluation.trials.file.is_random for evaluation in evaluations),
+        is_any_random=any(evaluation.trials.source.is_random for evaluation in evaluations),
     )
 
 
@@ -127,10 +127,10 @@ def _group_cells(figures: GroupFigures | None) -> list[Cell]:
         for name, value in (("rejected", figures.frr_at_threshold), ("accepted", figures.far_at_threshold))
         if not math.isnan(value)
     ]
-    texts = [f"{rate(value)} {name}" for name, value in wrong]
+    names, values = zip(*wrong, strict=True)
     return [
         Cell(rate(figures.eer), figures.eer, bounds(figures.interval) if figures.interval else ""),
-        Cell(texts[0], max(value for _, value in wrong), ", ".join(texts[1:])),
+        Cell(" / ".join(map(rate, values)), max(values), " / ".join(names)),
     ]
 
 

@@ -22,9 +22,11 @@ ASVSPOOF5_ASV = AsvRates(p_fa=0.01881016557566423, p_miss=0.01880141010575793, p
 def load_asv_rates(scores: Path, key: Path | None = None, phase: str = ALL_PHASES) -> AsvRates:
     """Rates of a verifier at its EER.
 
-    ``scores`` is ASVspoof 2019's file (``attack key score``, key = target, nontarget or spoof) or, with ``key`` its
-    trial metadata, ASVspoof 2021's (``speaker utt score``, line by line with the metadata); of the latter only the
-    trials of ``phase`` count.
+    Args:
+        scores: ASVspoof 2019's file (``attack key score``, key = target, nontarget or spoof), or, with ``key``,
+            ASVspoof 2021's (``speaker utt score``).
+        key: 2021's trial metadata, line by line with the scores.
+        phase: whose trials count, where there is a key.
 
     Raises:
         ScoreFileError: unreadable, or the two files do not belong together.
@@ -55,8 +57,12 @@ def load_asv_rates(scores: Path, key: Path | None = None, phase: str = ALL_PHASE
 def load_tandem(scores: Path, key: Path) -> pd.DataFrame:
     """Trials of ASVspoof 5, track 2, scored by a countermeasure, a verifier and both.
 
-    ``scores``: TSV with header ``spk filename cm-score asv-score sasv-score``; ``key``: TSV with header
-    ``spk filename cm-label asv-label``. Returns both joined on speaker and file.
+    Args:
+        scores: TSV with the header ``spk filename cm-score asv-score sasv-score``.
+        key: TSV with the header ``spk filename cm-label asv-label``.
+
+    Returns:
+        Both, joined on speaker and file.
 
     Raises:
         ScoreFileError: unreadable, a column is missing, the files do not have the same trials.

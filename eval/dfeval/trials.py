@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from dfeval.formats import BONAFIDE
 from dfeval.ids import NONE, SEVERAL, match
 from dfeval.protocols import Protocol
-from dfeval.scores import ScoreFile
+from dfeval.scores import DetectorScores
 
 N_EXAMPLES = 5
 
@@ -18,7 +18,23 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Matching:
-    """What became of every score row and every trial of the phase; ``examples`` names the first few of each kind."""
+    """What became of every score row and every trial of the phase.
+
+    Attributes:
+        n_trials: of the phase.
+        n_score_rows: in the score file.
+        n_matched: trials that have a finite score.
+        n_missing: trials without one.
+        n_extra: score rows that are no trial's.
+        n_ambiguous: score rows that fit several trials.
+        n_other_phase: score rows of another phase's trials.
+        n_duplicate: score rows that repeat a trial.
+        n_conflicting: those of them whose score differs from the first.
+        n_not_finite: trials whose score is NaN or infinite.
+        n_distinct: different scores among the matched trials.
+        n_protocol_duplicate: protocol lines that repeat a trial.
+        examples: the first few ids of each kind.
+    """
 
     n_trials: int
     n_score_rows: int
@@ -60,17 +76,24 @@ class Matching:
 
 @dataclass(frozen=True)
 class Trials:
-    """Scored, labelled trials of one detector: ``table`` has ``utt_id``, ``score``, ``label`` and protocol columns."""
+    """Scored, labelled trials of one detector.
+
+    Attributes:
+        table: ``utt_id``, ``score``, ``label`` and the protocol's other columns.
+        source: the scores that were joined.
+        protocol: what they were joined with.
+        matching: what matched and what did not.
+    """
 
     table: pd.DataFrame
-    file: ScoreFile
+    source: DetectorScores
     protocol: Protocol
     matching: Matching
 
     @property
     def detector(self) -> str:
         """Name of the detector."""
-        return self.file.detector
+        return self.source.detector
 
     @property
     def scores(self) -> Floats:
@@ -101,7 +124,7 @@ class Trials:
         return codes.astype(np.int64) if len(names) > 1 else None
 
 
-def join(scores: ScoreFile, protocol: Protocol) -> Trials:
+def join(scores: DetectorScores, protocol: Protocol) -> Trials:
     """Match each score with its trial; ``ids`` says when two ids are the same."""
     trial_ids, score_ids = protocol.table["utt_id"].tolist(), _score_ids(scores.table)
     row_of = match(score_ids, trial_ids)

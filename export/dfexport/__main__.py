@@ -6,18 +6,21 @@ import resource
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from dfcontract.errors import DfserveError
 from dfexport.errors import ExportError
+from dfexport.formats import FORMATS
+from dfexport.precision import FP32, PRECISIONS
 from dfexport.registry import DETECTORS, find
-from dfexport.spec import FormatName, PrecisionName
 
 if TYPE_CHECKING:
     from dfexport.build import Variant
     from dfexport.checkpoints import LoadedWeights
     from dfexport.parity import Parity
+    from dfexport.spec import DetectorSpec
 
 REPOSITORY = Path("model_repository")
 RANDOM_REPOSITORY = Path("model_repository_random")
@@ -31,10 +34,12 @@ def main(argv: list[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     try:
         return int(arguments.run(arguments))
-    except ExportError as error:
+    except DfserveError as error:
         print(f"dfexport: error: {error}", file=sys.stderr)
     except ModuleNotFoundError as error:
         print(f"dfexport: error: {error.name} is missing; pip install 'dfserve[export]'", file=sys.stderr)
+    except OSError as error:
+        print(f"dfexport: error: {error}", file=sys.stderr)
     except KeyboardInterrupt:
         print("dfexport: stopped; what had been built stays", file=sys.stderr)
         return 130
@@ -42,11 +47,8 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def default_weights_dir() -> Path:
-    """WEIGHTS_DIR, else ``weights`` or ``../shared/weights``, whichever exists, else ``weights``."""
-    if configured := os.environ.get("WEIGHTS_DIR"):
-        return Path(configured)
-    candidates = (Path("weights"), Path("../shared/weights"))
-    return next((folder for folder in candidates if folder.is_dir()), candidates[0])
+    """WEIGHTS_DIR, else ``weights``."""
+    return Path(os.environ.get("WEIGHTS_DIR") or "weights")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -68,7 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     building.set_defaults(run=_build)
 
     checking = commands.add_parser("check", help="compare built models with their checkpoints again")
-    checking.add_argument("names", nargs="+", metavar="NAME", help="a detector (see list)")
+    checking.add_argument("names", nargs="+", metavar="NAME", help="a model in the repository")
     checking.set_defaults(run=_check)
 
     averaging = commands.add_parser("average", help="save the mean of a folder's best_0.pth … best_4.pth as one file")
@@ -101,22 +103,27 @@ def _parser() -> argparse.ArgumentParser:
 def _add_variant(building: argparse.ArgumentParser) -> None:
     building.add_argument(
         "--format",
-        choices=get_args(FormatName),
+        choices=tuple(FORMATS),
         default="onnx",
         help="torchscript: for Triton's pytorch backend (default: %(default)s)",
     )
     building.add_argument(
         "--precision",
-        choices=get_args(PrecisionName),
-        default="fp32",
+        choices=tuple(PRECISIONS),
+        default=FP32,
         help="of an XLS-R encoder: fp16 for GPUs, int8 for CPUs; compared with fp32 (default: %(default)s)",
     )
     building.add_argument(
-        "--drift-audio", type=Path, metavar="DIR", help="recordings to compare on (default: examples)"
+        "--int8-range",
+        choices=("auto", "reduced", "full"),
+        default="auto",
+        help="reduced: weights of 7 bits, for CPUs without VNNI, whose 8-bit sums saturate (default: by this CPU)",
     )
-    building.add_argument("--drift-protocol", type=Path, metavar="FILE", help="their labels, for the EER of both")
     building.add_argument(
-        "--drift-protocol-format", default="csv", metavar="NAME", help="as dfeval takes it (default: %(default)s)"
+        "--drift-audio", type=Path, metavar="DIR", help="16 kHz mono recordings to compare on (default: three examples)"
+    )
+    building.add_argument(
+        "--drift-labels", type=Path, metavar="FILE", help="their labels, CSV with utt_id,label, for the EER of both"
     )
     building.add_argument("--force", action="store_true", help="build although scores drift past the stated limits")
 
@@ -148,16 +155,17 @@ def _build(arguments: argparse.Namespace) -> int:
     for spec in specs:
         began_s = time.monotonic()
         name = arguments.served_name or spec.name
+        # Outside of the spinner, which would share its line with a download's bar.
+        weights = load_weights(
+            spec,
+            weights_dir=arguments.weights_dir,
+            checkpoint=arguments.checkpoint,
+            random=arguments.weights == "random",
+        )
         with console.status(f"{name}: exporting"):
-            weights = load_weights(
-                spec,
-                weights_dir=arguments.weights_dir,
-                checkpoint=arguments.checkpoint,
-                random=arguments.weights == "random",
-            )
             result = build(spec, weights, _repository(arguments), name, arguments.calibration, variant=variant)
         console.print(f"[green]built[/] {result.folder}  {weights.kind} weights, {_describe(result.parity)}")
-        if dropped := _dropped(result.weights):
+        if dropped := _dropped(spec, result.weights):
             console.print(f"  left out, since only pre-training used it: {dropped}")
         if result.drift:
             forced = f" [yellow]forced: {'; '.join(result.drift.failures)}[/]" if result.drift.failures else ""
@@ -169,28 +177,28 @@ def _build(arguments: argparse.Namespace) -> int:
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    specs = [find(name) for name in arguments.names]
     _one_detector_for_own_weights(arguments)
-    from dfexport.build import check_built, load_weights
+    from dfexport.check import check_built, weights_of
+    from dfexport.repository import read_card
 
-    for spec in specs:
-        weights = load_weights(
-            spec,
-            weights_dir=arguments.weights_dir,
-            checkpoint=arguments.checkpoint,
-            random=arguments.weights == "random",
-        )
-        folder = _repository(arguments) / spec.name
-        console.print(f"[green]ok[/] {folder}  {_describe(check_built(spec, weights, folder))}")
+    for name in arguments.names:
+        folder = _repository(arguments) / name
+        weights = weights_of(read_card(folder), weights_dir=arguments.weights_dir, checkpoint=arguments.checkpoint)
+        with console.status(f"{name}: checking"):
+            checked = check_built(weights, folder)
+        console.print(f"[green]ok[/] {folder}  {_describe(checked)}")
     return 0
 
 
 def _average(arguments: argparse.Namespace) -> int:
     from dfexport.averaging import checkpoint_files, require_safetensors, save
     from dfexport.checkpoints import load_files
+    from dfexport.family import family_of
 
     require_safetensors(arguments.out)
-    files = checkpoint_files(arguments.folder)
+    families = [family_of(spec) for spec in DETECTORS.values()]
+    averaged = next((family.averaged_files for family in families if family.averaged_files), ())
+    files = checkpoint_files(arguments.folder, averaged)
     if len(files) == 1:
         raise ExportError(f"{arguments.folder} holds one checkpoint, {files[0].name}: there is nothing to average")
     with console.status(f"averaging {len(files)} checkpoints"):
@@ -200,21 +208,27 @@ def _average(arguments: argparse.Namespace) -> int:
 
 
 def _variant(arguments: argparse.Namespace) -> "Variant":
-    from dfexport.build import EXAMPLES, Variant
-    from dfexport.drift import DriftAudio
+    from dfexport.build import Variant
+    from dfexport.drift_set import DriftSet, example_set, read_labels, read_recordings
 
-    if arguments.precision == "fp32" and (arguments.drift_audio or arguments.drift_protocol or arguments.force):
-        raise ExportError("--drift-audio, --drift-protocol and --force go with --precision fp16 or int8")
-    audio = DriftAudio(arguments.drift_audio or EXAMPLES, arguments.drift_protocol, arguments.drift_protocol_format)
-    return Variant(arguments.format, arguments.precision, audio, arguments.force)
+    audio, labels = arguments.drift_audio, arguments.drift_labels
+    if arguments.precision == FP32 and (audio or labels or arguments.force):
+        raise ExportError("--drift-audio, --drift-labels and --force go with --precision fp16 or int8")
+    drift_set = None
+    if audio or labels:
+        waveforms = read_recordings(audio) if audio else example_set().waveforms
+        drift_set = DriftSet(str(audio or "examples"), waveforms, read_labels(labels) if labels else {})
+    reduce_range = {"auto": None, "reduced": True, "full": False}[arguments.int8_range]
+    return Variant(arguments.format, arguments.precision, drift_set, arguments.force, reduce_range)
 
 
-def _dropped(weights: "LoadedWeights") -> str:
-    """The parts of an XLS-R checkpoint that scoring has no use for, and how many tensors they are."""
-    from dfexport.layers.xlsr import PREFIX, dropped_keys
+def _dropped(spec: "DetectorSpec", weights: "LoadedWeights") -> str:
+    """The parts of a checkpoint that scoring has no use for, and how many tensors they are."""
+    from dfexport.family import family_of
 
-    keys = dropped_keys(weights.state)
-    parts = sorted({key.removeprefix(PREFIX).split(".")[0] for key in keys})
+    family = family_of(spec)
+    keys = family.dropped_keys(weights.state)
+    parts = sorted({key.removeprefix(family.encoder_prefix).split(".")[0] for key in keys})
     return f"{', '.join(parts)} ({len(keys)} tensors)" if keys else ""
 
 
@@ -223,7 +237,7 @@ def _size(folder: Path) -> str:
 
 
 def _peak_memory() -> str:
-    """Of this process so far, on Linux in KiB."""
+    # On Linux ru_maxrss is in KiB.
     return f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9:.1f} GB"
 
 

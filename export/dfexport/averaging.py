@@ -1,10 +1,8 @@
-"""Several checkpoints of one training run → their average, as XLSR-Mamba's authors score with it.
-
-swagshaw/XLSR-Mamba publishes five files a track, ``best_0.pth`` … ``best_4.pth``; their mean is the model of the paper.
-"""
+"""The files of a checkpoint, and the average of several, as XLSR-Mamba's authors score with it."""
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -13,16 +11,18 @@ from torch import Tensor
 from dfexport.download import sha256_of
 from dfexport.errors import CheckpointInvalid, CheckpointMissing, ExportError
 
-AVERAGED_FILES = tuple(f"best_{rank}.pth" for rank in range(5))
-
 Layout = dict[str, tuple[tuple[int, ...], torch.dtype]]  # key → shape and type
 
 
-def checkpoint_files(path: Path) -> tuple[Path, ...]:
+def checkpoint_files(path: Path, averaged: Sequence[str] = ()) -> tuple[Path, ...]:
     """Which files a checkpoint is made of: the file itself, or what a folder holds.
 
-    A folder holds ``AVERAGED_FILES``, all of them, or one safetensors file, as a download from the hub does, or one
-    ``.pth`` file.
+    A folder holds the files that a family averages, all of them, or one safetensors file, as a download from the hub
+    does, or one ``.pth`` file.
+
+    Args:
+        path: a file or a folder.
+        averaged: the family's `Family.averaged_files`.
 
     Raises:
         CheckpointMissing: nothing there, or a folder without them.
@@ -31,21 +31,20 @@ def checkpoint_files(path: Path) -> tuple[Path, ...]:
         return (path,)
     if not path.is_dir():
         raise CheckpointMissing(f"no checkpoint at {path}")
-    missing = [name for name in AVERAGED_FILES if not (path / name).is_file()]
-    if not missing:
-        return tuple(path / name for name in AVERAGED_FILES)
-    safetensors = tuple(path.glob("*.safetensors"))
-    if len(missing) == len(AVERAGED_FILES) and len(safetensors) == 1:
-        return safetensors
-    others = tuple(path.glob("*.pth"))
-    if len(missing) == len(AVERAGED_FILES) and not safetensors and len(others) == 1:
-        return others
-    expected = (
-        f"expected {AVERAGED_FILES[0]} … {AVERAGED_FILES[-1]}, or one .safetensors file, or one .pth file; found "
-    )
-    if len(missing) < len(AVERAGED_FILES):
-        raise CheckpointMissing(f"{path}: {expected}no {', '.join(missing)}: the average needs all of them")
-    raise CheckpointMissing(f"{path}: {expected}{len(safetensors)} .safetensors files; name a file instead")
+    found = [name for name in averaged if (path / name).is_file()]
+    kinds = [tuple(path.glob("*.safetensors")), tuple(path.glob("*.pth"))]
+    if found and len(found) == len(averaged):
+        return tuple(path / name for name in averaged)
+    single = next((files for files in kinds if files), ())
+    if not found and len(single) == 1:
+        return single
+    several = f"{averaged[0]} … {averaged[-1]}, or " if averaged else ""
+    expected = f"{path}: expected {several}one .safetensors file, or one .pth file; found "
+    if found:
+        missing = ", ".join(name for name in averaged if name not in found)
+        raise CheckpointMissing(f"{expected}no {missing}: the average needs all of them")
+    counts = f"{len(kinds[0])} .safetensors and {len(kinds[1])} .pth files"
+    raise CheckpointMissing(f"{expected}{counts}; name a file instead")
 
 
 def digest_of(files: Sequence[Path]) -> str:
@@ -111,16 +110,20 @@ def save(state: Mapping[str, Tensor], path: Path) -> None:
     """Write a state dict as safetensors, whole or not at all.
 
     Raises:
-        ExportError: another suffix than ``.safetensors``.
+        ExportError: another suffix than ``.safetensors``, or it can't be written.
     """
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     require_safetensors(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.part")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         save_file({key: value.contiguous() for key, value in state.items()}, part)
         part.chmod(0o644)  # safetensors makes a file for its owner alone; a server may run as someone else
         part.rename(path)
+    except (OSError, SafetensorError) as error:
+        raise ExportError(f"{path}: cannot write it: {error}") from None
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            part.unlink(missing_ok=True)

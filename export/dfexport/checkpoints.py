@@ -1,19 +1,20 @@
-"""From a checkpoint on disk (or a rule) to a state dict that a network loads strictly."""
+"""From a checkpoint on disk to a state dict; a stranger's file is data, never code."""
 
 import pickle
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from dfexport.averaging import average, checkpoint_files, digest_of
 from dfexport.download import download, verify
-from dfexport.errors import CheckpointInvalid, listed
+from dfexport.errors import CheckpointInvalid
 from dfexport.spec import DetectorSpec, Weights
+from dfexport.state import State
 
 RANDOM_DIGEST = "random"
 
@@ -29,7 +30,7 @@ class LoadedWeights:
         source: page or path.
     """
 
-    state: Mapping[str, Tensor]
+    state: State
     kind: Weights
     sha256: str
     source: str
@@ -52,13 +53,17 @@ def published(spec: DetectorSpec, folder: Path) -> LoadedWeights:
     return LoadedWeights(load_files(paths), "pretrained", digest_of(paths), spec.checkpoint.page)
 
 
-def custom(path: Path) -> LoadedWeights:
-    """Take a user's own weights of a known architecture: a file, or a folder (see ``averaging.checkpoint_files``).
+def custom(path: Path, averaged: Sequence[str] = ()) -> LoadedWeights:
+    """Take a user's own weights of a known architecture.
+
+    Args:
+        path: a file, or a folder (see ``averaging.checkpoint_files``).
+        averaged: the files that the family averages.
 
     Raises:
         CheckpointMissing, CheckpointInvalid: see there.
     """
-    files = checkpoint_files(path)
+    files = checkpoint_files(path, averaged)
     return LoadedWeights(load_files(files), "custom", digest_of(files), path.name)
 
 
@@ -106,9 +111,12 @@ def load_state(path: Path) -> dict[str, Tensor]:
 
 
 def _read_torch(path: Path) -> Any:
+    is_zip = zipfile.is_zipfile(path)
+    if is_zip:
+        _check_archive(path)
     try:
         # A file that can be mapped is read where it lies: a gigabyte of weights is not copied.
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)
     except pickle.UnpicklingError as error:
         raise CheckpointInvalid(
             f"{path} holds more than weights and was not opened, since unpickling it could run code; "
@@ -123,6 +131,25 @@ def _read_torch(path: Path) -> Any:
         ) from None
 
 
+def _check_archive(path: Path) -> None:
+    """Compare the checksums that ``torch.save`` wrote, since loading doesn't.
+
+    Raises:
+        CheckpointInvalid: one differs, or a record is packed, as only other programs write it: a small file could
+            then fill the memory.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            packed = next((info for info in archive.infolist() if info.compress_type != zipfile.ZIP_STORED), None)
+            if packed is not None:
+                raise CheckpointInvalid(f"{path}: {packed.filename} is compressed; save it with torch.save")
+            damaged = archive.testzip()
+    except (zipfile.BadZipFile, OSError, NotImplementedError, RuntimeError) as error:
+        raise CheckpointInvalid(f"{path} ({path.stat().st_size:,} bytes) is truncated or damaged: {error}") from None
+    if damaged is not None:
+        raise CheckpointInvalid(f"{path}: {damaged} is damaged, its checksum does not fit; get the file again")
+
+
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
@@ -131,31 +158,3 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
         return load_file(path)
     except SafetensorError as error:
         raise CheckpointInvalid(f"{path} is truncated or not a safetensors file: {error}") from None
-
-
-def shapes_of(network: nn.Module) -> dict[str, tuple[int, ...]]:
-    """Key → shape of a network's state dict."""
-    return {key: tuple(value.shape) for key, value in network.state_dict().items()}
-
-
-def load_strictly(network: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
-    """Load every key, no more and no fewer, and put the network into eval mode.
-
-    Raises:
-        CheckpointInvalid: lists missing and unexpected keys and shapes that differ.
-    """
-    expected = shapes_of(network)
-    found = {key: tuple(value.shape) for key, value in state.items()}
-    differences = {
-        "missing": sorted(expected.keys() - found.keys()),
-        "unexpected": sorted(found.keys() - expected.keys()),
-        "of another shape": [
-            f"{key} (expected {expected[key]}, found {found[key]})"
-            for key in sorted(expected.keys() & found.keys())
-            if expected[key] != found[key]
-        ],
-    }
-    if any(differences.values()):
-        raise CheckpointInvalid(f"this checkpoint is not of a {type(network).__name__}: {listed(differences)}")
-    network.load_state_dict(dict(state), strict=True)
-    return network.eval()

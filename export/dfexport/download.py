@@ -13,7 +13,7 @@ from pathlib import Path
 
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-from dfexport.errors import CheckpointInvalid, CheckpointMissing
+from dfexport.errors import CheckpointInvalid, CheckpointMissing, ExportError
 from dfexport.spec import Checkpoint, RemoteFile
 
 CHUNK_BYTES = 1 << 20
@@ -54,11 +54,12 @@ def download(remote: RemoteFile, checkpoint: Checkpoint, folder: Path) -> Path:
     Raises:
         CheckpointMissing: the publisher can't be reached; says which file to place where by hand.
         CheckpointInvalid: what arrived has another digest (it is deleted).
+        ExportError: ``folder`` can't be written to.
     """
     if remote.url is None:
         raise _missing(remote, checkpoint, folder, "its address is not known, only its page")
-    folder.mkdir(parents=True, exist_ok=True)
     target, part = folder / remote.name, folder / f"{remote.name}.part"
+    _require_writable(part)
     try:
         _transfer_with_retries(remote.name, remote.url, part)
     except (OSError, HTTPException) as error:
@@ -69,6 +70,25 @@ def download(remote: RemoteFile, checkpoint: Checkpoint, folder: Path) -> Path:
         part.unlink()
         raise CheckpointInvalid(f"{remote.url} sent another file, which was deleted. {error}") from None
     return part.rename(target)
+
+
+def _require_writable(part: Path) -> None:
+    """Try to append nothing.
+
+    Raises:
+        ExportError: the folder can't be made or written to.
+    """
+    try:
+        part.parent.mkdir(parents=True, exist_ok=True)
+        existed = part.exists()
+        part.open("ab").close()
+        if not existed:
+            part.unlink()
+    except OSError as error:
+        raise ExportError(
+            f"{part.parent}: cannot write a download there: {error.strerror or error}; point WEIGHTS_DIR "
+            "(--weights-dir) at a folder that you may write to"
+        ) from None
 
 
 def _transfer_with_retries(name: str, url: str, part: Path) -> None:

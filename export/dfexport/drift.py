@@ -1,35 +1,24 @@
-"""Do scores stay what they were in fp32? Judged on recordings before a build of fewer bits is accepted.
-
-This judges a build from outside, as a user would, so it reads audio as the client does and protocols as the evaluation
-does.
-"""
+"""Do scores stay what they were in fp32? Judged on recordings before a build of fewer bits is accepted."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dfcontract.tensors import Samples
+from dfcontract.windows import cut
+from dfexport.drift_set import DriftSet
 from dfexport.errors import ExportError
 from dfexport.formats import Runner
 from dfexport.precision import DriftLimits
-from dfexport.spec import SAMPLE_RATE_HZ
 
 DRIFT_FILE = "drift.json"
 MIN_RANKED = 10
 
 Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class DriftAudio:
-    """What drift is judged on: a folder of recordings, and their labels where there are any."""
-
-    folder: Path
-    protocol: Path | None = None
-    protocol_format: str = "csv"
 
 
 @dataclass(frozen=True)
@@ -80,13 +69,7 @@ class Drift:
 
 
 def measure(
-    precision: str,
-    weights: str,
-    limits: DriftLimits,
-    *,
-    on: DriftAudio,
-    before: Mapping[str, float],
-    after: Floats,
+    precision: str, weights: str, limits: DriftLimits, *, on: DriftSet, before: Sequence[float], after: Sequence[float]
 ) -> Drift:
     """Compare scores.
 
@@ -95,46 +78,33 @@ def measure(
         weights: their kind.
         limits: how far it may go.
         on: what was scored.
-        before: clip → score in fp32.
-        after: scores of the same clips.
+        before: the recordings' scores in fp32.
+        after: their scores now.
 
     Raises:
-        ExportError: a protocol that can't be read or names too few of the clips.
+        ExportError: labels of too few of the recordings.
     """
-    fp32 = np.array(list(before.values()))
-    rates = equal_error_rates(list(before), fp32, after, on.protocol, on.protocol_format) if on.protocol else None
-    difference = np.abs(after - fp32)
+    fp32, fewer_bits = np.array(before), np.array(after)
+    rates = equal_error_rates(list(on.waveforms), fp32, fewer_bits, on.labels) if on.labels else (None, None)
+    difference = np.abs(fewer_bits - fp32)
     return Drift(
         precision=precision,
         weights=weights,
-        audio=on.folder.name,
+        audio=on.name,
         clips=len(before),
         max_difference=float(difference.max()),
         mean_difference=float(difference.mean()),
-        rank_correlation=rank_correlation(fp32, after) if len(before) > 2 else None,
-        eer_fp32=rates[0] if rates else None,
-        eer=rates[1] if rates else None,
+        rank_correlation=rank_correlation(fp32, fewer_bits) if len(before) > 2 else None,
+        eer_fp32=rates[0],
+        eer=rates[1],
         limits=limits,
     )
 
 
-def scores_of(run: Runner, clips: Iterable[NDArray[np.float32]]) -> Floats:
-    """Score of each window, (window_samples,), sent alone."""
-    return np.array([float(run(window[None])[1][0, 0]) for window in clips])
-
-
-def recordings(folder: Path, window_samples: int) -> dict[str, NDArray[np.float32]]:
-    """Clip name → its first window, (window_samples,), of every recording below ``folder``."""
-    from dfclient import audio, inputs, windows
-    from dfclient.errors import DfclientError
-
-    try:
-        found = inputs.clips_from([str(folder)])
-        return {
-            clip.utt_id: windows.cut(audio.load(clip.path, SAMPLE_RATE_HZ).samples, 0, window_samples) for clip in found
-        }
-    except DfclientError as error:
-        raise ExportError(f"drift can't be judged on {folder}: {error}") from None
+def scores_of(run: Runner, waveforms: Mapping[str, Samples], window_samples: int) -> list[float]:
+    """Score of each recording's first window, tile-repeated where it is shorter; each is sent alone."""
+    windows = (cut(waveform, 0, window_samples) for waveform in waveforms.values())
+    return [float(run(np.ascontiguousarray(window)[None]).score[0, 0]) for window in windows]
 
 
 def rank_correlation(first: Floats, second: Floats) -> float:
@@ -154,28 +124,33 @@ def _ranks(values: Floats) -> Floats:
 
 
 def equal_error_rates(
-    names: list[str], before: Floats, after: Floats, protocol: Path, protocol_format: str
+    names: Sequence[str], before: Floats, after: Floats, labels: Mapping[str, str]
 ) -> tuple[float, float]:
-    """EER of both, over the clips that the protocol names.
+    """EER of both, over the recordings that have labels.
 
     Raises:
-        ExportError: it can't be read, or names too few of them.
+        ExportError: too few of them have.
     """
-    from dfeval.errors import EvalError
-    from dfeval.ids import match
-    from dfeval.metrics.eer import eer
-    from dfeval.protocols import load_protocol
-
-    try:
-        table = load_protocol(protocol, protocol_format).table
-        rows = match(names, table["utt_id"].tolist())
-    except EvalError as error:
-        raise ExportError(f"--drift-protocol: {error}") from None
-    labels = np.array([table["label"].iloc[row] if row >= 0 else "" for row in rows])
-    bonafide, spoof = labels == "bonafide", labels == "spoof"
+    found = np.array([labels.get(name, "") for name in names])
+    bonafide, spoof = found == "bonafide", found == "spoof"
     if not (bonafide.any() and spoof.any()):
         raise ExportError(
-            f"{protocol} names {bonafide.sum()} bona fide and {spoof.sum()} spoofed of the {len(names)} recordings; "
+            f"the labels name {bonafide.sum()} bona fide and {spoof.sum()} spoofed of the {len(names)} recordings; "
             "an equal error rate needs both"
         )
-    return float(eer(before[bonafide], before[spoof]).value), float(eer(after[bonafide], after[spoof]).value)
+    return eer(before[bonafide], before[spoof]), eer(after[bonafide], after[spoof])
+
+
+def eer(bonafide: Floats, spoof: Floats) -> float:
+    """Equal error rate, as the ASVspoof challenges count it.
+
+    The threshold passes over all scores in order, bona fide before spoofed ones where they tie; the rate is the mean of
+    both errors where they differ least.
+    """
+    is_bonafide = np.concatenate([np.ones(len(bonafide)), np.zeros(len(spoof))])
+    is_bonafide = is_bonafide[np.argsort(np.concatenate([bonafide, spoof]), kind="stable")]
+    rejected = np.concatenate([[0.0], np.cumsum(is_bonafide)])
+    false_rejections = rejected / len(bonafide)
+    false_acceptances = (len(spoof) - (np.arange(len(rejected)) - rejected)) / len(spoof)
+    least = np.argmin(np.abs(false_rejections - false_acceptances))
+    return float((false_rejections[least] + false_acceptances[least]) / 2)

@@ -1,16 +1,19 @@
 """What can go wrong while exporting.
 
-ExportError                 the base: a message that says what was expected, what was found and how to mend it
-├── CheckpointMissing       no file in the weights folder and no download to be had
-├── CheckpointInvalid       a file that is not the checkpoint it should be
-├── ParityError             the exported graph does not answer what the network answers
-└── DriftError              scores in fewer bits are too far from fp32's
+DfserveError
+└── ExportError             a message that says what was expected, what was found and how to mend it
+    ├── CheckpointMissing   no file in the weights folder and no download to be had
+    ├── CheckpointInvalid   a file that is not the checkpoint it should be
+    ├── ParityError         the exported graph does not answer what the network answers
+    └── DriftError          scores in fewer bits are too far from fp32's
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+
+from dfcontract.errors import DfserveError
 
 
-class ExportError(Exception):
+class ExportError(DfserveError):
     """A build that can't go on; its text is for the user."""
 
 
@@ -30,6 +33,15 @@ class DriftError(ExportError):
     """Scores in fp16 or int8 differ from fp32's by more than the precision's limits."""
 
 
+def unknown(what: str, name: str, known: Iterable[str]) -> ExportError:
+    """The error for a name that no table has, with those that it has."""
+    return ExportError(f"unknown {what} {name!r}; known: {', '.join(known)}")
+
+
 def listed(problems: Mapping[str, Sequence[str]]) -> str:
-    """Kind → keys, as one line."""
-    return "; ".join(f"{kind}: {', '.join(keys)}" for kind, keys in problems.items() if keys)
+    """Kind → keys, as one line; a stranger's keys can't steer the terminal."""
+    return "; ".join(f"{kind}: {', '.join(map(_printable, keys))}" for kind, keys in problems.items() if keys)
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

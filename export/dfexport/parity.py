@@ -1,13 +1,14 @@
 """Does the exported graph answer what the network answers, whatever the batch?"""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import nn
 
+from dfcontract.tensors import Samples
 from dfexport.errors import ParityError
-from dfexport.formats import Array, Runner
+from dfexport.formats import Answers, Runner
 from dfexport.signals import wave
 from dfexport.spec import DetectorSpec
 
@@ -24,13 +25,15 @@ class Parity:
     self_check_logits: tuple[float, float]
 
 
-def probes(window_samples: int) -> Array:
+def probes(window_samples: int) -> Samples:
     """Waveforms to compare on: tones, faint tones, and digital silence; ``(BATCH, window_samples)``."""
     tones = [wave(seed, window_samples) for seed in (1, 2)]
     return np.stack([*tones, 0.01 * wave(3, window_samples), np.zeros(window_samples, np.float32)])
 
 
-def check(spec: DetectorSpec, network: nn.Module, runtime: str, run: Runner, *, batches: bool = True) -> Parity:
+def check(
+    spec: DetectorSpec, network: nn.Module, runtime: str, run: Runner, identity: int, *, batches: bool = True
+) -> Parity:
     """Compare the network with what was written, and a batch with its rows alone.
 
     Args:
@@ -38,16 +41,19 @@ def check(spec: DetectorSpec, network: nn.Module, runtime: str, run: Runner, *, 
         network: eager, in eval mode.
         runtime: what ``run`` runs, as an error names it.
         run: the written model.
+        identity: what it should answer as IDENTITY; 0 where it has none.
         batches: whether it answers batches; otherwise each clip is sent alone.
 
     Raises:
-        ParityError: a difference beyond the detector's tolerance.
+        ParityError: a difference beyond the detector's tolerance, or another identity.
     """
     waveforms = probes(spec.window_samples)
     with torch.inference_mode():
         eager = network(torch.from_numpy(waveforms)).numpy()
-    parts = [waveforms] if batches else list(waveforms[:, None])
-    logits, score = (np.concatenate(answers) for answers in zip(*map(run, parts), strict=True))
+    answers = [run(part) for part in ([waveforms] if batches else waveforms[:, None])]
+    for answer in answers:
+        check_identity(spec, answer, identity)
+    logits, score = (np.concatenate([answer[index] for answer in answers]) for index in (0, 1))
     if not np.array_equal(score, logits[:, 1:]):
         raise ParityError(f"{spec.name}: SCORE is not the bona fide column of LOGITS")
     parity = Parity(
@@ -60,9 +66,37 @@ def check(spec: DetectorSpec, network: nn.Module, runtime: str, run: Runner, *, 
     return parity
 
 
-def batch_difference(run: Runner, waveforms: Array, logits: Array) -> float:
+def of_reduced(spec: DetectorSpec, fp32: Parity, run: Runner, identity: int, *, batches: bool) -> Parity:
+    """The parity of an fp32 file with what a file of fewer bits, made from it, answers itself; drift judges that one.
+
+    Raises:
+        ParityError: another identity than it should have.
+    """
+    waveforms = probes(spec.window_samples)
+    answer = run(waveforms[:1])
+    check_identity(spec, answer, identity)
+    batch = batch_difference(run, waveforms, run(waveforms).logits) if batches else 0.0
+    spoof, bonafide = answer.logits[0].tolist()
+    return replace(fp32, batch_difference=batch, self_check_logits=(spoof, bonafide))
+
+
+def check_identity(spec: DetectorSpec, answer: Answers, identity: int) -> None:
+    """Refuse an answer whose rows do not all carry the model's identity.
+
+    Raises:
+        ParityError: one does not.
+    """
+    if identity == 0:
+        return
+    expected = np.full((len(answer.logits), 1), identity, np.int64)
+    if answer.identity is None or not np.array_equal(answer.identity, expected):
+        found = None if answer.identity is None else answer.identity.tolist()
+        raise ParityError(f"{spec.name}: expected the IDENTITY {identity} in each row of an answer, found {found}")
+
+
+def batch_difference(run: Runner, waveforms: Samples, logits: Samples) -> float:
     """How far the logits of a batch are from those of its rows alone."""
-    alone = np.concatenate([run(row[None])[0] for row in waveforms])
+    alone = np.concatenate([run(row[None]).logits for row in waveforms])
     return float(np.abs(logits - alone).max())
 
 

@@ -1,27 +1,30 @@
-"""Fewer bits for the encoder's weights: from an fp32 network and file that have passed parity to fp16 or int8.
+"""How many bits a detector is built in: a row each. Only the XLS-R encoder is touched, 99 % of the arithmetic.
 
-Only the XLS-R encoder is touched, 99 % of the arithmetic; the heads keep fp32.
-
-- fp16, for GPUs: everything in the encoder but its layer norms, whose sums of squares overflow.
+- fp32: as trained.
+- fp16, for GPUs: everything in the encoder but its layer norms, whose sums of squares overflow; the head keeps fp32.
 - int8, for CPUs: the encoder's MatMuls by a weight (attention projections, feed-forward: 96 % of the weights), weights
   per output channel, activations as they come. The convolutions stay fp32: they hear the waveform itself, whose range
   is the recording's level. Attention's own products have no weights to shrink.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import onnx
-from torch import nn
+from dfexport.errors import unknown
+from dfexport.formats import Format
+from dfexport.formats.onnx import SCOPES, quiet_exporter
 
-from dfexport.layers.xlsr import halve
-from dfexport.spec import PrecisionName
-from dfexport.to_onnx import SCOPES, to_onnx
+if TYPE_CHECKING:
+    import onnx
+
+    from dfexport.formats.served import ServedDetector
 
 ENCODER_SCOPE = "'network.encoder'"
-# From the network, its window and its fp32 file to the file to write.
-Convert = Callable[[nn.Module, int, Path, Path], None]
+# Instructions that add products of 8 bits without overflow; without them a sum of two products saturates at 16 bits.
+VNNI_FLAGS = {"avx512_vnni", "avx_vnni", "amx_int8"}
+CPU_INFO = Path("/proc/cpuinfo")
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,7 @@ class DriftLimits:
         max_difference: of one clip's score.
         mean_difference: over the clips.
         rank_correlation: least Spearman correlation, judged from ten clips on.
-        eer_difference: between both equal error rates, a proportion; judged where a protocol is given.
+        eer_difference: between both equal error rates, a proportion; judged where labels are given.
     """
 
     max_difference: float
@@ -42,65 +45,142 @@ class DriftLimits:
 
 
 @dataclass(frozen=True)
-class Precision:
-    """A row: how a file is converted, what it is called in the card, how far it may drift.
+class Conversion:
+    """What a precision may start from, and where it writes to.
 
-    ``max_batch_size`` is 1 where a batch would share one scale for its activations: then a clip's score would depend on
-    its neighbours.
+    Attributes:
+        served: the network, which may be altered.
+        window_samples: of its input.
+        form: the format to write.
+        fp32: the same detector as an fp32 file, which has passed parity.
+        target: the file to write.
+        reduce_range: whether 8-bit weights use 7 bits.
     """
 
-    convert: Convert
+    served: "ServedDetector"
+    window_samples: int
+    form: Format
+    fp32: Path
+    target: Path
+    reduce_range: bool
+
+
+@dataclass(frozen=True)
+class Reduction:
+    """What fewer bits than fp32 take.
+
+    Attributes:
+        convert: writes the file.
+        note: what it is, for the card.
+        limits: how far scores may drift.
+        self_check_tolerance: how far another machine's logits may be from those of the machine that built it.
+        formats: those that it can be written in.
+        max_batch_size: 1 where a batch would share one scale for its activations: then a clip's score would depend on
+            its neighbours.
+        has_range: whether its weights can use fewer values than their type has.
+    """
+
+    convert: Callable[[Conversion], None]
     note: str
     limits: DriftLimits
+    self_check_tolerance: float
+    formats: tuple[str, ...] = ("onnx",)
     max_batch_size: int | None = None
+    has_range: bool = False
+
+    def note_for(self, *, reduce_range: bool) -> str:
+        """The note, with the range of the weights where that matters."""
+        if not self.has_range:
+            return self.note
+        if reduce_range:
+            return f"{self.note}. Weights use 7 of 8 bits, so that sums do not saturate on CPUs without VNNI"
+        return f"{self.note}. Weights use 8 bits: on CPUs without VNNI sums can saturate (build it there)"
 
 
-def to_fp16(network: nn.Module, window_samples: int, _fp32: Path, target: Path) -> None:
-    """Write ``target``: the encoder in fp16; inputs, outputs, layer norms and the head in fp32. Alters ``network``."""
-    halve(network.get_submodule("encoder"))  # type: ignore[arg-type]
-    to_onnx(network, window_samples, target)
+def to_fp16(job: Conversion) -> None:
+    """Write the encoder in fp16; inputs, outputs, layer norms and the head in fp32. Alters the network."""
+    from dfexport.layers.xlsr import halve
+
+    halve(job.served.get_submodule("network.encoder"))  # type: ignore[arg-type]
+    job.form.write(job.served, job.window_samples, job.target)
 
 
-def to_int8(_network: nn.Module, _window_samples: int, fp32: Path, target: Path) -> None:
-    """Write ``target``: the encoder's MatMuls by a weight in int8."""
+def to_int8(job: Conversion) -> None:
+    """Write the encoder's MatMuls by a weight in int8."""
+    import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    graph = onnx.load(fp32, load_external_data=False).graph
+    graph = onnx.load(job.fp32, load_external_data=False).graph
     weights = {tensor.name for tensor in graph.initializer}
     chosen = [
         node.name for node in graph.node if node.op_type == "MatMul" and _in_encoder(node) and node.input[1] in weights
     ]
-    quantize_dynamic(
-        fp32,
-        target,
-        nodes_to_quantize=chosen,
-        op_types_to_quantize=["MatMul"],
-        per_channel=True,
-        weight_type=QuantType.QInt8,
-        use_external_data_format=True,
-        extra_options={"MatMulConstBOnly": True},
-    )
-    for file in target.parent.iterdir():
+    with quiet_exporter(log=""):  # its advice on the root logger is for whoever wrote the graph
+        quantize_dynamic(
+            job.fp32,
+            job.target,
+            nodes_to_quantize=chosen,
+            op_types_to_quantize=["MatMul"],
+            per_channel=True,
+            reduce_range=job.reduce_range,
+            weight_type=QuantType.QInt8,
+            use_external_data_format=True,
+            extra_options={"MatMulConstBOnly": True},
+        )
+    for file in job.target.parent.iterdir():
         file.chmod(0o644)  # the quantizer's are its owner's alone, and a container serves as another user
 
 
-PRECISIONS: dict[PrecisionName, Precision] = {
-    "fp16": Precision(
+def _in_encoder(node: "onnx.NodeProto") -> bool:
+    return any(ENCODER_SCOPE in entry.value for entry in node.metadata_props if entry.key == SCOPES)
+
+
+FP32 = "fp32"
+# None: as it was written and has passed parity.
+PRECISIONS: dict[str, Reduction | None] = {
+    FP32: None,
+    "fp16": Reduction(
         to_fp16,
         "fp16 encoder, for GPUs; layer norms and the head stay fp32",
         DriftLimits(max_difference=0.05, mean_difference=0.02, rank_correlation=0.99, eer_difference=0.002),
+        # fp16 moves 24 layers' logits by 0.002; a GPU rounds in other places than the CPU that built it.
+        self_check_tolerance=0.01,
     ),
-    "int8": Precision(
+    "int8": Reduction(
         to_int8,
         "int8 weights in the encoder's matrix products, for CPUs; convolutions, layer norms and the head stay fp32. "
         "Its accuracy could not be judged where this was written: no published XLS-R weights were at hand, only "
-        "weights filled by rule; judge it on labelled recordings of your own (--drift-audio, --drift-protocol)",
+        "weights filled by rule; judge it on labelled recordings of your own (--drift-audio, --drift-labels)",
         DriftLimits(max_difference=0.5, mean_difference=0.1, rank_correlation=0.98, eer_difference=0.01),
+        # The last bit of an fp32 value decides whether an activation is rounded up or down to a step of int8: changing
+        # the waveform by a millionth moved 24 layers' logits by up to 0.1.
+        self_check_tolerance=0.2,
         max_batch_size=1,
+        has_range=True,
     ),
 }
 
 
-def _in_encoder(node: onnx.NodeProto) -> bool:
-    scopes: Iterable[str] = (entry.value for entry in node.metadata_props if entry.key == SCOPES)
-    return any(ENCODER_SCOPE in scope for scope in scopes)
+def find_precision(name: str) -> Reduction | None:
+    """Look a precision up by name; None for fp32.
+
+    Raises:
+        ExportError: no such row.
+    """
+    if name not in PRECISIONS:
+        raise unknown("precision", name, PRECISIONS)
+    return PRECISIONS[name]
+
+
+def needs_reduced_range(cpu_info: str) -> bool:
+    """Whether ``/proc/cpuinfo`` is that of an x86 CPU whose 8-bit sums saturate."""
+    flags = next((line.partition(":")[2].split() for line in cpu_info.splitlines() if line.startswith("flags")), None)
+    return flags is not None and not VNNI_FLAGS & set(flags)
+
+
+def this_cpu_needs_reduced_range() -> bool:
+    """Whether this machine's CPU is one; no where that can't be told."""
+    try:
+        return needs_reduced_range(CPU_INFO.read_text(encoding="utf-8"))
+    except OSError:
+        return False

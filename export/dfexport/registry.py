@@ -1,7 +1,10 @@
-"""The detectors that can be built: a row is an architecture × a published checkpoint × a window."""
+"""The detectors that can be built: a row is an architecture × a published checkpoint × a window.
 
-from dfexport.errors import ExportError
-from dfexport.spec import XLSR_PRECISIONS, Checkpoint, DetectorSpec, RemoteFile, Threshold
+The tables of the README and of docs/detectors.md are made from these rows.
+"""
+
+from dfexport.errors import unknown
+from dfexport.spec import XLSR_PRECISIONS, Checkpoint, DetectorSpec, OperatingPoint, RemoteFile
 
 _AASIST_PAGE = "https://github.com/clovaai/aasist"
 _AASIST_WEIGHTS = "https://raw.githubusercontent.com/clovaai/aasist/main/models/weights"
@@ -11,9 +14,9 @@ _AASIST_PAPER = (
 )
 
 
-def _aasist_checkpoint(name: str, sha256: str) -> Checkpoint:
+def _aasist_checkpoint(name: str, sha256: str, size: str) -> Checkpoint:
     remote = RemoteFile(name, f"{_AASIST_WEIGHTS}/{name}", sha256)
-    return Checkpoint((remote,), page=_AASIST_PAGE, licence="MIT (NAVER Corp.)")
+    return Checkpoint((remote,), page=_AASIST_PAGE, licence="MIT (NAVER Corp.)", size=size)
 
 
 _SSL_PAGE = "https://github.com/TakHemlata/SSL_Anti-spoofing"
@@ -38,67 +41,73 @@ def _mamba_checkpoint(track: str) -> Checkpoint:
     """The average of the track's five checkpoints, as the hub has it; its own name there is ``model.safetensors``."""
     page = f"https://huggingface.co/AustinXiao/XLSR-Mamba-{track}"
     remote = RemoteFile(f"XLSR-Mamba-{track}.safetensors", f"{page}/resolve/main/model.safetensors")
-    return Checkpoint((remote,), page=page, licence="MIT")
+    return Checkpoint((remote,), page=page, licence="MIT", size="1.27 GB")
 
 
 _ROWS = (
     DetectorSpec(
         name="aasist",
-        architecture="aasist",
-        options={"size": "full"},
+        family="aasist:FULL",
         window_samples=64_600,
-        checkpoint=_aasist_checkpoint("AASIST.pth", "51d2d9cf0738172f61e2a384ec50a54a55363240f67c971ed55a92435bc1a1c0"),
+        checkpoint=_aasist_checkpoint(
+            "AASIST.pth", "51d2d9cf0738172f61e2a384ec50a54a55363240f67c971ed55a92435bc1a1c0", "1.3 MB"
+        ),
         paper=_AASIST_PAPER,
         published_result="ASVspoof 2019 LA eval: EER 0.83 %, min t-DCF 0.0275",
         parameters=297_866,
-        threshold=Threshold(1.4938, "ASVspoof 2019 LA eval, at its EER"),
+        seconds_per_window=0.079,
+        threshold=OperatingPoint(1.4938, "ASVspoof 2019 LA eval, at its EER"),
     ),
     DetectorSpec(
         name="aasist_l",
-        architecture="aasist",
-        options={"size": "light"},
+        family="aasist:LIGHT",
         window_samples=64_600,
         checkpoint=_aasist_checkpoint(
-            "AASIST-L.pth", "814331d088032bb4c3fa61cc014789eadeed464209dd094ab3a2dd6ffbdce27a"
+            "AASIST-L.pth", "814331d088032bb4c3fa61cc014789eadeed464209dd094ab3a2dd6ffbdce27a", "0.4 MB"
         ),
         paper=_AASIST_PAPER,
         published_result="ASVspoof 2019 LA eval: EER 0.99 %, min t-DCF 0.0309",
         parameters=85_306,
+        seconds_per_window=0.064,
     ),
     DetectorSpec(
         name="ssl_aasist",
-        architecture="ssl_aasist",
+        family="ssl_aasist:SSL_AASIST",
         window_samples=64_600,
         checkpoint=Checkpoint(
             (RemoteFile("Best_LA_model_for_DF.pth", _drive("1JHBClArVdM-Cr1b8In1iakTV_TvC3HvG")),),
             page=_SSL_PAGE,
             licence="MIT",
+            size="1.27 GB",
         ),
         paper=_SSL_PAPER,
         published_result="ASVspoof 2021 DF eval: EER 2.85 %",
         parameters=315_884_810,
-        threshold=Threshold(-3.5327, "ASVspoof 2021 DF eval, at its EER"),
+        seconds_per_window=0.40,
+        threshold=OperatingPoint(-3.5327, "ASVspoof 2021 DF eval, at its EER"),
         precisions=XLSR_PRECISIONS,
     ),
     DetectorSpec(
         name="ssl_aasist_la",
-        architecture="ssl_aasist",
+        family="ssl_aasist:SSL_AASIST",
         window_samples=64_600,
         # The page links a Drive folder; no address of the file itself is known.
-        checkpoint=Checkpoint((RemoteFile("LA_model.pth", None),), page=_SSL_PAGE, licence="MIT"),
+        checkpoint=Checkpoint((RemoteFile("LA_model.pth", None),), page=_SSL_PAGE, licence="MIT", size="1.27 GB"),
         paper=_SSL_PAPER,
         published_result="ASVspoof 2021 LA eval: EER 0.82 %",
         parameters=315_884_810,
+        seconds_per_window=0.40,
         precisions=XLSR_PRECISIONS,
     ),
     DetectorSpec(
         name="sls",
-        architecture="sls",
+        family="sls:SLS",
         window_samples=64_600,
         checkpoint=Checkpoint(
             (RemoteFile("asvdf_sls_best.pth", _drive("1gfyrxFihJevsqVIOO-YS0WY55CuWS_xJ")),),
             page=_SLS_PAGE,
             licence="none stated by its authors: yours to fetch and to judge",
+            size="1.36 GB",
         ),
         paper=(
             "Zhang, Wen and Hu, Audio Deepfake Detection with Self-Supervised XLS-R and SLS Classifier, "
@@ -106,29 +115,32 @@ _ROWS = (
         ),
         published_result="ASVspoof 2021 DF: EER 1.92 %, 2021 LA: 2.87 %, In-the-Wild: 7.46 %",
         parameters=338_836_997,
+        seconds_per_window=0.40,
         score_kind="log_softmax",
         precisions=XLSR_PRECISIONS,
     ),
     DetectorSpec(
         name="xlsr_mamba",
-        architecture="xlsr_mamba",
+        family="xlsr_mamba:XLSR_MAMBA",
         window_samples=66_800,
         other_windows=(64_600,),
         checkpoint=_mamba_checkpoint("DF"),
         paper=_MAMBA_PAPER,
         published_result="ASVspoof 2021 DF eval: EER 1.88 %; In-the-Wild, at 64,600 samples: 6.71 %",
         parameters=317_083_350,
+        seconds_per_window=0.42,
         precisions=XLSR_PRECISIONS,
     ),
     DetectorSpec(
         name="xlsr_mamba_la",
-        architecture="xlsr_mamba",
+        family="xlsr_mamba:XLSR_MAMBA",
         window_samples=66_800,
         other_windows=(64_600,),
         checkpoint=_mamba_checkpoint("LA"),
         paper=_MAMBA_PAPER,
         published_result="ASVspoof 2021 LA eval: EER 0.93 %",
         parameters=317_083_350,
+        seconds_per_window=0.42,
         precisions=XLSR_PRECISIONS,
     ),
 )
@@ -143,5 +155,5 @@ def find(name: str) -> DetectorSpec:
         ExportError: no such row.
     """
     if name not in DETECTORS:
-        raise ExportError(f"unknown detector {name!r}; known: {', '.join(DETECTORS)}")
+        raise unknown("detector", name, DETECTORS)
     return DETECTORS[name]

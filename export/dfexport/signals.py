@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from dfexport.spec import SAMPLE_RATE_HZ
+from dfcontract.tensors import SAMPLE_RATE_HZ
 
 
 def wave(seed: int, samples: int) -> NDArray[np.float32]:

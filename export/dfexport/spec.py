@@ -1,19 +1,15 @@
 """What a detector is: the frozen facts that a registry row states."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal, Self
+from dataclasses import dataclass, replace
+from typing import Literal, Self
 
+from dfcontract.tensors import SAMPLE_RATE_HZ
 from dfexport.errors import ExportError
-
-SAMPLE_RATE_HZ = 16_000
 
 ScoreKind = Literal["logit", "log_softmax"]
 Weights = Literal["pretrained", "custom", "random"]
-FormatName = Literal["onnx", "torchscript"]
-PrecisionName = Literal["fp32", "fp16", "int8"]
 
-XLSR_PRECISIONS: tuple[PrecisionName, ...] = ("fp32", "fp16", "int8")
+XLSR_PRECISIONS = ("fp32", "fp16", "int8")
 
 
 @dataclass(frozen=True)
@@ -31,16 +27,24 @@ class RemoteFile:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Published weights: the files (more than one are averaged), their page and their licence."""
+    """Published weights.
+
+    Attributes:
+        files: more than one are averaged.
+        page: where they are published.
+        licence: of the weights.
+        size: of the weights that scoring uses, for people.
+    """
 
     files: tuple[RemoteFile, ...]
     page: str
     licence: str
+    size: str = "unknown"
 
 
 @dataclass(frozen=True)
-class Threshold:
-    """An operating point on the score axis, and the data it was set on: it means little anywhere else."""
+class OperatingPoint:
+    """A threshold on the score axis, and the data it was set on: it means little anywhere else."""
 
     score: float
     set_on: str
@@ -52,13 +56,13 @@ class DetectorSpec:
 
     Attributes:
         name: registry and Triton model name.
-        architecture: module under ``dfexport.detectors``.
+        family: the architecture, as ``module:NAME`` under ``dfexport.detectors``; see `dfexport.family`.
         window_samples: the fixed length the network scores, at 16 kHz.
         checkpoint: where the weights come from.
         paper: citation.
         published_result: what the authors report, with the data set.
         parameters: trainable parameters of the network.
-        options: keyword arguments of the architecture's ``shapes`` and ``build``.
+        seconds_per_window: measured in fp32 on two cores of an AMD EPYC; docs/detectors.md says how.
         other_windows: lengths that its authors scored other data with.
         score_kind: what LOGITS and SCORE are: raw logits, or log-softmax values (≤ 0).
         threshold: where the authors' scores separate best, if they say.
@@ -67,18 +71,18 @@ class DetectorSpec:
     """
 
     name: str
-    architecture: str
+    family: str
     window_samples: int
     checkpoint: Checkpoint
     paper: str
     published_result: str
     parameters: int
-    options: Mapping[str, Any] = field(default_factory=dict)
+    seconds_per_window: float | None = None
     other_windows: tuple[int, ...] = ()
     score_kind: ScoreKind = "logit"
-    threshold: Threshold | None = None
+    threshold: OperatingPoint | None = None
     tolerance: float = 1e-4
-    precisions: tuple[PrecisionName, ...] = ("fp32",)
+    precisions: tuple[str, ...] = ("fp32",)
 
     @property
     def window_s(self) -> float:

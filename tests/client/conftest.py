@@ -11,7 +11,8 @@ import pytest
 import soundfile
 from tritonclient.grpc import service_pb2 as pb
 
-from dfclient.card import ModelCard
+from dfclient.calls import ModelInfo, ModelState, WindowAnswer
+from dfcontract.card import ModelCard
 
 
 def _speechlike(n_samples: int, rate_hz: int, seed: int = 1) -> np.ndarray:
@@ -70,6 +71,9 @@ class FaultyTriton(grpc.GenericRpcHandler):
 
     def __init__(self, fault) -> None:
         self.fault = fault
+        self.identity = 0  # of its card
+        self.answers_as = 0  # identity of its answers
+        self.states = [("toy", "10", "READY", "")]
         self.calls: Counter[str] = Counter()
         self.in_flight = self.most_in_flight = 0
         self._lock = threading.Lock()
@@ -105,14 +109,27 @@ class FaultyTriton(grpc.GenericRpcHandler):
     def ModelConfig(self, request):  # noqa: N802
         answer = pb.ModelConfigResponse()
         values = {"sample_rate_hz": "16000", "window_samples": "16000", "weights": "custom"}
+        values |= {"identity": str(self.identity), "checkpoint_sha256": "ab" * 32, "precision": "fp32"}
         for key, value in values.items():
             answer.config.parameters[key].string_value = value
         return answer
 
     def RepositoryIndex(self, request):  # noqa: N802
         answer = pb.RepositoryIndexResponse()
-        answer.models.add(name="toy", version="10", state="READY")
+        for name, version, state, reason in self.states:
+            answer.models.add(name=name, version=version, state=state, reason=reason)
         return answer
+
+    def ServerLive(self, request):  # noqa: N802
+        return pb.ServerLiveResponse(live=True)
+
+    def ServerReady(self, request):  # noqa: N802
+        return pb.ServerReadyResponse(ready=all(state == "READY" for _, _, state, _ in self.states))
+
+    def ModelReady(self, request):  # noqa: N802
+        return pb.ModelReadyResponse(
+            ready=(request.name, "READY") in [(name, state) for name, _, state, _ in self.states]
+        )
 
     def ModelInfer(self, request):  # noqa: N802
         mean = np.frombuffer(request.raw_input_contents[0], np.float32).mean()
@@ -120,6 +137,9 @@ class FaultyTriton(grpc.GenericRpcHandler):
         for name, values in (("LOGITS", [-mean, mean]), ("SCORE", [mean])):
             answer.outputs.add(name=name, datatype="FP32", shape=[1, len(values)])
             answer.raw_output_contents.append(np.array(values, np.float32).tobytes())
+        if self.answers_as:
+            answer.outputs.add(name="IDENTITY", datatype="INT64", shape=[1, 1])
+            answer.raw_output_contents.append(np.array([self.answers_as], np.int64).tobytes())
         return answer
 
 
@@ -143,10 +163,47 @@ def faulty_server():
         server.stop(0)
 
 
-@pytest.fixture
-def impatient(monkeypatch):
-    """Retries as always, with pauses a hundredth as long."""
-    from dfclient import transport
+class MemoryTriton:
+    """Keeps `dfclient.calls.TritonCalls` without any connection; a window's score is its mean."""
 
-    monkeypatch.setattr(transport, "FIRST_DELAY_S", transport.FIRST_DELAY_S / 100)
-    monkeypatch.setattr(transport, "MAX_DELAY_S", transport.MAX_DELAY_S / 100)
+    url, timeout_s = "memory", 60.0
+
+    def __init__(self) -> None:
+        self.identity = self.n_inferred = 0
+        self.exchange_after: tuple[int, int] | None = None  # after so many windows, that identity
+        self.is_closed = False
+
+    def is_live(self) -> bool:
+        return True
+
+    def is_ready(self) -> bool:
+        return True
+
+    def is_model_ready(self, model: str, version: str = "") -> bool:
+        return True
+
+    def model_states(self) -> list[ModelState]:
+        return [ModelState("toy", "1", "READY", "")]
+
+    def model_info(self, model: str, version: str = "") -> ModelInfo:
+        parameters = {"sample_rate_hz": "16000", "window_samples": "16000", "weights": "custom"}
+        return ModelInfo(model, "1", {**parameters, "identity": str(self.identity)})
+
+    def infer(self, model: str, version: str, window: np.ndarray) -> WindowAnswer:
+        self.n_inferred += 1
+        if self.exchange_after is not None and self.n_inferred > self.exchange_after[0]:
+            self.identity = self.exchange_after[1]
+        mean = float(window.mean())
+        return WindowAnswer(np.array([-mean, mean], np.float32), mean, self.identity)
+
+    def stream(self, model, requests):
+        raise NotImplementedError
+
+    def close(self) -> None:
+        self.is_closed = True
+
+
+@pytest.fixture
+def memory_triton() -> MemoryTriton:
+    """A transport that answers in memory."""
+    return MemoryTriton()

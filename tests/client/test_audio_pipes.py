@@ -9,6 +9,7 @@ import soundfile
 import audio_forms
 from dfclient import audio
 from dfclient.audio import AudioOptions, sources
+from dfclient.audio.sources import RawFormat
 from dfclient.errors import AudioError
 
 av = pytest.importorskip("av", reason="the extra `containers` is not installed")
@@ -52,8 +53,12 @@ class Drip(io.RawIOBase):
         return self.content[self.at - n_bytes : self.at]
 
 
-def heard(stream, **options):
-    with sources.pipe("a", 16000, 1, "int16", stream=stream, **options) as source:
+MIXED = AudioOptions()
+MONO = RawFormat(16000, 1, "int16")
+
+
+def heard(stream, options=MIXED):
+    with sources.pipe(MONO, options, stream) as source:
         chunks = list(source.chunks)
     return source, np.concatenate(chunks)
 
@@ -102,18 +107,18 @@ def test_samples_are_samples(n_bytes):
 
 
 def test_nothing_is_nothing():
-    with sources.pipe("a", 16000, 1, "int16", stream=Drip(b"", 1)) as source:
+    with sources.pipe(MONO, stream=Drip(b"", 1)) as source:
         assert list(source.chunks) == []
 
 
 def test_each_channel_of_what_comes_through_a_pipe(tmp_path):
     frames = np.stack([CLIP, np.roll(CLIP, 500)], 1)
     raw = np.round(frames * 32768).astype("<i2").tobytes()
-    with sources.pipe("a", RATE_HZ, 2, "int16", stream=io.BytesIO(raw), options=AudioOptions("each")) as source:
+    with sources.pipe(RawFormat(RATE_HZ, 2, "int16"), AudioOptions("each"), io.BytesIO(raw)) as source:
         np.testing.assert_array_equal(np.concatenate(list(source.chunks)), frames)
     path = tmp_path / "a.wav"
     soundfile.write(path, frames, RATE_HZ)
-    _, second = heard(io.BytesIO(path.read_bytes()), options=AudioOptions(2))
+    _, second = heard(io.BytesIO(path.read_bytes()), AudioOptions(2))
     np.testing.assert_array_equal(second[:, 0], frames[:, 1])
 
 
@@ -124,7 +129,7 @@ def test_a_live_recording_is_heard_as_it_is_scored_as_a_whole(tmp_path, silent):
     frames[:, silent] = 0
     path = tmp_path / "a.wav"
     soundfile.write(path, frames, RATE_HZ)
-    with sources.recording(str(path)) as source:
+    with sources.recording(sources.one_clip(str(path))) as source:
         samples = np.concatenate(list(source.chunks))
     whole = audio.load(path, RATE_HZ)
     np.testing.assert_array_equal(samples[:, 0], whole.samples)

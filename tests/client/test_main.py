@@ -9,12 +9,14 @@ import subprocess
 import sys
 import time
 
+import grpc
 import numpy as np
 import pytest
 import soundfile
 
 from dfclient.__main__ import main
 
+LOADING = (grpc.StatusCode.UNAVAILABLE, "Server not ready")
 COMMAND = [sys.executable, "-m", "dfclient"]
 
 
@@ -157,6 +159,8 @@ def test_models_and_health(dfclient):
         (["score", "x.wav", "--model", "tiny", "--mode", "sliding", "--hop", "9"], 2, "hop"),
         (["score", "x.wav", "--model", "tiny", "--concurrency", "0"], 2, "concurrency"),
         (["score", "x.wav", "--model", "tiny", "--timeout", "-1"], 2, "timeout"),
+        (["score", "x.wav", "--model", "tiny", "--wait", "-1"], 2, "wait_s: expected seconds"),
+        (["score", "x.wav", "--model", "tiny", "--format", "asvspoof"], 2, "--out FILE"),
     ],
 )
 def test_mistakes_get_one_line(dfclient, arguments, code, words):
@@ -166,14 +170,33 @@ def test_mistakes_get_one_line(dfclient, arguments, code, words):
     assert re.match(rf"dfclient: error: .*{words}", last)
 
 
-def test_a_server_that_is_away(faulty_server, impatient, capsys):
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["score", "x.wav", "--model", "toy", "--wait", "0"],
+        ["stream", "x.wav", "--model", "toy", "--wait", "0"],
+        ["models"],
+        ["health"],
+    ],
+)
+def test_a_server_that_is_away(faulty_server, capsys, arguments):
     server = faulty_server()
     server.stop()
-    for arguments in (["score", "x.wav", "--model", "toy"], ["models"], ["health"]):
-        assert main([arguments[0], "--url", server.url, *arguments[1:]]) == 1
-        out, err = capsys.readouterr()
-        assert out == ""
-        assert re.fullmatch(rf"dfclient: error: no Triton server answers at {server.url} .*dfdeploy serve.*\n", err)
+    assert main([arguments[0], "--url", server.url, *arguments[1:]]) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert re.fullmatch(rf"dfclient: error: no Triton server answers at {server.url} .*dfdeploy serve.*\n", err)
+
+
+def test_a_server_that_is_away_is_waited_for_with_a_word(faulty_server, recording, tmp_path):
+    path = recording("a.wav")
+    server = faulty_server(lambda number, name, request: LOADING if number <= 3 and name == "ModelInfer" else None)
+    command = [*COMMAND, "score", path.name, "--url", server.url, "--model", "toy", "--out", "s.csv"]
+    finished = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert finished.returncode == 0
+    notices = [line for line in finished.stderr.splitlines() if "trying again" in line]
+    assert len(notices) == 1
+    assert "model 'toy' is being loaded or unloaded" in notices[0]
 
 
 def start(url: str, *arguments: str, cwd) -> subprocess.Popen:
@@ -246,7 +269,7 @@ def test_kill_9_loses_nothing(slow_run, tmp_path):
 
 
 def test_a_server_that_dies_in_mid_run_keeps_the_rows(slow_run, tmp_path):
-    process = start(slow_run.url, cwd=tmp_path)
+    process = start(slow_run.url, "--wait", "1", cwd=tmp_path)
     wait_for_rows(tmp_path / "s.csv", 3)
     slow_run.stop()
     _, err = process.communicate(timeout=30)
@@ -292,3 +315,72 @@ def test_the_reader_of_our_output_may_leave(tiny_server, recording, tmp_path):
     found = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert "model tiny" in found.stdout
     assert "Traceback" not in found.stderr
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ["score", "a.wav", "--mode", "sliding", "--hop", "9"],
+        ["score", "a.wav", "--mode", "sliding", "--concurrency", "0"],
+        ["score", "a.wav", "@gone.txt", "--mode", "sliding"],
+        ["score", "a.wav", "--mode", "sliding", "--model", "nope"],
+        ["score", "a.wav", "--mode", "sliding", "--url", "127.0.0.1:1", "--wait", "0"],
+        ["stream", "a.wav", "--hop", "9"],
+        ["stream", "a.wav", "--rate", "8000"],
+        ["stream", "-", "--rate", "0"],
+        ["stream", "-", "--channels", "0"],
+        ["stream", "a.wav", "--model", "nope"],
+        ["stream", "a.wav", "--url", "127.0.0.1:1", "--wait", "0"],
+    ],
+)
+def test_overwriting_empties_nothing_before_all_is_known_to_be_well(dfclient, recording, tmp_path, wrong):
+    recording("a.wav", 1.2)
+    right = ["score", "a.wav", "--mode", "sliding", "--model", "tiny_trained", "--out", "s.csv"]
+    assert dfclient(*right)[0] == 0
+    (tmp_path / "s.errors.csv").write_text("path,utt_id,error\nold.wav,old,why\n")
+    before = (tmp_path / "s.csv").read_bytes()
+    command, *others = wrong
+    assert dfclient(command, "--model", "tiny_trained", *others, "--out", "s.csv", "--overwrite")[0] != 0
+    assert (tmp_path / "s.csv").read_bytes() == before
+    assert "old.wav" in (tmp_path / "s.errors.csv").read_text()
+    assert dfclient(*right, "--overwrite")[0] == 0
+    assert not (tmp_path / "s.errors.csv").exists()
+
+
+def test_resuming_keeps_the_errors_of_others(dfclient, recording, tmp_path):
+    recording("a.wav")
+    arguments = ("--model", "tiny_trained", "--out", "s.csv")
+    assert dfclient("score", "a.wav", "gone.wav", "away.wav", *arguments)[0] == 1
+    assert dfclient("score", "a.wav", "gone.wav", *arguments, "--resume")[0] == 1
+    errors = [row["path"] for row in rows_of(tmp_path / "s.errors.csv")]
+    assert errors == ["away.wav", "gone.wav"]
+    recording("gone.wav")
+    assert dfclient("score", "a.wav", "gone.wav", *arguments, "--resume")[0] == 0
+    assert [row["path"] for row in rows_of(tmp_path / "s.errors.csv")] == ["away.wav"]
+
+
+def test_another_model_behind_the_same_name_ends_the_run(faulty_server, recording, tmp_path, capsys, monkeypatch):
+    """A server that is restarted with another checkpoint: no row with the wrong digest, and one clear line."""
+    monkeypatch.chdir(tmp_path)
+    for number in range(20):
+        recording(f"in/{number:02}.wav", seed=number)
+
+    def exchange(number, name, request):
+        if name == "ModelInfer" and number > 8:
+            server.triton.identity = server.triton.answers_as = 22
+
+    server = faulty_server(exchange)
+    server.triton.identity = server.triton.answers_as = 11
+    arguments = ["score", "in", "--url", server.url, "--model", "toy", "--out", "s.csv", "--concurrency", "1"]
+    assert main(arguments) == 1
+    err = capsys.readouterr().err
+    (line,) = [line for line in err.splitlines() if "error" in line]
+    assert "expected answers with identity 11, found 22" in line
+    assert line.endswith("the rows so far are kept, all of the earlier model")
+    assert "8 scored" in err
+    rows = rows_of(tmp_path / "s.csv")
+    assert [row["utt_id"] for row in rows] == [f"{number:02}" for number in range(8)]
+    assert {row["identity"] for row in rows} == {"11"}
+    assert main([*arguments, "--resume"]) == 1
+    assert "made with identity '11', this run has '22'" in capsys.readouterr().err
+    assert rows_of(tmp_path / "s.csv") == rows

@@ -73,6 +73,27 @@ def test_rewriting_adds_columns_at_the_end_and_keeps_the_others(tmp_path):
     assert (tmp_path / "t.csv").read_text() == 'utt_id,mine,score,llr\na,"x, y",1,2.0\nb,,2,4.0\n'
 
 
+def test_rewriting_leaves_out_what_it_is_told_to_and_may_write_over_the_source(tmp_path):
+    path = tmp_path / "s.csv"
+    path.write_bytes(b",utt_id,score\n0,a,1\n\n1,caf\xe9,2\n2\n")
+    assert score_file.rewrite(path, path, lambda row: None if row["utt_id"] == "a" else row) == 2
+    assert path.read_bytes() == b",utt_id,score\n1,caf\xe9,2\n2,,\n"
+    assert score_file.rewrite(path, path, lambda row: None) == 0
+    assert path.read_bytes() == b",utt_id,score\n"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [("utt_id,score,score\na,1,2\n", "'score' twice"), ("utt_id,score\na,1\nb,2,3\n", "line 3: expected 2 .* found 3")],
+)
+def test_a_file_that_rewriting_would_damage_is_refused_and_nothing_is_written(content, message, tmp_path):
+    (tmp_path / "s.csv").write_text(content)
+    with pytest.raises(ScoreFileError, match=message):
+        score_file.rewrite(tmp_path / "s.csv", tmp_path / "t.csv", dict)
+    assert [path.name for path in tmp_path.iterdir()] == ["s.csv"]
+
+
 def test_a_column_that_is_not_known_is_an_error_not_a_loss():
     with pytest.raises(ScoreFileError, match="found extra"):
         score_file.to_row({"extra": 1})

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from dfdeploy import overhead
+from dfdeploy import folders
 from dfdeploy.__main__ import main
-from dfdeploy.bench import ClientRate
+from dfdeploy.bench import overhead
+from dfdeploy.bench.bench import ClientRate
+from dfdeploy.bench.overhead import Overhead
+from dfdeploy.bench.perf_analyzer import PerfAnalyzer
 from dfdeploy.errors import EnvironmentIncomplete
-from dfdeploy.overhead import Overhead
-from dfdeploy.perf_analyzer import FOLDER, PerfAnalyzer
 
 
 def test_overhead_is_relative_to_the_session_without_a_server() -> None:
@@ -36,26 +37,26 @@ def test_without_perf_analyzer_it_says_how_to_get_it(
     tiny_models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["bench", f"--repository={tiny_models}", f"--perf-analyzer={tmp_path}"]) == 1
-    assert "no perf_analyzer in" in capsys.readouterr().err
+    assert f"no perf_analyzer in {tmp_path}; run: dfdeploy setup --perf-analyzer" in capsys.readouterr().err
 
 
 def test_a_library_that_perf_analyzer_lacks_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copy(sys.executable, tmp_path / "perf_analyzer")
     (tmp_path / "bin").mkdir()
     (tmp_path / "perf_analyzer").rename(tmp_path / "bin" / "perf_analyzer")
-    monkeypatch.setattr("dfdeploy.perf_analyzer.missing_libraries", lambda program, variables: ["libb64.so.0d"])
+    monkeypatch.setattr("dfdeploy.bench.perf_analyzer.missing_libraries", lambda program, variables: ["libb64.so.0d"])
     with pytest.raises(EnvironmentIncomplete, match="apt install libb64-0d"):
         PerfAnalyzer(tmp_path)
 
 
 def test_an_unknown_model_is_named(tiny_models: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert FOLDER.is_dir(), "perf_analyzer is installed by `make test`; run that once"
+    assert folders.perf_analyzer().is_dir(), "run dfdeploy setup --perf-analyzer once"
     assert main(["bench", f"--repository={tiny_models}", "--model=giant"]) == 1
     assert "no giant in" in capsys.readouterr().err
 
 
 def test_the_whole_benchmark_on_a_tiny_model(tiny_models: Path, tmp_path: Path) -> None:
-    assert FOLDER.is_dir(), "perf_analyzer is installed by `make test`; run that once"
+    assert folders.perf_analyzer().is_dir(), "run dfdeploy setup --perf-analyzer once"
     clips = tmp_path / "clips"
     clips.mkdir()
     for number in range(3):

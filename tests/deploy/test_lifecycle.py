@@ -139,6 +139,67 @@ def test_a_restart_that_fails_is_tried_again(tmp_path: Path) -> None:
         read_until(serving.process, "ready and self-checked")
 
 
+def kept_log(line: str) -> Path:
+    found = re.search(r"its log: (\S+\.log)", line)
+    assert found is not None, line
+    return Path(found[1])
+
+
+def test_the_log_of_a_server_that_failed_is_kept(serving: Serving) -> None:
+    """The last ones, named where the failure is said; that of a server that stops cleanly goes with it."""
+    serving.named("triton_python_backend_stub").kill()
+    log = kept_log(read_until(serving.process, "restarting in").string)
+    read_until(serving.process, "ready.*")
+    current = Path(read_until(serving.process, r"log +(\S+)").group(1))
+    assert current != log
+    assert current.is_file()
+    assert "Started GRPCInferenceService" in log.read_text()
+    serving.process.send_signal(signal.SIGTERM)
+    assert serving.process.wait(30) == 0
+    assert log.is_file()
+    assert not current.exists()
+    log.unlink()
+
+
+def test_only_the_newest_logs_are_kept(tiny_models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from dfdeploy import embedded
+
+    monkeypatch.setattr(embedded.tempfile, "tempdir", str(tmp_path))
+    gone = subprocess.check_output([sys.executable, "-c", "import os; print(os.getpid())"], text=True).strip()
+    logs = [tmp_path / f"dfserve-{gone}-{number}.log" for number in range(7)]
+    for age, log in enumerate(logs):
+        log.write_text("why it failed")
+        os.utime(log, (1e9 - age, 1e9 - age))
+    running = tmp_path / f"dfserve-{os.getpid()}-running.log"
+    running.write_text("still up")
+    running.with_suffix("").mkdir()
+    os.utime(running, (1, 1))
+    embedded.sweep()
+    assert sorted(tmp_path.glob("*.log")) == sorted([*logs[: embedded.KEPT_LOGS], running])
+
+
+def test_two_that_start_at_once_do_not_take_each_other_for_themselves(tiny_models: Path) -> None:
+    """Both find the ports free, as neither listens before its models are loaded: one serves, the other says why not."""
+    same = command(tiny_models)
+    starting = [
+        subprocess.Popen(same, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
+        for _ in range(2)
+    ]
+    try:
+        wait_for(lambda: any(process.poll() is not None for process in starting), "both serve on the same ports", 60)
+        loser = next(process for process in starting if process.poll() is not None)
+        winner = next(process for process in starting if process is not loser)
+        assert loser.wait() == 1
+        assert loser.stdout is not None
+        assert re.search(r"the \w+ port \d+ is taken", loser.stdout.read())
+        read_until(winner, "ready and self-checked")
+        assert winner.poll() is None
+    finally:
+        for process in starting:
+            process.terminate()
+            process.wait(40)
+
+
 def test_a_taken_port_is_refused_before_anything_is_loaded(serving: Serving, tiny_models: Path) -> None:
     port = serving.grpc_url.rpartition(":")[2]
     taken = [argument for argument in command(tiny_models) if "--http-port" not in argument] + [f"--http-port={port}"]

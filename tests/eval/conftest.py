@@ -7,10 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from dfeval.protocols import load_protocol
 from dfeval.scores import load_scores
 from dfeval.trials import Trials, join
+
+# How long an example takes says how busy the machine is.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "metrics.json"
 SHARED = Path(__file__).resolve().parents[2] / ".." / "shared"

@@ -167,8 +167,8 @@ def test_calibrate_apply_and_evaluate_again(run, small_data, tmp_path):
     assert "false-alarm rate at most 0.1" in out
     assert run("calibrate", "apply", scores, "--calibration", calibration, "--out", calibrated)[0] == 0
     header, first = calibrated.read_text().splitlines()[:2]
-    assert header == "utt_id,score,path,llr,verdict,model,weights"
-    assert first.endswith(",made_up,pretrained")
+    assert header == "utt_id,score,path,model,weights,calibration_sha256,llr,verdict"
+    assert first.startswith(f"{scores.read_text().splitlines()[1]},{json.loads(calibration.read_text())['digest']},")
     common = ("--protocol", protocol, "--json", "--by", "--bootstrap", "0")
     raw, llr = (
         json.loads(run("metrics", path, *common, *more)[1])
@@ -229,6 +229,43 @@ def test_timeline_draws_the_longest_recording(run, tmp_path):
     code, _, err = run("timeline", scores, "--utt-id", "absent", "--out", picture)
     assert (code, "has no recording 'absent'" in err) == (1, True)
     assert run("timeline", scores, "--out", tmp_path / "x.gif")[0] == 1
+
+
+SLIDING_HEADER = "utt_id,score,mode,window_samples,window_starts_s,window_scores,duration_s\n"
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ("a,1,protocol,64600,0,1,60", "was scored in protocol mode, which has one window of 4.04 s, of 60.00 s"),
+        ("a,1,protocol,,0,1,3", "was scored in protocol mode, which has one window, of 3.00 s"),
+        ("a,1,sliding,64600,0;1,1,60", "a has 2 window starts and 1 window scores"),
+        ("a,1,sliding,64600,0;x,1;2,60", "expected numbers in the row of 'a'"),
+        ("a,1,sliding,64600,,,60", "expected a score, a duration and windows of a"),
+    ],
+)
+def test_a_timeline_of_what_has_none_is_one_clear_line(row, message, run, tmp_path):
+    (tmp_path / "s.csv").write_text(SLIDING_HEADER + row + "\n")
+    code, _, err = run("timeline", tmp_path / "s.csv", "--out", tmp_path / "t.png")
+    assert (code, err.count("\n")) == (1, 1)
+    assert message in err
+    assert not (tmp_path / "t.png").exists()
+
+
+def test_a_timeline_of_a_short_protocol_recording_is_its_one_window(run, tmp_path):
+    (tmp_path / "s.csv").write_text(SLIDING_HEADER + "a,1,protocol,64600,0,1,3.5\n")
+    code, out, _ = run("timeline", tmp_path / "s.csv", "--out", tmp_path / "t.png")
+    assert code == 0
+    assert "a, 1 windows of 3.50 s" in out
+
+
+def test_a_missing_extra_is_named(small_data):
+    scores, protocol = small_data
+    code = "import sys; sys.modules['pandas'] = None; from dfeval.__main__ import main; sys.exit(main(sys.argv[1:]))"
+    command = [sys.executable, "-c", code, "metrics", str(scores), "--protocol", str(protocol)]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "dfeval: error: pandas is missing; pip install 'dfserve[eval]'\n"
 
 
 def test_importing_dfeval_and_asking_for_help_load_no_heavy_library():

@@ -23,6 +23,7 @@ def run(tmp_path, monkeypatch):
             monkeypatch.setenv(variable, str(value))
         notebook = nbformat.read(NOTEBOOKS / f"{name}.ipynb", as_version=4)
         assert not any(cell.get("outputs") for cell in notebook.cells), "commit notebooks without outputs"
+        assert not any("../" in cell.source for cell in notebook.cells), "a wheel has no checkout around it"
         nbclient.NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(tmp_path)}}).execute()
         cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
         assert all(cell.execution_count for cell in cells)

@@ -9,6 +9,7 @@ from html.parser import HTMLParser
 
 import pytest
 
+from dfdeploy.machine import missing_line
 from dfeval import evaluate, join, load_protocol, load_scores
 from dfeval.evaluation import Settings
 from dfeval.report import write_report
@@ -95,7 +96,7 @@ def test_two_detectors_of_one_name_are_refused(small_data, tmp_path):
         write_report([evaluation, evaluation], tmp_path / "report")
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine (apt install chromium)")
+@pytest.mark.skipif(CHROMIUM is None, reason=str(missing_line("chromium")))
 def test_page_sorts_and_runs_in_chromium(report, tmp_path):
     page = (report / "index.html").read_text()
     # The page under test clicks its own sort button and writes what it finds into its title.

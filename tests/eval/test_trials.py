@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from dfeval.groups import split
 from dfeval.ids import NONE, SEVERAL, match
 from dfeval.protocols import load_protocol
-from dfeval.scores import ScoreFile, load_scores
+from dfeval.scores import DetectorScores, load_scores
 from dfeval.trials import join
 
 
@@ -49,7 +49,7 @@ def write_protocol(tmp_path, ids, extra=""):
 
 def score_file(tmp_path, ids, scores, **columns):
     table = pd.DataFrame({"utt_id": ids, "score": np.asarray(scores, dtype=float), **columns})
-    return ScoreFile(table, tmp_path / "scores.csv", "made_up")
+    return DetectorScores(table, tmp_path / "scores.csv", "made_up")
 
 
 def test_all_that_can_go_wrong_is_counted(tmp_path):

@@ -11,16 +11,19 @@ import numpy as np
 import pytest
 
 from dfdeploy.environment import default_folder
-from dfexport.build import Build, Variant, architecture, build, seeded
+from dfexport.build import Build, Variant, build, seeded
 from dfexport.checkpoints import LoadedWeights
+from dfexport.detectors import sls, ssl_aasist
+from dfexport.family import family_of
+from dfexport.formats import FORMATS
 from dfexport.layers.xlsr import XlsrConfig
 from dfexport.registry import find
 from dfexport.seeded import seeded_state
 from dfexport.signals import wave
-from dfexport.spec import FormatName
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
-XLSR_NAMES = ("ssl_aasist", "sls")
+SHAPES = {"ssl_aasist": ssl_aasist.shapes, "sls": sls.shapes}
+XLSR_NAMES = tuple(SHAPES)
 
 
 @pytest.fixture(scope="session")
@@ -58,7 +61,8 @@ def two_layers() -> Callable[[str], LoadedWeights]:
 
     def weights(name: str) -> LoadedWeights:
         if name not in made:
-            state = seeded_state(architecture(find(name)).shapes(XlsrConfig(layers=2)))
+            shapes = SHAPES[name](XlsrConfig(layers=2))
+            state = seeded_state(shapes, family_of(find(name)).seeded_rules)
             made[name] = LoadedWeights(state, "random", "random", "seeded by rule")
         return made[name]
 
@@ -68,14 +72,13 @@ def two_layers() -> Callable[[str], LoadedWeights]:
 @pytest.fixture(scope="session")
 def two_layer_models(
     tmp_path_factory: pytest.TempPathFactory, two_layers: Callable[[str], LoadedWeights]
-) -> dict[tuple[str, FormatName], Build]:
+) -> dict[tuple[str, str], Build]:
     """SSL_Anti-spoofing and SLS with two layers in both formats, in one repository: ``<name>_<format>``."""
     repository = tmp_path_factory.mktemp("xlsr") / "models"
-    formats: tuple[FormatName, ...] = ("onnx", "torchscript")
     return {
         (name, form): build(find(name), two_layers(name), repository, f"{name}_{form}", variant=Variant(form))
         for name in XLSR_NAMES
-        for form in formats
+        for form in FORMATS
     }
 
 

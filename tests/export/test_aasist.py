@@ -10,11 +10,11 @@ import soundfile
 import torch
 
 from dfexport.build import Build, load_network, load_weights, seeded
-from dfexport.checkpoints import load_strictly
 from dfexport.detectors import aasist
 from dfexport.errors import CheckpointInvalid
 from dfexport.registry import find
 from dfexport.signals import wave
+from dfexport.state import load_strictly
 
 ROOT = Path(__file__).resolve().parents[2]
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
@@ -98,21 +98,21 @@ def test_the_discarded_batch_norm_of_later_blocks_plays_no_part() -> None:
     assert sum(".bn1." in key for key in state) == 25  # five blocks, five tensors each
     window = torch.from_numpy(wave(1, spec.window_samples))[None]
     with torch.inference_mode():
-        plain, other = (aasist.build(weights, size="light")(window) for weights in (state, changed))
+        plain, other = (aasist.LIGHT.build(weights)(window) for weights in (state, changed))
     assert torch.equal(plain, other)
 
 
 def test_a_checkpoint_of_the_other_size_is_refused_with_its_keys() -> None:
     light = seeded(find("aasist_l")).state
     with pytest.raises(CheckpointInvalid, match=r"encoder\.2\.0\.conv1\.weight \(expected \(64, 32, 2, 3\), found"):
-        aasist.build(light, size="full")
+        aasist.FULL.build(light)
 
 
 def test_missing_and_unexpected_keys_are_listed() -> None:
     state = dict(seeded(find("aasist_l")).state)
     state["pos_Q"] = state.pop("pos_S")
     with pytest.raises(CheckpointInvalid, match=r"missing: pos_S; unexpected: pos_Q"):
-        load_strictly(aasist.Aasist(aasist.SIZES["light"]), state)
+        load_strictly(aasist.Aasist(aasist.LIGHT_CONFIG), state)
 
 
 def test_the_exported_graph_is_one_file_with_a_free_batch_axis(seeded_aasist_l: Build) -> None:
@@ -123,8 +123,13 @@ def test_the_exported_graph_is_one_file_with_a_free_batch_axis(seeded_aasist_l: 
     (tensor,) = session.get_inputs()
     assert (tensor.name, tensor.type, tensor.shape[1:]) == ("WAVEFORM", "tensor(float)", [64_600])
     assert isinstance(tensor.shape[0], str)
-    assert [(output.name, output.shape[1:]) for output in session.get_outputs()] == [("LOGITS", [2]), ("SCORE", [1])]
+    assert [(output.name, output.shape[1:]) for output in session.get_outputs()] == [
+        ("LOGITS", [2]),
+        ("SCORE", [1]),
+        ("IDENTITY", [1]),
+    ]
     for batch in (1, 3):
-        logits, score = session.run(None, {"WAVEFORM": np.zeros((batch, 64_600), np.float32)})
+        logits, score, identity = session.run(None, {"WAVEFORM": np.zeros((batch, 64_600), np.float32)})
         assert logits.shape == (batch, 2)
         np.testing.assert_array_equal(score, logits[:, 1:])
+        assert identity.tolist() == [[seeded_aasist_l.card.identity]] * batch

@@ -10,10 +10,13 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 from dfexport.__main__ import main
-from dfexport.averaging import AVERAGED_FILES, average, checkpoint_files, digest_of, save
+from dfexport.averaging import average, checkpoint_files, digest_of, save
 from dfexport.checkpoints import custom
+from dfexport.detectors.xlsr_mamba import XLSR_MAMBA
 from dfexport.download import sha256_of
 from dfexport.errors import CheckpointInvalid, CheckpointMissing, ExportError
+
+AVERAGED_FILES = XLSR_MAMBA.averaged_files
 
 
 def state_of(value: float, batches: int = 0) -> dict[str, torch.Tensor]:
@@ -79,13 +82,15 @@ def test_another_network_is_refused_by_name(other: dict[str, torch.Tensor], key:
 
 def test_a_folder_of_five_is_found_in_order(five: Path) -> None:
     (five / "notes.txt").write_text("not a checkpoint")
-    assert [path.name for path in checkpoint_files(five)] == list(AVERAGED_FILES)
+    assert [path.name for path in checkpoint_files(five, AVERAGED_FILES)] == list(AVERAGED_FILES)
 
 
 def test_a_file_and_a_folder_from_the_hub_are_one_file(tmp_path: Path) -> None:
     save_file(state_of(1.0), tmp_path / "model.safetensors")
     (tmp_path / "config.json").write_text("{}")
-    assert checkpoint_files(tmp_path) == checkpoint_files(tmp_path / "model.safetensors")
+    assert checkpoint_files(tmp_path, AVERAGED_FILES) == checkpoint_files(
+        tmp_path / "model.safetensors", AVERAGED_FILES
+    )
 
 
 def test_a_download_that_is_not_whole_names_what_is_missing(five: Path) -> None:
@@ -93,25 +98,25 @@ def test_a_download_that_is_not_whole_names_what_is_missing(five: Path) -> None:
     (five / "best_4.pth").unlink()
     save_file(state_of(1.0), five / "model.safetensors")  # never taken in place of an average that was meant
     with pytest.raises(CheckpointMissing, match=r"found no best_1\.pth, best_4\.pth: the average needs all of them"):
-        checkpoint_files(five)
+        checkpoint_files(five, AVERAGED_FILES)
 
 
 def test_folders_without_a_checkpoint(tmp_path: Path) -> None:
     with pytest.raises(CheckpointMissing, match=r"expected best_0\.pth … best_4\.pth, or one \.safetensors file"):
-        checkpoint_files(tmp_path)
+        checkpoint_files(tmp_path, AVERAGED_FILES)
     with pytest.raises(CheckpointMissing, match="no checkpoint at"):
-        checkpoint_files(tmp_path / "nowhere")
+        checkpoint_files(tmp_path / "nowhere", AVERAGED_FILES)
     for name in ("a", "b"):
         save_file(state_of(1.0), tmp_path / f"{name}.safetensors")
-    with pytest.raises(CheckpointMissing, match=r"2 \.safetensors files; name a file instead"):
-        checkpoint_files(tmp_path)
+    with pytest.raises(CheckpointMissing, match=r"2 \.safetensors and 0 \.pth files; name a file instead"):
+        checkpoint_files(tmp_path, AVERAGED_FILES)
 
 
 def test_the_digest_is_what_sha256sum_says(five: Path) -> None:
     names = [f"best_{index}.pth" for index in range(5)]
     listing = subprocess.run(["sha256sum", *names], check=True, cwd=five, capture_output=True)
     whole = subprocess.run(["sha256sum"], input=listing.stdout, check=True, capture_output=True)
-    assert digest_of(checkpoint_files(five)) == whole.stdout.decode().split()[0]
+    assert digest_of(checkpoint_files(five, AVERAGED_FILES)) == whole.stdout.decode().split()[0]
     assert digest_of([five / "best_2.pth"]) == sha256_of(five / "best_2.pth")
 
 
@@ -130,14 +135,20 @@ def test_only_safetensors_are_written(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_a_place_that_cant_be_written_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ExportError, match=r"average\.safetensors: cannot write it: .*File exists"):
+        save(state_of(1.0), tmp_path / "file/average.safetensors")
+
+
 def test_the_command_saves_what_a_build_would_average(five: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = five / "saved/average.safetensors"
     assert main(["average", str(five), str(out)]) == 0
     assert "the mean of best_0.pth, best_1.pth" in capsys.readouterr().out
-    averaged, saved = custom(five), custom(out)
+    averaged, saved = custom(five, AVERAGED_FILES), custom(out)
     assert saved.state.keys() == averaged.state.keys()
     assert all(torch.equal(saved.state[key], averaged.state[key]) for key in averaged.state)
     assert torch.equal(saved.state["weight"], torch.full((2, 3), 2.0))
-    assert averaged.sha256 == digest_of(checkpoint_files(five))
+    assert averaged.sha256 == digest_of(checkpoint_files(five, AVERAGED_FILES))
     assert main(["average", str(out), str(five / "again.safetensors")]) == 1
     assert "there is nothing to average" in capsys.readouterr().err

@@ -1,57 +1,56 @@
-"""A calibration reaches the card only with the weights it was fitted on."""
+"""A calibration reaches the card only whole, unchanged, and with the weights it was fitted on."""
 
 import json
 from pathlib import Path
 
 import pytest
 
-from dfexport.calibration import card_entries
-from dfexport.checkpoints import LoadedWeights
+from dfcontract.calibration import Calibration, Threshold
+from dfcontract.card import ModelCard
+from dfcontract.errors import CalibrationError
+from dfexport.build import build, seeded
+from dfexport.card import calibrated, model_card
 from dfexport.errors import ExportError
+from dfexport.registry import find
+from dfexport.spec import Weights
 
-CONTENT = {
-    "schema": "dfserve-calibration-1",
-    "kind": "affine",
-    "parameters": {"slope": 0.25, "intercept": 0.5},
-    "threshold": {"score": -3.5, "llr": -0.64, "rule": "least cost"},
-    "detector": "aasist",
-    "checkpoint_sha256": "ab" * 32,
-    "fitted_on": {"protocol": "CSV, protocol.csv"},
-    "digest": "cd" * 32,
-}
-
-
-def weights(sha256: str = "ab" * 32, kind: str = "pretrained") -> LoadedWeights:
-    return LoadedWeights({}, kind, sha256, "somewhere")
+FITTED = Calibration(
+    kind="affine",
+    parameters={"slope": 0.25, "intercept": 0.5},
+    threshold=Threshold(score=-3.5, llr=-0.64, rule="least cost"),
+    detector="aasist",
+    weights="pretrained",
+    checkpoint_sha256="ab" * 32,
+    fitted_on={"protocol": "CSV, protocol.csv"},
+    figures={},
+)
 
 
-@pytest.fixture
-def calibration(tmp_path: Path):
-    def write(**changes: object) -> Path:
-        path = tmp_path / "calibration.json"
-        path.write_text(json.dumps(CONTENT | changes))
-        return path
-
-    return write
+def card_of(sha256: str = "ab" * 32, weights: Weights = "pretrained") -> ModelCard:
+    return model_card("a", find("aasist"), weights=weights, sha256=sha256, source="s")
 
 
-def test_the_card_carries_it_whole_and_takes_over_its_threshold(calibration) -> None:
-    entries = card_entries(calibration(), weights())
-    assert json.loads(entries["calibration"]) == CONTENT
-    assert (entries["threshold"], entries["threshold_source"]) == ("-3.5", "CSV, protocol.csv: least cost")
+def test_the_card_carries_it_whole_and_takes_over_its_threshold() -> None:
+    card = calibrated(card_of(), FITTED, "calibration.json")
+    assert ModelCard.from_parameters("a", "", card.to_parameters()).calibration == FITTED
+    assert (card.threshold, card.threshold_source) == (-3.5, "CSV, protocol.csv: least cost")
 
 
-def test_scores_of_other_weights_calibrate_nothing(calibration) -> None:
+def test_scores_of_other_weights_calibrate_nothing() -> None:
     with pytest.raises(ExportError, match=r"checkpoint sha256 abab.* weights have cdcd"):
-        card_entries(calibration(), weights(sha256="cd" * 32))
+        calibrated(card_of(sha256="cd" * 32), FITTED, "calibration.json")
     with pytest.raises(ExportError, match="random weights can't be calibrated"):
-        card_entries(calibration(), weights(kind="random"))
+        calibrated(card_of(weights="random"), FITTED, "calibration.json")
 
 
-def test_something_else_is_not_a_calibration(calibration, tmp_path: Path) -> None:
-    (tmp_path / "other.json").write_text("[1, 2]")
-    for path in (calibration(schema="other"), tmp_path / "other.json"):
-        with pytest.raises(ExportError, match="is not a calibration; expected what dfeval calibrate writes"):
-            card_entries(path, weights())
-    with pytest.raises(ExportError, match="cannot read it"):
-        card_entries(tmp_path / "absent.json", weights())
+@pytest.mark.parametrize("change", [{"slope": "banana"}, {"slope": 0.5}], ids=["text", "another number"])
+def test_a_file_that_was_edited_is_refused_by_its_digest(change: dict[str, object], tmp_path: Path) -> None:
+    path = tmp_path / "calibration.json"
+    FITTED.save(path)
+    content = json.loads(path.read_text())
+    content["parameters"] |= change
+    path.write_text(json.dumps(content))
+    spec = find("aasist_l")
+    with pytest.raises(CalibrationError, match=r"calibration\.json: its digest does not fit its content"):
+        build(spec, seeded(spec), tmp_path / "models", "aasist_l", path)
+    assert not (tmp_path / "models").exists()

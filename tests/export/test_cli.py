@@ -1,5 +1,7 @@
 """``dfexport`` as a user meets it."""
 
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,11 +10,14 @@ from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2 as pb
 
 from dfexport.__main__ import default_weights_dir, main
-from dfexport.build import architecture, seeded
+from dfexport.build import Build, seeded
+from dfexport.detectors import ssl_aasist
 from dfexport.download import sha256_of
 from dfexport.layers.xlsr import PREFIX, XlsrConfig
 from dfexport.registry import DETECTORS, find
+from dfexport.repository import write_model
 from dfexport.seeded import seeded_state
+from dfexport.signals import wave
 
 
 def test_list_names_every_detector(capsys: pytest.CaptureFixture[str]) -> None:
@@ -38,7 +43,7 @@ def test_own_weights_are_served_under_their_own_name(tmp_path: Path, capsys: pyt
 
 def test_a_build_says_what_of_a_checkpoint_it_leaves_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = XlsrConfig(layers=1, hidden=32, feed_forward=48, conv_channels=16, position_kernel=8, position_groups=4)
-    state = seeded_state(architecture(find("ssl_aasist")).shapes(config))
+    state = seeded_state(ssl_aasist.shapes(config), ssl_aasist.SSL_AASIST.seeded_rules)
     pre_training = {"mask_emb": (32,), "quantizer.vars": (1, 4, 4), "project_q.weight": (4, 4), "project_q.bias": (4,)}
     state |= {f"{PREFIX}{key}": torch.ones(shape) for key, shape in pre_training.items()}
     torch.save(state, tmp_path / "tuned.pth")
@@ -71,13 +76,27 @@ def test_mistakes_are_one_line(command: list[str], expected: str, capsys: pytest
     assert shown.count("\n") == 1
 
 
-def test_the_weights_folder_is_the_first_that_exists(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "shared/weights").mkdir(parents=True)
-    (tmp_path / "project").mkdir()
-    monkeypatch.chdir(tmp_path / "project")
+def test_the_weights_folder_is_the_variables(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("WEIGHTS_DIR", raising=False)
-    assert default_weights_dir() == Path("../shared/weights")
-    (tmp_path / "project/weights").mkdir()
     assert default_weights_dir() == Path("weights")
     monkeypatch.setenv("WEIGHTS_DIR", "elsewhere")
     assert default_weights_dir() == Path("elsewhere")
+
+
+def test_what_was_built_under_another_name_is_checked_by_that_name(
+    seeded_aasist_l: Build, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The card says which detector it is, and with which weights."""
+    repository = f"--repository={tmp_path}"
+    shutil.copytree(seeded_aasist_l.folder, tmp_path / "phone")
+    assert main(["check", "phone", repository]) == 0
+    assert "phone" in capsys.readouterr().out
+    card, waveform = replace(seeded_aasist_l.card, model="phone", weights="custom"), wave(1, 64_600)
+    write_model(tmp_path / "phone", replace(card, checkpoint_source="tuned.pth"), waveform)
+    assert main(["check", "phone", repository]) == 1
+    assert "built from your own tuned.pth: name it with --checkpoint" in capsys.readouterr().err
+    torch.save(dict(seeded_aasist_l.weights.state), tmp_path / "tuned.pth")
+    assert main(["check", "phone", repository, f"--checkpoint={tmp_path / 'tuned.pth'}"]) == 1
+    assert "phone was built from another checkpoint: expected sha256 random, found" in capsys.readouterr().err
+    assert main(["check", "unknown", repository]) == 1
+    assert "run dfexport build DETECTOR --as unknown" in capsys.readouterr().err

@@ -11,7 +11,7 @@ import pytest
 
 from dfexport import download as download_module
 from dfexport.download import download
-from dfexport.errors import CheckpointInvalid, CheckpointMissing
+from dfexport.errors import CheckpointInvalid, CheckpointMissing, ExportError
 from dfexport.spec import Checkpoint, RemoteFile
 
 CONTENT = bytes(range(256)) * 4096  # 1 MiB
@@ -118,6 +118,13 @@ def test_an_unreachable_publisher_is_a_clear_error(tmp_path: Path) -> None:
     remote = RemoteFile("weights.pth", "http://127.0.0.1:9/weights.pth", SHA256)
     with pytest.raises(CheckpointMissing, match="could not be downloaded"):
         download(remote, CHECKPOINT, tmp_path)
+
+
+def test_a_folder_that_cant_be_written_is_one_line(publisher: Publisher, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ExportError, match=r"file/weights: cannot write a download there: Not a directory; point WEIG"):
+        download(publisher.remote(), CHECKPOINT, tmp_path / "file/weights")
+    assert publisher.requested == []
 
 
 DRIVE_PAGE = """<!DOCTYPE html><html><head><title>Google Drive - Virus scan warning</title></head><body>

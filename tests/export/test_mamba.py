@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dfexport.layers.mamba import MambaBlock, MambaLayer, selective_scan
+from dfexport.layers.mamba import SEEDED_RULES, MambaBlock, MambaLayer, selective_scan
 from dfexport.seeded import seeded_state
 
 LENGTHS = (1, 2, 3, 7, 64, 201, 208, 1000)
@@ -120,7 +120,7 @@ def test_onnx_runtime_scans_as_the_loop_does_for_any_batch_and_step(steps: int, 
 def block_of(seed: str, d_model: int = 32) -> MambaBlock:
     block = MambaBlock(d_model)
     shapes = {key: tuple(value.shape) for key, value in block.state_dict().items()}
-    seeded = seeded_state({f"{seed}.{key}": shape for key, shape in shapes.items()})
+    seeded = seeded_state({f"{seed}.{key}": shape for key, shape in shapes.items()}, SEEDED_RULES)
     block.load_state_dict({key: seeded[f"{seed}.{key}"] for key in shapes})
     return block
 

@@ -12,11 +12,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import old_onnxruntime
 from dfexport.layers.mamba import selective_scan, softplus
 
 CHANNELS, STATE, STEPS = 24, 16, 201
 NAMES = ("x", "step", "b", "c")
-OLD_RUNTIME = Path(__file__).resolve().parents[2] / ".onnxruntime-1.19.2"
 RUN_OLD = """
 import sys, numpy, onnxruntime
 session = onnxruntime.InferenceSession(sys.argv[1], providers=["CPUExecutionProvider"])
@@ -87,7 +87,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[BatchFirst, Path
 def test_onnx_runtimes_old_and_new(
     exported: tuple[BatchFirst, Path], batch: int, step_scale: float, tmp_path: Path
 ) -> None:
-    assert OLD_RUNTIME.is_dir(), "ONNX Runtime 1.19.2 is installed by `make test`; run that once"
+    assert old_onnxruntime.FOLDER.is_dir(), old_onnxruntime.MISSING
     module, path = exported
     values = given(batch, step_scale)
     feed = {name: value.numpy() for name, value in zip(NAMES, values, strict=True)}
@@ -96,9 +96,9 @@ def test_onnx_runtimes_old_and_new(
 
     np.savez(tmp_path / "feed.npz", **feed)
     command = [sys.executable, "-c", RUN_OLD, str(path), str(tmp_path / "feed.npz"), str(tmp_path / "y.npy")]
-    environment = {**os.environ, "PYTHONPATH": str(OLD_RUNTIME)}
+    environment = {**os.environ, "PYTHONPATH": str(old_onnxruntime.FOLDER)}
     finished = subprocess.run(command, check=False, env=environment, capture_output=True, text=True)
-    assert (finished.returncode, finished.stdout) == (0, "1.19.2\n"), finished.stderr
+    assert (finished.returncode, finished.stdout) == (0, f"{old_onnxruntime.VERSION}\n"), finished.stderr
     assert_is_recurrence(np.load(tmp_path / "y.npy"), module, values)
 
 

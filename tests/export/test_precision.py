@@ -13,31 +13,42 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dfcontract.errors import DfserveError
+from dfeval.metrics.eer import eer as evaluation_eer
 from dfexport import drift, precision, repository
 from dfexport.__main__ import main
-from dfexport.build import Build, Variant, build, check_built
+from dfexport.build import Build, Variant, build
+from dfexport.card import identity
+from dfexport.check import check_built
 from dfexport.checkpoints import LoadedWeights
 from dfexport.detectors import ssl_aasist
 from dfexport.drift import Drift
+from dfexport.drift_set import example_set, read_labels, read_recordings
 from dfexport.errors import DriftError, ExportError
+from dfexport.formats import Answers, find_format
 from dfexport.layers.xlsr import XlsrConfig
-from dfexport.precision import PRECISIONS, DriftLimits
+from dfexport.precision import PRECISIONS, DriftLimits, needs_reduced_range
 from dfexport.registry import find
 from dfexport.seeded import seeded_state
-from dfexport.spec import PrecisionName
+from dfexport.signals import wave
 
+REDUCED = ("fp16", "int8")
+RULES = ssl_aasist.SSL_AASIST.seeded_rules
 LIMITS = DriftLimits(max_difference=0.5, mean_difference=0.1, rank_correlation=0.9, eer_difference=0.01)
 
 
 @pytest.fixture(scope="module")
-def reduced(
-    tmp_path_factory: pytest.TempPathFactory, two_layers: Callable[[str], LoadedWeights]
-) -> dict[PrecisionName, Build]:
+def reduced(tmp_path_factory: pytest.TempPathFactory, two_layers: Callable[[str], LoadedWeights]) -> dict[str, Build]:
     folder = tmp_path_factory.mktemp("reduced") / "models"
-    names: tuple[PrecisionName, ...] = ("fp16", "int8")
     return {
-        name: build(find("ssl_aasist"), two_layers("ssl_aasist"), folder, name, variant=Variant(precision=name))
-        for name in names
+        name: build(
+            find("ssl_aasist"),
+            two_layers("ssl_aasist"),
+            folder,
+            name,
+            variant=Variant(precision=name, reduce_range=False),
+        )
+        for name in REDUCED
     }
 
 
@@ -50,7 +61,7 @@ def initializers(built: Build) -> dict[str, int]:
     return {tensor.name: tensor.data_type for tensor in graph.initializer}
 
 
-def test_files_shrink_and_can_be_read_by_another_user(reduced: dict[PrecisionName, Build]) -> None:
+def test_files_shrink_and_can_be_read_by_another_user(reduced: dict[str, Build]) -> None:
     fp32_bytes = 155e6
     assert size_of(reduced["fp16"]) < 0.55 * fp32_bytes
     assert size_of(reduced["int8"]) < 0.55 * fp32_bytes  # of two layers; the convolutions, fp32, weigh more than in 24
@@ -58,7 +69,7 @@ def test_files_shrink_and_can_be_read_by_another_user(reduced: dict[PrecisionNam
         assert all(path.stat().st_mode & 0o044 == 0o044 for path in (built.folder / "1").iterdir())
 
 
-def test_fp16_leaves_layer_norms_and_the_head_in_fp32(reduced: dict[PrecisionName, Build]) -> None:
+def test_fp16_leaves_layer_norms_and_the_head_in_fp32(reduced: dict[str, Build]) -> None:
     types = initializers(reduced["fp16"])
     norms = [kind for name, kind in types.items() if "layer_norm" in name]
     head = [kind for name, kind in types.items() if name.startswith("network.head.")]
@@ -68,23 +79,35 @@ def test_fp16_leaves_layer_norms_and_the_head_in_fp32(reduced: dict[PrecisionNam
     assert convolutions and set(convolutions) == {onnx.TensorProto.FLOAT16}
 
 
-def test_int8_touches_the_encoders_matrix_products_alone(reduced: dict[PrecisionName, Build]) -> None:
+def test_int8_touches_the_encoders_matrix_products_alone(reduced: dict[str, Build]) -> None:
     graph = onnx.load(reduced["int8"].folder / "1/model.onnx", load_external_data=False).graph
     operators = [node.op_type for node in graph.node]
     assert operators.count("MatMulInteger") == 6 * 2 + 1  # q, k, v, out, two feed-forward a layer; the projection
     assert "ConvInteger" not in operators
 
 
-def test_int8_is_never_batched_since_a_batch_would_share_its_scale(reduced: dict[PrecisionName, Build]) -> None:
+def largest_weight(built: Build) -> int:
+    """The largest magnitude among the int8 weights."""
+    graph = onnx.load(built.folder / "1/model.onnx").graph
+    weights = [
+        onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer if tensor.data_type == onnx.TensorProto.INT8
+    ]
+    return max(int(np.abs(weight.astype(int)).max()) for weight in weights)
+
+
+def test_all_8_bits_are_used_where_asked_for(reduced: dict[str, Build]) -> None:
+    assert largest_weight(reduced["int8"]) >= 127
+    assert "Weights use 8 bits" in reduced["int8"].card.precision_note
+
+
+def test_int8_is_never_batched_since_a_batch_would_share_its_scale(reduced: dict[str, Build]) -> None:
     for profile in ("cpu", "gpu"):
         assert "max_batch_size: 1\n" in (reduced["int8"].folder / f"configs/{profile}.pbtxt").read_text()
     assert "max_batch_size: 8\n" in (reduced["fp16"].folder / "configs/cpu.pbtxt").read_text()
 
 
-@pytest.mark.parametrize("name", ["fp16", "int8"])
-def test_the_report_lies_beside_the_model_and_the_card_speaks_of_it(
-    name: PrecisionName, reduced: dict[PrecisionName, Build]
-) -> None:
+@pytest.mark.parametrize("name", REDUCED)
+def test_the_report_lies_beside_the_model_and_the_card_speaks_of_it(name: str, reduced: dict[str, Build]) -> None:
     built = reduced[name]
     report = json.loads((built.folder / "drift.json").read_text())
     assert built.drift is not None
@@ -92,28 +115,44 @@ def test_the_report_lies_beside_the_model_and_the_card_speaks_of_it(
     assert report["max_difference"] == built.drift.max_difference > 0
     assert (report["failures"], report["forced"], report["eer"]) == ([], False, None)
     card = repository.read_card(built.folder)
-    assert card["precision"] == name
-    assert card["drift"].startswith("3 clips: scores differ from fp32's by")
-    assert ("could not be judged" in card["precision_note"]) == (name == "int8")
-    assert float(card["self_check_tolerance"]) == PRECISIONS[name].limits.max_difference
+    assert card == built.card
+    assert card.precision == name
+    assert card.drift.startswith("3 clips: scores differ from fp32's by")
+    assert ("could not be judged" in card.precision_note) == (name == "int8")
+
+
+def test_each_precision_has_an_identity_of_its_own(
+    reduced: dict[str, Build], two_layers: Callable[[str], LoadedWeights]
+) -> None:
+    spec, digest = find("ssl_aasist"), two_layers("ssl_aasist").sha256
+    in_fp32 = identity(spec, digest, "onnx", "fp32", reduce_range=False)
+    assert len({in_fp32, *(built.card.identity for built in reduced.values())}) == 3
+    for built in reduced.values():
+        answers = find_format("onnx").open(built.folder / "1/model.onnx")(wave(1, spec.window_samples)[None])
+        assert answers.identity is not None
+        assert answers.identity.tolist() == [[built.card.identity]]
 
 
 def test_what_was_built_can_be_checked_again(
-    reduced: dict[PrecisionName, Build], two_layers: Callable[[str], LoadedWeights]
+    reduced: dict[str, Build], two_layers: Callable[[str], LoadedWeights]
 ) -> None:
-    check_built(find("ssl_aasist"), two_layers("ssl_aasist"), reduced["int8"].folder)
+    check_built(two_layers("ssl_aasist"), reduced["int8"].folder)
 
 
 def test_drift_past_a_limit_fails_the_build_unless_forced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tiny = XlsrConfig(layers=1, hidden=32, feed_forward=48, conv_channels=16, position_kernel=8, position_groups=4)
-    weights = LoadedWeights(seeded_state(ssl_aasist.shapes(tiny)), "random", "random", "seeded by rule")
-    strict = replace(PRECISIONS["int8"], limits=replace(LIMITS, max_difference=1e-9))
+    weights = LoadedWeights(seeded_state(ssl_aasist.shapes(tiny), RULES), "random", "random", "seeded by rule")
+    int8 = PRECISIONS["int8"]
+    assert int8 is not None
+    strict = replace(int8, limits=replace(LIMITS, max_difference=1e-9))
     monkeypatch.setitem(precision.PRECISIONS, "int8", strict)
     arguments = (find("ssl_aasist"), weights, tmp_path / "models", "ssl")
     with pytest.raises(DriftError, match=r"in int8 was not built: a score moved by .* limit is 1e-09 \(3 recordings"):
         build(*arguments, variant=Variant(precision="int8"))
     assert not list((tmp_path / "models").iterdir())
-    built = build(*arguments, variant=Variant(precision="int8", force=True))
+    built = build(*arguments, variant=Variant(precision="int8", force=True, reduce_range=True))
+    assert "7 of 8 bits" in built.card.precision_note
+    assert largest_weight(built) == 64
     report = json.loads((built.folder / "drift.json").read_text())
     assert report["forced"] and "a score moved by" in report["failures"][0]
 
@@ -140,23 +179,99 @@ def test_rank_correlation_is_spearmans(pairs: list[tuple[int, int]]) -> None:
         assert drift.rank_correlation(first, second) == pytest.approx(scipy.stats.spearmanr(first, second).statistic)
 
 
-def test_equal_error_rates_come_from_the_protocol(tmp_path: Path) -> None:
-    protocol = tmp_path / "labels.csv"
-    protocol.write_text("utt_id,label\na,bonafide\nb,bonafide\nc,spoof\nd,spoof\n")
+def test_equal_error_rates_come_from_the_labels(tmp_path: Path) -> None:
+    (tmp_path / "labels.csv").write_text("utt_id,label\na,bonafide\nb,bonafide\nc,spoof\nd,spoof\n")
+    labels = read_labels(tmp_path / "labels.csv")
     before, after = np.array([3.0, 2.0, 1.0, 0.0, 9.0]), np.array([3.0, 0.5, 1.0, 0.0, 9.0])
-    rates = drift.equal_error_rates(["a", "b", "c", "d", "unlisted"], before, after, protocol, "csv")
+    rates = drift.equal_error_rates(["a", "b", "c", "d", "unlisted"], before, after, labels)
     assert rates == (0.0, 0.5)
-    with pytest.raises(ExportError, match="names 1 bona fide and 0 spoofed of the 1 recordings"):
-        drift.equal_error_rates(["a"], before[:1], after[:1], protocol, "csv")
+    with pytest.raises(ExportError, match="the labels name 1 bona fide and 0 spoofed of the 1 recordings"):
+        drift.equal_error_rates(["a"], before[:1], after[:1], labels)
 
 
-def test_recordings_are_read_as_the_client_reads_them(tmp_path: Path) -> None:
+@given(
+    st.lists(st.sampled_from([-2.0, -1.0, 0.0, 0.5, 3.0]), min_size=1, max_size=12),
+    st.lists(st.sampled_from([-2.0, -1.0, 0.0, 0.5, 3.0]), min_size=1, max_size=12),
+)
+def test_the_equal_error_rate_is_the_evaluations(bonafide: list[float], spoof: list[float]) -> None:
+    expected = evaluation_eer(np.array(bonafide), np.array(spoof)).value
+    assert drift.eer(np.array(bonafide), np.array(spoof)) == pytest.approx(expected, abs=1e-12)
+
+
+def test_recordings_are_cut_or_repeated_to_a_window(tmp_path: Path) -> None:
     tone = np.sin(np.arange(1000) / 10).astype(np.float32) / 2
-    soundfile.write(tmp_path / "short.wav", np.stack([tone, tone], axis=1), 16_000, subtype="FLOAT")
-    (window,) = drift.recordings(tmp_path, 2500).values()
-    np.testing.assert_allclose(window, np.concatenate([tone, tone, tone[:500]]), atol=1e-6)
-    with pytest.raises(ExportError, match="drift can't be judged on"):
-        drift.recordings(tmp_path / "empty", 2500)
+    (tmp_path / "deeper").mkdir()
+    soundfile.write(tmp_path / "deeper/short.wav", tone, 16_000, subtype="FLOAT")
+    soundfile.write(tmp_path / "long.flac", np.tile(tone, 4), 16_000, subtype="PCM_24")
+    recordings = read_recordings(tmp_path)
+    assert list(recordings) == ["short", "long"]
+    seen: list[np.ndarray] = []
+
+    def run(waveforms: np.ndarray) -> Answers:
+        seen.append(waveforms)
+        return Answers(np.zeros((1, 2), np.float32), np.full((1, 1), len(seen), np.float32), None)
+
+    assert drift.scores_of(run, recordings, 2500) == [1.0, 2.0]
+    for window in seen:
+        np.testing.assert_allclose(window, np.concatenate([tone, tone, tone[:500]])[None], atol=1e-6)
+
+
+def test_recordings_of_another_kind_are_refused(tmp_path: Path) -> None:
+    tone = np.sin(np.arange(1000) / 10).astype(np.float32) / 2
+    for folder, samples, rate_hz in (
+        ("stereo", np.stack([tone, tone], axis=1), 16_000),
+        ("rate", tone, 8_000),
+        ("empty", tone[:0], 16_000),
+    ):
+        (tmp_path / folder).mkdir()
+        soundfile.write(tmp_path / folder / "a.wav", samples, rate_hz)
+        with pytest.raises(ExportError, match=r"a\.wav: expected 16000 Hz mono, found .* ffmpeg -i a\.wav"):
+            read_recordings(tmp_path / folder)
+    (tmp_path / "text").mkdir()
+    (tmp_path / "text/a.wav").write_text("no audio")
+    with pytest.raises(ExportError, match=r"a\.wav: cannot read it"):
+        read_recordings(tmp_path / "text")
+    with pytest.raises(ExportError, match="expected recordings"):
+        read_recordings(tmp_path / "nowhere")
+    with pytest.raises(ExportError, match=r"another recording .* is called 'a'"):
+        read_recordings(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("a,b\n1,2\n", "expected the columns utt_id,label, found a,b"),
+        ("", "is empty"),
+        ("utt_id,label\na,bonafide\nb,fake\n", "line 3: expected bonafide or spoof as label, found b,fake"),
+        ("utt_id,label\na\n", "line 2: expected bonafide or spoof as label, found a"),
+    ],
+)
+def test_labels_that_cant_be_used_are_named(tmp_path: Path, text: str, words: str) -> None:
+    (tmp_path / "labels.csv").write_text(text)
+    with pytest.raises(DfserveError, match=words):
+        read_labels(tmp_path / "labels.csv")
+
+
+def test_the_examples_travel_with_the_package() -> None:
+    assert list(example_set().waveforms) == ["human", "synthetic", "synthetic_diphone"]
+
+
+CPU = "processor : 0\nflags\t\t: fpu avx2 {more}\n"
+
+
+@pytest.mark.parametrize(
+    ("cpu_info", "reduced"),
+    [
+        (CPU.format(more="avx512f"), True),
+        (CPU.format(more="avx512f avx512_vnni"), False),
+        (CPU.format(more="avx_vnni"), False),
+        (CPU.format(more="amx_int8"), False),
+        ("processor : 0\nFeatures\t: fp asimd asimddp\n", False),  # ARM's sums don't saturate
+        ("", False),
+    ],
+)
+def test_weights_of_7_bits_are_for_x86_without_vnni(cpu_info: str, reduced: bool) -> None:
+    assert needs_reduced_range(cpu_info) is reduced
 
 
 @pytest.mark.parametrize(
@@ -164,7 +279,7 @@ def test_recordings_are_read_as_the_client_reads_them(tmp_path: Path) -> None:
     [
         (["aasist", "--precision", "int8"], "aasist is built in fp32, not in int8: it has no XLS-R encoder"),
         (["sls", "--precision", "fp16", "--format", "torchscript"], "--precision fp16 goes with --format onnx"),
-        (["sls", "--drift-audio", "x"], "--drift-audio, --drift-protocol and --force go with --precision"),
+        (["sls", "--drift-audio", "x"], "--drift-audio, --drift-labels and --force go with --precision"),
     ],
 )
 def test_what_can_not_be_built_is_said_at_once(

@@ -1,5 +1,6 @@
 """What is written for Triton: golden configs, round trip, and a card that never flatters."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,42 +9,62 @@ import pytest
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2 as pb
 
-from dfexport import live, repository
-from dfexport.build import Build, build, check_built, seeded
+from dfcontract.card import ModelCard
+from dfexport import live, repository, swap
+from dfexport.build import Build, build, seeded
+from dfexport.card import identity, model_card, with_self_check
+from dfexport.check import check_built
 from dfexport.errors import ExportError, ParityError
 from dfexport.registry import find
 from dfexport.signals import wave
+from dfexport.spec import Weights
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
 
 
-def card_of(weights: str) -> dict[str, str]:
-    return repository.model_card(
-        find("aasist"), weights=weights, sha256="ab" * 32, source="somewhere", self_check_logits=(1.25, -0.5)
-    )
+def card_of(weights: Weights) -> ModelCard:
+    card = model_card("aasist", find("aasist"), weights=weights, sha256="ab" * 32, source="somewhere")
+    return with_self_check(replace(card, identity=-1234567890123456789), find("aasist"), (1.25, -0.5))
+
+
+def test_an_identity_is_of_all_that_makes_a_graph() -> None:
+    spec = find("aasist")
+    made_from = (spec, "ab" * 32, "onnx", "fp32", False)
+    others = [
+        (find("aasist_l"), *made_from[1:]),
+        (replace(spec, window_samples=64_601), *made_from[1:]),
+        (spec, "cd" * 32, *made_from[2:]),
+        (spec, "ab" * 32, "torchscript", "fp32", False),
+        (spec, "ab" * 32, "onnx", "int8", False),
+        (spec, "ab" * 32, "onnx", "int8", True),
+    ]
+    numbers = [identity(*parts[:4], reduce_range=parts[4]) for parts in (made_from, *others)]
+    assert len(set(numbers)) == len(numbers)
+    # Another name in the registry for the same network and weights is no other graph.
+    assert identity(replace(spec, name="again"), *made_from[1:4], reduce_range=False) == numbers[0]
 
 
 @pytest.mark.parametrize("profile", ["cpu", "gpu"])
 def test_the_config_is_the_golden_one(profile: str) -> None:
-    text = repository.config_text("aasist", find("aasist"), card_of("pretrained"), repository.PROFILES[profile])
+    text = repository.config_text(card_of("pretrained"), repository.PROFILES[profile])
     assert text == (GOLDEN / f"aasist.{profile}.pbtxt").read_text()
 
 
 @pytest.mark.parametrize("profile", ["cpu", "gpu"])
 def test_the_text_reads_back_as_the_same_config(profile: str) -> None:
-    arguments = ("aasist", find("aasist"), card_of("pretrained"), repository.PROFILES[profile])
+    arguments = (card_of("pretrained"), repository.PROFILES[profile])
     assert text_format.Parse(repository.config_text(*arguments), pb.ModelConfig()) == repository.model_config(
         *arguments
     )
 
 
 @pytest.mark.parametrize("weights", ["custom", "random"])
-def test_only_published_weights_carry_published_figures(weights: str) -> None:
+def test_only_published_weights_carry_published_figures(weights: Weights) -> None:
     card = card_of(weights)
-    assert card["weights"] == weights
-    assert "threshold" not in card
-    assert "0.83" not in card["published_result"]
-    assert "NAVER" not in card["licence"]
+    assert card.weights == weights
+    assert card.threshold is None
+    assert "0.83" not in card.published_result
+    assert "NAVER" not in card.licence
 
 
 def test_a_build_holds_what_triton_needs(seeded_aasist_l: Build) -> None:
@@ -61,7 +82,7 @@ def test_each_detector_has_a_live_sibling(seeded_aasist_l: Build) -> None:
     folder = seeded_aasist_l.folder.with_name("aasist_l_live")
     assert (folder / "1").is_dir()  # Triton wants a version, which here needs no file
     config = text_format.Parse((folder / "config.pbtxt").read_text(), pb.ModelConfig())
-    assert config == live.live_config("aasist_l", find("aasist_l"))
+    assert config == live.live_config("aasist_l", 64_600)
 
 
 def test_a_detector_may_not_be_called_as_a_live_sibling(tmp_path: Path) -> None:
@@ -70,7 +91,7 @@ def test_a_detector_may_not_be_called_as_a_live_sibling(tmp_path: Path) -> None:
 
 
 def test_the_live_config_is_the_golden_one(tmp_path: Path) -> None:
-    live.write_live_model(tmp_path / "aasist_live", "aasist", find("aasist"))
+    live.write_live_model(tmp_path / "aasist_live", "aasist", 64_600)
     assert (tmp_path / "aasist_live/config.pbtxt").read_text() == (GOLDEN / "aasist_live.pbtxt").read_text()
 
 
@@ -82,19 +103,40 @@ def test_a_failed_build_leaves_the_old_model_and_no_litter(seeded_aasist_l: Buil
         build(replace(spec, tolerance=0.0), seeded(spec), folder.parent, "aasist_l")
     assert (folder / "1/model.onnx").read_bytes() == before
     assert {path.name for path in folder.parent.iterdir()} == {"aasist_l", "aasist_l_live"}
-    assert not list(folder.parent.parent.glob(".aasist_l-*"))
+    assert not list(folder.parent.parent.glob(f"{swap.PREFIX}*"))
 
 
 def test_checking_again_notices_another_checkpoint(seeded_aasist_l: Build) -> None:
     spec = find("aasist_l")
-    assert check_built(spec, seeded(spec), seeded_aasist_l.folder).eager_difference <= spec.tolerance
+    assert check_built(seeded(spec), seeded_aasist_l.folder).eager_difference <= spec.tolerance
     other = seeded(spec)
     state = {**other.state, "out_layer.bias": other.state["out_layer.bias"] + 0.01}
     with pytest.raises(ParityError):
-        check_built(spec, replace(other, state=state), seeded_aasist_l.folder)
+        check_built(replace(other, state=state), seeded_aasist_l.folder)
+
+
+def test_a_model_from_before_identities_can_still_be_checked(seeded_aasist_l: Build, tmp_path: Path) -> None:
+    import onnx
+
+    folder = tmp_path / "aasist_l"
+    shutil.copytree(seeded_aasist_l.folder, folder)
+    model = onnx.load(folder / "1/model.onnx")
+    del model.graph.output[2]
+    onnx.save(model, folder / "1/model.onnx")
+    weights = seeded(find("aasist_l"))
+    with pytest.raises(ParityError, match=r"expected the IDENTITY -?\d+ in each row of an answer, found None"):
+        check_built(weights, folder)
+    repository.write_model(folder, replace(seeded_aasist_l.card, identity=0), wave(1, 64_600))
+    assert "IDENTITY" not in (folder / "config.pbtxt").read_text()
+    assert check_built(weights, folder).eager_difference <= 1e-4
+
+
+def test_a_card_of_an_unknown_format_is_refused(seeded_aasist_l: Build, tmp_path: Path) -> None:
+    card = replace(seeded_aasist_l.card, format="tensorflow")
+    with pytest.raises(ExportError, match="unknown format 'tensorflow'; known: onnx, torchscript"):
+        repository.write_model(tmp_path / "m", card, wave(1, 64_600))
 
 
 def test_checking_what_was_never_built(tmp_path: Path) -> None:
-    spec = find("aasist_l")
     with pytest.raises(ExportError, match="run dfexport build aasist_l"):
-        check_built(spec, seeded(spec), tmp_path / "aasist_l")
+        check_built(seeded(find("aasist_l")), tmp_path / "aasist_l")

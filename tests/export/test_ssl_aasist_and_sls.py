@@ -6,27 +6,30 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import tritonclient.grpc as triton
 
 from dfclient.transport import Transport
 from dfdeploy.embedded import Server
 from dfexport import repository
-from dfexport.build import Build, Variant, architecture, build, load_network, seeded
+from dfexport.build import Build, Variant, build, load_network, seeded
+from dfexport.card import model_card
 from dfexport.checkpoints import LoadedWeights
+from dfexport.detectors import sls, ssl_aasist
 from dfexport.errors import CheckpointInvalid
+from dfexport.family import family_of
 from dfexport.formats import FORMATS, Runner
-from dfexport.layers.xlsr import XLSR_300M, dropped_keys
+from dfexport.layers.xlsr import XLSR_300M, XlsrConfig
 from dfexport.registry import find
-from dfexport.seeded import seeded_state
 from dfexport.signals import wave
-from dfexport.spec import FormatName
 
 Golden = dict[str, dict[str, list[list[float]]]]
-Models = dict[tuple[str, FormatName], Build]
-NAMES = ("ssl_aasist", "sls")
-FORMAT_NAMES: tuple[FormatName, ...] = ("onnx", "torchscript")
+Models = dict[tuple[str, str], Build]
+SHAPES = {"ssl_aasist": ssl_aasist.shapes, "sls": sls.shapes}
+NAMES = tuple(SHAPES)
+FORMAT_NAMES = tuple(FORMATS)
 
 
-def opened(built: Build, form: FormatName) -> Runner:
+def opened(built: Build, form: str) -> Runner:
     return FORMATS[form].open(built.folder / "1" / FORMATS[form].file)
 
 
@@ -50,17 +53,19 @@ def test_eager_answers_the_golden_logits(
 @pytest.mark.parametrize("form", FORMAT_NAMES)
 @pytest.mark.parametrize("name", NAMES)
 def test_the_exported_file_answers_the_golden_logits(
-    name: str, form: FormatName, two_layer_models: Models, golden_models: Golden, golden_waves: np.ndarray
+    name: str, form: str, two_layer_models: Models, golden_models: Golden, golden_waves: np.ndarray
 ) -> None:
-    logits, score = opened(two_layer_models[name, form], form)(golden_waves)
+    logits, score, identity = opened(two_layer_models[name, form], form)(golden_waves)
     np.testing.assert_allclose(logits, golden_models[name]["logits_2_layers"], atol=1e-4)
     np.testing.assert_array_equal(score, logits[:, 1:])
+    assert identity is not None
+    assert identity.tolist() == [[two_layer_models[name, form].card.identity]] * len(golden_waves)
 
 
 @pytest.mark.parametrize("form", FORMAT_NAMES)
 @pytest.mark.parametrize("name", NAMES)
 def test_the_server_answers_the_golden_logits(
-    name: str, form: FormatName, served: Server, golden_models: Golden, golden_waves: np.ndarray
+    name: str, form: str, served: Server, golden_models: Golden, golden_waves: np.ndarray
 ) -> None:
     transport = Transport(served.grpc_url, timeout_s=60)
     try:
@@ -72,10 +77,19 @@ def test_the_server_answers_the_golden_logits(
 
 
 @pytest.mark.parametrize("form", FORMAT_NAMES)
-@pytest.mark.parametrize("name", NAMES)
-def test_a_clip_scores_the_same_whatever_stands_beside_it(
-    name: str, form: FormatName, two_layer_models: Models
+def test_each_row_that_the_server_answers_says_whose_it_is(
+    form: str, served: Server, two_layer_models: Models, golden_waves: np.ndarray
 ) -> None:
+    tensor = triton.InferInput("WAVEFORM", list(golden_waves.shape), "FP32")
+    tensor.set_data_from_numpy(golden_waves)
+    with triton.InferenceServerClient(served.grpc_url) as client:
+        found = client.infer(f"sls_{form}", [tensor]).as_numpy("IDENTITY")
+    assert (found.dtype, found.tolist()) == (np.int64, [[two_layer_models["sls", form].card.identity]] * 3)
+
+
+@pytest.mark.parametrize("form", FORMAT_NAMES)
+@pytest.mark.parametrize("name", NAMES)
+def test_a_clip_scores_the_same_whatever_stands_beside_it(name: str, form: str, two_layer_models: Models) -> None:
     run = opened(two_layer_models[name, form], form)
     clip = wave(7, 64_600)
     alone = run(clip[None])[0][0]
@@ -90,9 +104,9 @@ def test_a_clip_scores_the_same_whatever_stands_beside_it(
 
 def test_sls_answers_log_probabilities(two_layer_models: Models, golden_waves: np.ndarray) -> None:
     built = two_layer_models["sls", "onnx"]
-    logits, _ = opened(built, "onnx")(golden_waves)
+    logits = opened(built, "onnx")(golden_waves).logits
     np.testing.assert_allclose(np.exp(logits).sum(axis=1), 1, atol=1e-6)
-    assert repository.read_card(built.folder)["score_kind"] == "log_softmax"
+    assert repository.read_card(built.folder).score_kind == "log_softmax"
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -114,10 +128,10 @@ def test_what_is_published_carries_no_path_of_the_machine_it_was_built_on(two_la
 
 
 @pytest.mark.parametrize("form", FORMAT_NAMES)
-def test_the_config_names_the_backend_of_the_format(form: FormatName, two_layer_models: Models) -> None:
+def test_the_config_names_the_backend_of_the_format(form: str, two_layer_models: Models) -> None:
     folder = two_layer_models["ssl_aasist", form].folder
     assert f'backend: "{FORMATS[form].backend}"' in (folder / "config.pbtxt").read_text()
-    assert repository.read_card(folder)["format"] == form
+    assert repository.read_card(folder).format == form
     options = (folder / "configs/gpu.pbtxt").read_text()
     assert ("INFERENCE_MODE" in options) == (form == "torchscript")
     assert ("cudnn_conv_algo_search" in options) == (form == "onnx")
@@ -125,9 +139,8 @@ def test_the_config_names_the_backend_of_the_format(form: FormatName, two_layer_
 
 @pytest.mark.parametrize("name", ["ssl_aasist", "ssl_aasist_la", "sls"])
 def test_the_registry_states_the_number_of_parameters(name: str, golden_models: Golden) -> None:
-    module = architecture(find(name))
     with torch.device("meta"):
-        shapes = module.shapes(XLSR_300M)
+        shapes = family_of(find(name)).shapes()
     buffers = ("running_mean", "running_var", "num_batches_tracked")
     published = sum(int(np.prod(shape)) for key, shape in shapes.items() if not key.endswith(buffers))
     # Weight norm is folded: its 128 gains are in the weight.
@@ -136,11 +149,9 @@ def test_the_registry_states_the_number_of_parameters(name: str, golden_models: 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_published_keys_are_the_originals(name: str, golden_models: Golden) -> None:
-    from dfexport.layers.xlsr import XlsrConfig
-
     published = {key: tuple(shape) for key, shape in golden_models[name]["keys_2_layers"].items()}  # type: ignore[attr-defined]
-    ours = architecture(find(name)).shapes(XlsrConfig(layers=2))
-    dropped = dropped_keys(published)  # type: ignore[arg-type]
+    ours = SHAPES[name](XlsrConfig(layers=2))
+    dropped = family_of(find(name)).dropped_keys(published)  # type: ignore[arg-type]
     assert {key: shape for key, shape in published.items() if key not in dropped} == ours
     assert {key.split(".")[2] for key in dropped} == {"mask_emb", "quantizer", "project_q", "final_proj"}
 
@@ -155,10 +166,8 @@ def test_another_detectors_checkpoint_is_recognised(two_layers: Callable[[str], 
 
 
 def test_sls_has_no_licence_and_its_card_says_so() -> None:
-    card = repository.model_card(
-        find("sls"), weights="pretrained", sha256="", source="", self_check_logits=(-0.1, -2.4)
-    )
-    assert card["licence"].startswith("none stated by its authors")
+    card = model_card("sls", find("sls"), weights="pretrained", sha256="", source="")
+    assert card.licence.startswith("none stated by its authors")
 
 
 @pytest.mark.slow
@@ -166,14 +175,14 @@ def test_sls_has_no_licence_and_its_card_says_so() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_24_layers_answer_the_golden_logits(
     name: str,
-    form: FormatName,
+    form: str,
     golden_models: Golden,
     golden_waves: np.ndarray,
     tmp_path: Path,
     server_with_torch: Path,
 ) -> None:
     spec = find(name)
-    weights = LoadedWeights(seeded_state(architecture(spec).shapes()), "random", "random", "seeded by rule")
+    weights = seeded(spec)
     built = build(spec, weights, tmp_path / "models", name, variant=Variant(form))
     expected = golden_models[name]["logits_24_layers"]
     np.testing.assert_allclose(opened(built, form)(golden_waves)[0], expected, atol=1e-4)

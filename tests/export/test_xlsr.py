@@ -9,10 +9,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
-from dfexport.build import architecture, load_network, load_weights
+from dfexport.build import load_network, load_weights
 from dfexport.detectors import ssl_aasist
 from dfexport.errors import CheckpointInvalid
 from dfexport.formats import FORMATS
+from dfexport.formats.served import ServedDetector
 from dfexport.layers import xlsr
 from dfexport.layers.xlsr import XlsrConfig, load_xlsr
 from dfexport.registry import find
@@ -33,7 +34,7 @@ TINY = XlsrConfig(layers=1, hidden=32, feed_forward=48, conv_channels=16, positi
     ],
 )
 def test_a_malformed_checkpoint_is_a_clear_error(key: str, shape: tuple[int, ...], complaint: str) -> None:
-    state = seeded_state(xlsr.shapes(TINY)) | {f"{xlsr.PREFIX}{key}": torch.zeros(shape)}
+    state = seeded_state(xlsr.shapes(TINY), xlsr.SEEDED_RULES) | {f"{xlsr.PREFIX}{key}": torch.zeros(shape)}
     with pytest.raises(CheckpointInvalid, match=complaint):
         load_xlsr(state)
 
@@ -56,7 +57,7 @@ def test_window_lengths_become_the_papers_frames() -> None:
 
 
 def test_missing_and_unexpected_keys_are_listed() -> None:
-    state = seeded_state(xlsr.shapes(TINY))
+    state = seeded_state(xlsr.shapes(TINY), xlsr.SEEDED_RULES)
     state[f"{xlsr.PREFIX}encoder.layers.0.fc9.weight"] = torch.zeros(1)
     del state[f"{xlsr.PREFIX}encoder.layers.0.fc2.bias"], state[f"{xlsr.PREFIX}layer_norm.bias"]
     with pytest.raises(CheckpointInvalid) as caught:
@@ -66,14 +67,14 @@ def test_missing_and_unexpected_keys_are_listed() -> None:
 
 
 def test_a_tensor_of_another_shape_is_named() -> None:
-    state = seeded_state(xlsr.shapes(TINY))
+    state = seeded_state(xlsr.shapes(TINY), xlsr.SEEDED_RULES)
     state[f"{xlsr.PREFIX}post_extract_proj.weight"] = torch.zeros(32, 15)
     with pytest.raises(CheckpointInvalid, match=r"post_extract_proj\.weight \(expected \(32, 16\), found \(32, 15\)\)"):
         load_xlsr(state)
 
 
 def test_what_only_pre_training_used_changes_nothing() -> None:
-    state = seeded_state(xlsr.shapes(TINY))
+    state = seeded_state(xlsr.shapes(TINY), xlsr.SEEDED_RULES)
     extra = {"mask_emb": (32,), "quantizer.vars": (1, 4, 4), "project_q.weight": (4, 4), "final_proj.bias": (4,)}
     more = state | {f"{xlsr.PREFIX}{key}": torch.ones(shape) for key, shape in extra.items()}
     assert xlsr.dropped_keys(more) == sorted(f"{xlsr.PREFIX}{key}" for key in extra)
@@ -83,14 +84,17 @@ def test_what_only_pre_training_used_changes_nothing() -> None:
 
 
 def test_a_pre_trained_encoder_alone_is_refused() -> None:
-    state = {key.removeprefix(xlsr.PREFIX): value for key, value in seeded_state(xlsr.shapes(TINY)).items()}
-    with pytest.raises(CheckpointInvalid, match=r"found 0 keys that begin with ssl_model\.model\..*xlsr2_300m\.pt"):
+    state = {
+        key.removeprefix(xlsr.PREFIX): value
+        for key, value in seeded_state(xlsr.shapes(TINY), xlsr.SEEDED_RULES).items()
+    }
+    with pytest.raises(CheckpointInvalid, match=r"found 0 keys that begin with 'ssl_model\.model\.'.*xlsr2_300m\.pt"):
         load_xlsr(state)
 
 
 def test_every_way_to_store_a_checkpoint_gives_the_same_network(tmp_path: Path) -> None:
     spec = find("ssl_aasist")
-    state = seeded_state(architecture(spec).shapes(TINY))
+    state = seeded_state(ssl_aasist.shapes(TINY), ssl_aasist.SSL_AASIST.seeded_rules)
     torch.save({f"module.{key}": value for key, value in state.items()}, tmp_path / "tuned.pth")
     save_file(state, tmp_path / "tuned.safetensors")
     for name, extension in (("a", "pth"), ("b", "safetensors")):
@@ -120,11 +124,14 @@ def test_random_architectures_export_faithfully(
     config = XlsrConfig(
         layers, 16 * heads_width, feed_forward, conv_channels, position_kernel=kernel, position_groups=4
     )
-    network = ssl_aasist.build(seeded_state(ssl_aasist.shapes(config)))
+    network = ssl_aasist.build(seeded_state(ssl_aasist.shapes(config), ssl_aasist.SSL_AASIST.seeded_rules))
     window_samples = 6_400
-    chosen = FORMATS[form]  # type: ignore[index]
-    chosen.export(network, window_samples, tmp_path / chosen.file)
+    chosen = FORMATS[form]
+    chosen.write(ServedDetector(network, identity=-(2**62)), window_samples, tmp_path / chosen.file)
     waves = np.stack([wave(seed, window_samples) for seed in (4, 5, 6)])
     with torch.inference_mode():
         eager = network(torch.from_numpy(waves)).numpy()
-    np.testing.assert_allclose(chosen.open(tmp_path / chosen.file)(waves)[0], eager, atol=1e-5)
+    answers = chosen.open(tmp_path / chosen.file)(waves)
+    np.testing.assert_allclose(answers.logits, eager, atol=1e-5)
+    assert answers.identity is not None
+    assert answers.identity.tolist() == [[-(2**62)]] * 3

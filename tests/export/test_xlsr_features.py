@@ -13,15 +13,17 @@ import torch
 import tritonclient.grpc as triton
 from torch import Tensor, nn
 
+from dfcontract.tensors import OUTPUTS
 from dfdeploy.embedded import Server
-from dfexport.build import Variant, architecture, build, load_network
+from dfexport.build import Variant, build, load_network
 from dfexport.checkpoints import LoadedWeights
+from dfexport.detectors import ssl_aasist
+from dfexport.detectors.ssl_aasist import SSL_AASIST
+from dfexport.formats.onnx import write_onnx
+from dfexport.formats.torchscript import write_torchscript
 from dfexport.layers.xlsr import XlsrConfig, XlsrDetector
 from dfexport.registry import find
 from dfexport.seeded import seeded_state
-from dfexport.spec import FormatName
-from dfexport.to_onnx import OUTPUTS, write_onnx
-from dfexport.to_torchscript import write_torchscript
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
 MORE_OUTPUTS = {"FEATURES": (11, 16), "LAYERS": (-1, 11, 16)}  # every 20th frame, every 64th feature
@@ -44,7 +46,8 @@ class Inspected(nn.Module):
         features = self.detector.encoder(waveform)
         logits = self.detector.head(features)
         thinned = torch.stack(layers, 1)[:, :, ::20, ::64]
-        return logits, logits[:, 1:], features[:, ::20, ::64], thinned
+        identity = torch.zeros_like(logits[:, :1], dtype=torch.int64)
+        return logits, logits[:, 1:], identity, features[:, ::20, ::64], thinned
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,7 @@ class Subject:
 @pytest.fixture(scope="module", params=[2, pytest.param(24, marks=pytest.mark.slow)])
 def subject(request: pytest.FixtureRequest, golden_models: dict[str, dict[str, list[list[float]]]]) -> Subject:
     layers: int = request.param
-    state = seeded_state(architecture(find(DETECTOR)).shapes(XlsrConfig(layers=layers)))
+    state = seeded_state(ssl_aasist.shapes(XlsrConfig(layers=layers)), SSL_AASIST.seeded_rules)
     weights = LoadedWeights(state, "random", "random", "seeded by rule")
     network = load_network(find(DETECTOR), weights)
     assert isinstance(network, XlsrDetector)
@@ -90,7 +93,7 @@ def test_eager(subject: Subject, golden_waves: np.ndarray) -> None:
 
 @pytest.mark.parametrize("form", ["onnx", "torchscript"])
 def test_exported_and_served(
-    subject: Subject, form: FormatName, golden_waves: np.ndarray, tmp_path: Path, server_with_torch: Path
+    subject: Subject, form: str, golden_waves: np.ndarray, tmp_path: Path, server_with_torch: Path
 ) -> None:
     folder = tmp_path / "models" / DETECTOR
     build(find(DETECTOR), subject.weights, folder.parent, DETECTOR, variant=Variant(form))
@@ -122,14 +125,14 @@ def assert_neighbours_do_not_matter(ask: Ask, waves: np.ndarray, alone: list[Ans
         np.testing.assert_allclose(answers["LOGITS"][place], expected["LOGITS"][0], atol=1e-5)
 
 
-def write(network: Inspected, form: FormatName, folder: Path) -> None:
+def write(network: Inspected, form: str, folder: Path) -> None:
     if form == "onnx":
-        write_onnx(network, (*OUTPUTS, *MORE_OUTPUTS), WINDOW_SAMPLES, folder / "model.onnx")
+        write_onnx(network, WINDOW_SAMPLES, folder / "model.onnx", (*OUTPUTS, *MORE_OUTPUTS))
     else:
         write_torchscript(network, WINDOW_SAMPLES, folder / "model.pt")
 
 
-def opened(folder: Path, form: FormatName) -> Ask:
+def opened(folder: Path, form: str) -> Ask:
     names = (*OUTPUTS, *MORE_OUTPUTS)
     if form == "onnx":
         import onnxruntime

@@ -1,7 +1,6 @@
 """A server whose streams expire soon, and a client of the bare wire protocol: what docs/live.md says, and no more."""
 
 import queue
-import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +11,6 @@ import pytest
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2, service_pb2, service_pb2_grpc
 
-import dfclient.windows
 import tiny_repository
 from dfdeploy.embedded import Server
 
@@ -20,10 +18,6 @@ ROOT = Path(__file__).resolve().parents[2]
 SHARED = ROOT.parent / "shared"
 IDLE_TIMEOUT_S = 2.0
 MAX_STREAMS = 1100
-
-# The backend's modules, which at the server lie in one folder with the client's windows.py.
-sys.modules["windows"] = dfclient.windows
-sys.path.append(str(ROOT / "deploy" / "backends" / "live"))
 
 
 def limit(config_path: Path, *, max_streams: int, idle_timeout_s: float) -> None:
@@ -83,7 +77,7 @@ class BareStream:
 
     def answers(self) -> Iterator[dict[str, np.ndarray]]:
         """Each window's outputs; a RuntimeError with the server's words."""
-        kinds = {"INT32": "<i4", "FP32": "<f4", "FP64": "<f8"}
+        kinds = {"INT32": "<i4", "INT64": "<i8", "FP32": "<f4", "FP64": "<f8"}
         for response in self.call:
             if response.error_message:
                 raise RuntimeError(response.error_message)

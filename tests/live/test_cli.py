@@ -101,6 +101,22 @@ def test_rows_are_added_only_when_asked(dfclient, tmp_path: Path, speech) -> Non
     assert [row["utt_id"] for row in rows_of(tmp_path / "calls.csv")] == ["one", "two"]
 
 
+def test_resuming_skips_a_file_that_has_its_row_and_keeps_the_errors_of_others(dfclient, tmp_path: Path) -> None:
+    options = ["--model", "tiny_trained", "--out", "a.csv"]
+    assert dfclient("stream", "gone.wav", *options)[0] == 1
+    assert dfclient("stream", str(HUMAN), *options, "--resume")[0] == 0
+    assert [row["path"] for row in rows_of(tmp_path / "a.errors.csv")] == ["gone.wav"]
+    before = (tmp_path / "a.csv").read_bytes()
+    code, out, err = dfclient("stream", str(HUMAN), *options, "--resume")
+    assert (code, out) == (0, "")
+    assert "a.csv has its row already" in err
+    assert (tmp_path / "a.csv").read_bytes() == before
+    soundfile.write(tmp_path / "gone.wav", np.zeros(20_000), 16_000)
+    assert dfclient("stream", "gone.wav", *options, "--resume")[0] == 0
+    assert not (tmp_path / "a.errors.csv").exists()
+    assert [row["utt_id"] for row in rows_of(tmp_path / "a.csv")] == ["human", "gone"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "stdin", "code", "words"),
     [
@@ -108,7 +124,7 @@ def test_rows_are_added_only_when_asked(dfclient, tmp_path: Path, speech) -> Non
         (["-"], b"", 1, "it holds no samples"),
         (["-"], b"\1\2\3", 1, "ends within a frame: 1 of 2 bytes"),
         (["-"], b"RIFF....WAVE", 1, "found WAV on standard input, not decoded as it comes"),
-        (["-", "--rate", "0"], b"", 1, "expected a sample rate"),
+        (["-", "--rate", "0"], b"", 2, "expected a sample rate"),
         (["a.wav", "--rate", "8000"], b"", 2, "--rate describes raw samples from a pipe"),
         (["a.wav", "--resume"], b"", 2, "--out FILE, which was not given"),
         (["a.wav", "--hop", "2"], b"", 2, "hop"),

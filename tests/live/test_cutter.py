@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from cutter import Cutter
 from hypothesis import given
 from hypothesis import strategies as st
-from telephony import BadAudio
 
-from dfclient import windows
+from dfcontract import windows
+from dfdeploy.backends.live.cutter import Cutter
+from dfdeploy.backends.live.errors import StreamError
 
 W = 50
 
@@ -56,7 +56,7 @@ def test_a_resumed_stream_answers_the_rest(stream, data: st.DataObject) -> None:
 def test_a_stream_resumed_past_its_end_is_an_error() -> None:
     cutter = Cutter(W, 10, first_window=3)
     cutter.push(np.zeros(W - 1, np.float32))
-    with pytest.raises(BadAudio, match="resumed at window 3 ends before it, after 69 samples"):
+    with pytest.raises(StreamError, match="resumed at window 3 ends before it, after 69 samples"):
         cutter.finish()
 
 

@@ -7,8 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from live_stream import ABREAST, LiveStream, Settings
-from telephony import BadAudio
+
+from dfcontract import windows
+from dfcontract.errors import ErrorCode
+from dfdeploy.backends.live.errors import StreamError
+from dfdeploy.backends.live.stream import MAX_WINDOWS_IN_FLIGHT, Answer, Settings, Stream
 
 W = 100
 
@@ -18,9 +21,9 @@ class Reply:
         self.windows, self.ends = [], []
         self.is_wanted = True
 
-    def send(self, window, logits, score, pooled, *, is_last) -> None:
+    def send(self, window, answer, pooled, *, is_last) -> None:
         assert not self.ends, "an answer after the end"
-        self.windows.append((window.index, score, pooled))
+        self.windows.append((window.index, answer.score, pooled))
         if is_last:
             self.ends.append("last")
 
@@ -32,18 +35,18 @@ class Reply:
             self.ends.append("closed")
 
 
-def stream_of(infer, pool: ThreadPoolExecutor, **settings) -> LiveStream:
+def stream_of(infer, workers: ThreadPoolExecutor, **settings) -> Stream:
     chosen = Settings(
         **{"encoding": "fp32", "hop_samples": 10, "pool": "mean", "first_window": 0, "version": -1, **settings}
     )
-    return LiveStream(chosen, W, 16_000, pool.submit, infer)
+    return Stream(chosen, W, 16_000, workers.submit, infer)
 
 
 def raw(samples: np.ndarray) -> np.ndarray:
     return np.frombuffer(samples.astype("<f4").tobytes(), np.uint8)
 
 
-def wait_until_done(stream: LiveStream) -> None:
+def wait_until_done(stream: Stream) -> None:
     deadline = time.monotonic() + 20
     while stream.is_busy:
         assert time.monotonic() < deadline
@@ -61,7 +64,7 @@ def test_answers_come_in_order_and_pooled() -> None:
         time.sleep(rng.uniform(0, 0.01))
         with lock:
             busy[0] -= 1
-        return np.zeros(2, np.float32), float(samples[0])
+        return Answer(np.zeros(2, np.float32), float(samples[0]))
 
     with ThreadPoolExecutor(16) as pool:
         stream, replies = stream_of(infer, pool), [Reply() for _ in range(3)]
@@ -74,7 +77,36 @@ def test_answers_come_in_order_and_pooled() -> None:
     assert [(index, score) for index, score, _ in found] == list(enumerate(scores))
     assert [pooled for *_, pooled in found] == pytest.approx([np.mean(scores[: i + 1]) for i in range(len(scores))])
     assert [reply.ends for reply in replies] == [["last"], ["closed"], ["last"]]
-    assert most[0] <= ABREAST
+    assert most[0] <= MAX_WINDOWS_IN_FLIGHT
+
+
+class CountingPooler(windows.Pooler):
+    """Counts the scores that it is given."""
+
+    n_added = 0
+
+    def add(self, score: float) -> None:
+        type(self).n_added += 1
+        super().add(score)
+
+
+@pytest.mark.parametrize(
+    ("pool_name", "pooled_of"),
+    [("mean", np.mean), ("min", np.min), ("p10", lambda scores: np.percentile(scores, 10))],
+)
+def test_a_long_stream_pools_each_score_once(pool_name: str, pooled_of, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(windows, "Pooler", CountingPooler)
+    monkeypatch.setattr(CountingPooler, "n_added", 0)
+    scores = np.random.default_rng(4).standard_normal(5000)
+    with ThreadPoolExecutor(4) as pool:
+        infer = lambda samples, version: Answer(np.zeros(2), float(scores[int(samples[0])]))  # noqa: E731
+        stream, reply = stream_of(infer, pool, hop_samples=1, pool=pool_name), Reply()
+        stream.push(raw(np.arange(len(scores) + W - 1)), reply, is_end=False)
+        wait_until_done(stream)
+    pooled = [pooled for *_, pooled in reply.windows]
+    assert len(pooled) == CountingPooler.n_added == len(scores)
+    for count in (1, 2, 77, 1000, 5000):
+        assert pooled[count - 1] == pytest.approx(pooled_of(scores[:count]), abs=1e-12)
 
 
 def test_one_failure_ends_the_stream_and_every_request_once() -> None:
@@ -82,7 +114,7 @@ def test_one_failure_ends_the_stream_and_every_request_once() -> None:
         time.sleep(0.002)
         if samples[0] == 50:
             raise RuntimeError("the detector says no")
-        return np.zeros(2, np.float32), 0.0
+        return Answer(np.zeros(2, np.float32), 0.0)
 
     with ThreadPoolExecutor(16) as pool:
         stream, replies = stream_of(infer, pool), [Reply() for _ in range(4)]
@@ -100,7 +132,7 @@ def test_an_abandoned_stream_lets_every_request_go() -> None:
 
     def infer(samples, version):
         gate.wait(10)
-        return np.zeros(2, np.float32), 0.0
+        return Answer(np.zeros(2, np.float32), 0.0)
 
     with ThreadPoolExecutor(16) as pool:
         stream, reply = stream_of(infer, pool), Reply()
@@ -114,10 +146,11 @@ def test_an_abandoned_stream_lets_every_request_go() -> None:
 def test_audio_that_runs_far_ahead_of_the_detector_is_refused() -> None:
     gate = threading.Event()
     with ThreadPoolExecutor(16) as pool:
-        stream = stream_of(lambda samples, version: gate.wait(10) and (np.zeros(2), 0.0), pool, hop_samples=W)
+        stream = stream_of(lambda samples, version: gate.wait(10) and Answer(np.zeros(2), 0.0), pool, hop_samples=W)
         stream.push(raw(np.zeros(110 * 16_000)), Reply(), is_end=False)
-        with pytest.raises(BadAudio, match="120 s of audio wait for the detector"):
+        with pytest.raises(StreamError, match="120 s of audio wait for the detector") as caught:
             stream.push(raw(np.zeros(11 * 16_000)), Reply(), is_end=False)
+        assert caught.value.code == ErrorCode.TOO_FAR_AHEAD
         stream.abandon()
         gate.set()
 
@@ -133,8 +166,10 @@ def test_audio_that_runs_far_ahead_of_the_detector_is_refused() -> None:
     ],
 )
 def test_settings_are_checked(parameters: dict, words: str) -> None:
-    with pytest.raises(BadAudio, match=words):
+    with pytest.raises(StreamError, match=words) as caught:
         Settings.checked(parameters, W)
+    assert caught.value.code == ErrorCode.BAD_STREAM
+    assert str(caught.value).startswith("DF_BAD_STREAM: ")
 
 
 def test_settings_have_defaults() -> None:
@@ -147,20 +182,20 @@ def test_a_client_that_hangs_up_costs_no_more_windows() -> None:
     def infer(samples, version):
         counted.append(samples[0])
         reply.is_wanted = len(counted) < 10
-        return np.zeros(2, np.float32), 0.0
+        return Answer(np.zeros(2, np.float32), 0.0)
 
     with ThreadPoolExecutor(16) as pool:
         stream = stream_of(infer, pool)
         stream.push(raw(np.arange(10_000)), reply, is_end=False)
         wait_until_done(stream)
-    assert len(counted) <= 10 + ABREAST
+    assert len(counted) <= 10 + MAX_WINDOWS_IN_FLIGHT
     assert reply.ends == ["closed"]
 
 
 def test_a_stream_that_is_owed_an_answer_is_not_idle() -> None:
     gate = threading.Event()
     with ThreadPoolExecutor(16) as pool:
-        stream = stream_of(lambda samples, version: gate.wait(10) and (np.zeros(2), 0.0), pool)
+        stream = stream_of(lambda samples, version: gate.wait(10) and Answer(np.zeros(2), 0.0), pool)
         assert stream.is_idle_since(time.monotonic())
         stream.push(raw(np.zeros(W)), Reply(), is_end=False)
         assert not stream.is_idle_since(time.monotonic())
@@ -172,7 +207,7 @@ def test_a_stream_that_is_owed_an_answer_is_not_idle() -> None:
 def test_audio_that_comes_as_the_stream_ends_is_let_go() -> None:
     """It ended in another thread: what the chunk completes is owed to nobody, and the request is closed."""
     with ThreadPoolExecutor(1) as pool:
-        stream, reply = stream_of(lambda samples, version: (np.zeros(2, np.float32), 0.0), pool), Reply()
+        stream, reply = stream_of(lambda samples, version: Answer(np.zeros(2, np.float32), 0.0), pool), Reply()
         stream.abandon()
         stream.push(raw(np.zeros(3 * W)), reply, is_end=False)
         assert reply.ends == ["closed"]

@@ -8,7 +8,9 @@ import soundfile
 import soxr
 from hypothesis import given
 from hypothesis import strategies as st
-from telephony import REACH_SAMPLES, TABLES, BadAudio, Decoder, Doubler
+
+from dfdeploy.backends.live.errors import StreamError
+from dfdeploy.backends.live.telephony import REACH_SAMPLES, TABLES, Decoder, Doubler
 
 
 @pytest.mark.parametrize(("encoding", "subtype"), [("mulaw", "ULAW"), ("alaw", "ALAW")])
@@ -82,12 +84,12 @@ def test_bytes_may_be_cut_within_a_sample(encoding: str, cuts: list[int]) -> Non
     ],
 )
 def test_what_cannot_be_decoded(encoding: str, raw: bytes, words: str) -> None:
-    with pytest.raises(BadAudio, match=words):
+    with pytest.raises(StreamError, match=words):
         decoder = Decoder(encoding, 16_000)
         decoder.push(np.frombuffer(raw, np.uint8))
         decoder.flush()
 
 
 def test_telephone_codecs_need_a_detector_at_16_khz() -> None:
-    with pytest.raises(BadAudio, match="expected a detector at 16000 Hz, this one runs at 24000"):
+    with pytest.raises(StreamError, match="expected a detector at 16000 Hz, this one runs at 24000"):
         Decoder("mulaw", 24_000)

@@ -17,8 +17,8 @@ from dfclient.audio.containers import AUDIO_SUFFIXES
 from dfclient.audio.files import Recording
 from dfclient.audio.options import EACH, MIX, AudioOptions
 from dfclient.audio.quality import peak_of, warnings_from_peaks, warnings_of
-from dfclient.audio.resample import Resampler, checked_rate_hz, samples_of
-from dfclient.audio.samples import MAX_CHANNELS, Samples, frames_of
+from dfclient.audio.resample import Resampler, checked_rate_hz
+from dfclient.audio.samples import MAX_CHANNELS, frames_of
 from dfclient.audio.waveform import Waveform, channels_from_array, from_array, load, load_channels
 
 __all__ = [
@@ -29,7 +29,6 @@ __all__ = [
     "AudioOptions",
     "Recording",
     "Resampler",
-    "Samples",
     "Waveform",
     "channels_from_array",
     "checked_rate_hz",
@@ -39,7 +38,6 @@ __all__ = [
     "load",
     "load_channels",
     "peak_of",
-    "samples_of",
     "warnings_from_peaks",
     "warnings_of",
 ]

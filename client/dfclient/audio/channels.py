@@ -11,8 +11,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from dfclient.audio.options import EACH, MIX, AudioOptions
-from dfclient.audio.samples import MAX_CHANNELS, Samples
+from dfclient.audio.samples import MAX_CHANNELS
 from dfclient.errors import AudioError
+from dfcontract.tensors import Samples
 
 # Weights of ITU-R BS.775-3, annex 4 (5.1 to mono) by FFmpeg's names of places; FFmpeg's for places that it leaves out.
 HALF_POWER = float(np.sqrt(0.5))

@@ -7,8 +7,9 @@ import numpy as np
 
 from dfclient.audio.containers import CONTAINERS, HEADERLESS
 from dfclient.audio.options import AudioOptions
-from dfclient.audio.samples import MAX_CHANNELS, Block, Samples, Say
+from dfclient.audio.samples import MAX_CHANNELS, Block, Say
 from dfclient.errors import AudioError
+from dfcontract.tensors import Samples
 
 BLOCK_FRAMES = 1 << 15
 PLANES = 8  # of a frame with so many, PyAV reads one too many

@@ -138,8 +138,10 @@ def opened(recording: Recording) -> Iterator[Reader]:
             raise AudioError(f"cannot read it: {error.strerror or error}") from None
         except ValueError as error:  # a name that no file can have: it holds NUL
             raise AudioError(f"cannot read it: {error}") from None
-        if reader.size <= 0:
+        if reader.size <= 0 and isinstance(recording, str | os.PathLike):
             raise AudioError("the file is empty (0 bytes)")
+        if reader.size <= 0:
+            raise AudioError("there are no bytes in it, or none from where the file stands: seek(0) begins anew")
         yield reader
 
 
@@ -159,7 +161,7 @@ def _seekable(recording: Recording, stack: contextlib.ExitStack) -> BinaryIO:
     else:
         raise InputError(f"expected a path, bytes or a binary file, found {type(recording).__name__}")
     if isinstance(file, io.TextIOBase):
-        raise InputError("expected a file opened for bytes ('rb'), found one opened for text")
+        raise InputError("expected a file opened for reading bytes (mode 'rb'), found one for text")
     return file if _can_seek(file) else _spooled(file, stack)
 
 

@@ -11,10 +11,11 @@ from dfclient.audio import ffmpeg
 from dfclient.audio.containers import HEAD_BYTES, Container, may_be_container
 from dfclient.audio.decode import words_of
 from dfclient.audio.options import AudioOptions
-from dfclient.audio.samples import Block, Samples
+from dfclient.audio.samples import Block
 from dfclient.errors import AudioError, DfclientError
+from dfcontract.live import ENCODINGS, TELEPHONE_RATE_HZ
+from dfcontract.tensors import Samples
 
-SAMPLE_BYTES = {"int16": 2, "fp32": 4, "mulaw": 1, "alaw": 1}  # little-endian PCM; G.711 as telephone lines carry it
 G711 = {"mulaw": "ULAW", "alaw": "ALAW"}  # libsndfile's names
 PIPE_READ_BYTES = 1 << 16
 
@@ -87,7 +88,7 @@ def container_blocks(
 
 def raw_samples(stream: io.RawIOBase, channels: int, encoding: str) -> Iterator[Samples]:
     """(frames, channels) float32 of raw interleaved samples, as they arrive; AudioError where they end in a frame."""
-    frame_bytes, rest = SAMPLE_BYTES[encoding] * channels, b""
+    frame_bytes, rest = ENCODINGS[encoding] * channels, b""
     while content := stream.read(PIPE_READ_BYTES):
         rest += content
         whole = len(rest) - len(rest) % frame_bytes
@@ -107,6 +108,11 @@ def _decoded(content: bytes, encoding: str) -> Samples:
 
     samples: Samples
     samples, _ = soundfile.read(
-        io.BytesIO(content), format="RAW", subtype=G711[encoding], samplerate=8000, channels=1, dtype="float32"
+        io.BytesIO(content),
+        format="RAW",
+        subtype=G711[encoding],
+        samplerate=TELEPHONE_RATE_HZ,
+        channels=1,
+        dtype="float32",
     )
     return samples

@@ -1,7 +1,7 @@
 """What a reader of a score should know about the audio that it was made from."""
 
-from dfclient.audio.samples import Samples
 from dfclient.audio.waveform import Waveform
+from dfcontract.tensors import Samples
 
 SHORT_S = 0.5
 SILENCE_PEAK = 1e-4  # -80 dBFS: digital silence, dithered or not

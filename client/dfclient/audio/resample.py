@@ -1,10 +1,9 @@
 """From any sample rate to the model's."""
 
-import math
 from typing import Any
 
-from dfclient.audio.samples import Samples
-from dfclient.errors import AudioError, InputError
+from dfclient.errors import AudioError
+from dfcontract.tensors import Samples
 
 RATES_HZ = (1_000, 768_000)
 
@@ -32,10 +31,3 @@ def checked_rate_hz(rate_hz: int) -> int:
     if not RATES_HZ[0] <= rate_hz <= RATES_HZ[1]:
         raise AudioError(f"expected a sample rate of {RATES_HZ[0]} to {RATES_HZ[1]} Hz, found {rate_hz}")
     return rate_hz
-
-
-def samples_of(seconds: float, rate_hz: int) -> int:
-    """Seconds as the nearest whole number of samples."""
-    if not math.isfinite(seconds):
-        raise InputError(f"expected a number of seconds, found {seconds}")
-    return round(seconds * rate_hz)

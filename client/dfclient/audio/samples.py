@@ -7,10 +7,10 @@ import numpy as np
 import numpy.typing as npt
 
 from dfclient.errors import InputError
+from dfcontract.tensors import Samples
 
 MAX_CHANNELS = 64
 
-Samples = npt.NDArray[np.float32]
 Say = Callable[[str], None]  # takes a warning about a recording
 
 

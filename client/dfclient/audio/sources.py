@@ -5,6 +5,7 @@ that its header is never heard as noise; one that can only be read back and fort
 """
 
 import itertools
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,10 +21,12 @@ from dfclient.audio.decode import decoded
 from dfclient.audio.options import MIX, AudioOptions
 from dfclient.audio.pipes import Replay, container_blocks, first_bytes, raw_samples
 from dfclient.audio.resample import Resampler, checked_rate_hz
-from dfclient.audio.samples import MAX_CHANNELS, Block, Samples
+from dfclient.audio.samples import MAX_CHANNELS, Block
 from dfclient.audio.waveform import MIXED
+from dfclient.clips import Clip, clips_from, is_listing
 from dfclient.errors import AudioError, InputError
-from dfclient.inputs import Clip, clips_from
+from dfcontract.live import ENCODINGS
+from dfcontract.tensors import Samples
 
 PIPE = "-"
 CHUNK_S = 0.1
@@ -34,65 +37,69 @@ class Source:
     """Audio that comes in chunks.
 
     Attributes:
-        clip: its path and the name that its row goes by.
         rate_hz: of the chunks.
         channels: of the recording, before they were mixed.
-        chunks: (frames, outputs) float32: one output, or as many as channels where each is wanted.
+        outputs: one, or as many as channels where each is wanted.
+        chunks: (frames, outputs) float32.
         warnings: what is to be said of the recording; complete when the chunks have ended.
     """
 
-    clip: Clip
     rate_hz: int
     channels: int
+    outputs: int
     chunks: Iterator[Samples]
     warnings: list[str] = field(default_factory=list)
 
 
-@contextmanager
-def recording(path: str, options: AudioOptions = MIXED) -> Iterator[Source]:
-    """The one recording at `path`, decoded while it is read.
+@dataclass(frozen=True)
+class RawFormat:
+    """How raw samples lie in a pipe: interleaved channels, little-endian."""
 
-    Raises:
-        InputError: it is a folder, a list or a manifest.
-        AudioError: it can't be decoded.
-    """
-    clips = clips_from([path])
-    if len(clips) != 1 or path.startswith("@") or path.lower().endswith(".csv"):
+    rate_hz: int
+    channels: int
+    encoding: str
+
+    def __post_init__(self) -> None:
+        """Refuse with InputError what can't be."""
+        checked_rate_hz(self.rate_hz)
+        if not 1 <= self.channels <= MAX_CHANNELS:
+            raise InputError(f"expected 1 to {MAX_CHANNELS} channels, found {self.channels}")
+        if self.encoding not in ENCODINGS:
+            raise InputError(f"expected the encoding {', '.join(ENCODINGS)}, found {self.encoding!r}")
+
+
+def one_clip(path: str) -> Clip:
+    """The one recording at `path`; InputError where that is a folder, a list or a manifest."""
+    if path.startswith("@") or os.path.isdir(path) or is_listing(path):  # noqa: PTH112  # takes any name
         raise InputError(f"{path}: expected one recording, or - for audio from a pipe")
-    warnings: list[str] = []
-    blocks = decoded(Path(path), options, warnings.append)
-    yield _source(clips[0], blocks, options, warnings, gains=lambda: _gains(path, options))
+    return clips_from([path])[0]
 
 
 @contextmanager
-def pipe(
-    utt_id: str,
-    rate_hz: int,
-    channels: int,
-    encoding: str,
-    *,
-    stream: BinaryIO | None = None,
-    options: AudioOptions = MIXED,
-) -> Iterator[Source]:
-    """What comes through standard input: a container, or else raw interleaved samples as described.
+def recording(clip: Clip, options: AudioOptions = MIXED) -> Iterator[Source]:
+    """A recording, decoded while it is read; AudioError when that can't be done."""
+    warnings: list[str] = []
+    blocks = decoded(Path(clip.path), options, warnings.append)
+    yield _source(blocks, options, warnings, gains=lambda: _gains(clip.path, options))
+
+
+@contextmanager
+def pipe(raw: RawFormat, options: AudioOptions = MIXED, stream: BinaryIO | None = None) -> Iterator[Source]:
+    """What comes through a stream (else standard input): a container, or else raw samples as described.
 
     Raises:
-        InputError: an impossible number of channels.
-        AudioError: an impossible rate, or a container that can't be decoded as it comes.
+        AudioError: a container that can't be decoded as it comes.
     """
-    if not 1 <= channels <= MAX_CHANNELS:
-        raise InputError(f"expected 1 to {MAX_CHANNELS} channels, found {channels}")
-    checked_rate_hz(rate_hz)
     # Unbuffered: what has arrived is read at once, and no lock of a buffer is held when the program ends meanwhile.
     opened = stream or open(0, "rb", buffering=0, closefd=False)  # noqa: SIM115
     head = first_bytes(opened)
-    replay = Replay(head, opened)
-    clip, warnings = Clip("", utt_id), list[str]()
+    replay, warnings = Replay(head, opened), list[str]()
     if (container := container_of(head)) is not None:
-        yield _source(clip, container_blocks(replay, container, options, warnings), options, warnings)
+        yield _source(container_blocks(replay, container, options, warnings), options, warnings)
     else:
-        raw = (Block(samples, rate_hz) for samples in raw_samples(replay, channels, encoding))
-        yield Source(clip, rate_hz, channels, _mixed(raw, rate_hz, options, warnings, []), warnings)
+        blocks = (Block(samples, raw.rate_hz) for samples in raw_samples(replay, raw.channels, raw.encoding))
+        outputs = Mixer(options, raw.channels).outputs
+        yield Source(raw.rate_hz, raw.channels, outputs, _mixed(blocks, raw.rate_hz, options, warnings, []), warnings)
 
 
 def paced(source: Source) -> Iterator[Samples]:
@@ -105,7 +112,6 @@ def paced(source: Source) -> Iterator[Samples]:
 
 
 def _source(
-    clip: Clip,
     blocks: Iterator[Block],
     options: AudioOptions,
     warnings: list[str],
@@ -119,7 +125,8 @@ def _source(
     known_gains = gains() if channels == 2 and options.channels == MIX else []
     mixed = _mixed(itertools.chain([first], blocks), rate_hz, options, warnings, known_gains)
     pieces = (piece for chunk in mixed for piece in _pieces(chunk, round(CHUNK_S * rate_hz)))
-    return Source(clip, rate_hz, channels, pieces, warnings)
+    outputs = Mixer(options, channels, first.layout).outputs
+    return Source(rate_hz, channels, outputs, pieces, warnings)
 
 
 def _gains(path: str, options: AudioOptions) -> list[float]:

@@ -14,8 +14,9 @@ from dfclient.audio.decode import decoded
 from dfclient.audio.files import Recording
 from dfclient.audio.options import EACH, AudioOptions
 from dfclient.audio.resample import Resampler, checked_rate_hz
-from dfclient.audio.samples import Block, Samples, frames_of
+from dfclient.audio.samples import Block, frames_of
 from dfclient.errors import AudioError, InputError
+from dfcontract.tensors import Samples
 
 MIXED = AudioOptions()
 

@@ -17,8 +17,11 @@ def concurrent_teer(cm: ErrorRates, asv: VerificationRates) -> float:
     """The concurrent t-EER as a fraction.
 
     The path of spoof prevalence 0 is searched for the point where nontargets and spoofs fool the tandem equally often,
-    which is what the ASVspoof 5 package reports. ``cm`` has the CM's rates over bona fide (targets and nontargets) and
-    spoof trials.
+    which is what the ASVspoof 5 package reports.
+
+    Args:
+        cm: the CM's rates over bona fide (targets and nontargets) and spoof trials.
+        asv: the verifier's rates.
 
     Raises:
         EvalError: the verifier is so poor that no pair of thresholds qualifies.

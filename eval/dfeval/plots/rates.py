@@ -21,7 +21,7 @@ def draw_rates(evaluations: Sequence[Evaluation], column: str) -> tuple[Figure, 
     mean = {name: np.mean([figures[name].eer for figures in by_detector if name in figures]) for name in names}
     ranked = sorted(names, key=lambda name: (-mean[name], name))
     shown = ranked[:MAX_ROWS][::-1]
-    spread = 0.26 if len(evaluations) > 1 else 0.0
+    spread = 0.17 if len(evaluations) > 1 else 0.0
     offsets = np.linspace(spread, -spread, len(evaluations))
     figure, ax = axes((6.4, 1.5 + (0.32 + 0.1 * len(evaluations)) * len(shown)))
     for index, (evaluation, figures) in enumerate(zip(evaluations, by_detector, strict=True)):
@@ -40,8 +40,8 @@ def draw_rates(evaluations: Sequence[Evaluation], column: str) -> tuple[Figure, 
         ax.axvline(100 * evaluation.rates.eer.value, color=colour, linewidth=1.2, linestyle=(0, (2, 2)), alpha=0.8)
     ax.set_yticks(range(len(shown)), [shorten(name) for name in shown])
     ax.set(xlabel="EER (%)", ylim=(-0.6, len(shown) - 0.4))
-    low, high = ax.get_xlim()
-    ax.set_xlim(min(-0.02 * high, low), 1.03 * high)
+    high = min(1.03 * ax.get_xlim()[1], 102.0)
+    ax.set_xlim(-0.02 * high, high)
     legend(figure, 2 if len(evaluations) > 1 else 1)
     left_out = len(ranked) - len(shown)
     return figure, f"; {left_out} groups of lower EER are not drawn" if left_out else ""
@@ -57,7 +57,9 @@ def draw_confusion(evaluation: Evaluation) -> Figure:
     for row in range(2):
         for column in range(2):
             colour = BONAFIDE if row == column else SPOOF
-            ax.fill_between([column, column + 1], row, row + 1, color=colour, alpha=0.08 + 0.5 * shares[row, column])
+            ax.fill_between(
+                [column, column + 1], row, row + 1, color=colour, alpha=0.08 + 0.5 * shares[row, column], linewidth=0
+            )
             x, y = column + 0.5, row + 0.5
             ax.text(x, y - 0.12, f"{counts[row, column]:,}", ha="center", va="center", fontsize=20, color=INK)
             ax.text(x, y + 0.2, f"{shares[row, column]:.1%}", ha="center", va="center", fontsize=13, color=INK)

@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from dfeval.plots.style import BONAFIDE, INK, SPOOF, axes, legend, styled
-from dfeval.windows import WindowScores
+from dfeval.window_scores import WindowScores
 
 
 @styled

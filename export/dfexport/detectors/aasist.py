@@ -4,8 +4,8 @@ Jung et al., "AASIST: Audio Anti-Spoofing using Integrated Spectro-Temporal Grap
 arXiv 2110.01200; reference code and weights: clovaai/aasist, ``models/AASIST.py`` (MIT).
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dfexport.checkpoints import load_strictly, shapes_of
-from dfexport.layers.graph_backend import GraphBackend
+from dfcontract.tensors import SAMPLE_RATE_HZ
+from dfexport.family import Family
+from dfexport.layers.graph_backend import SEEDED_RULES, GraphBackend
 from dfexport.layers.residual import residual_encoder
+from dfexport.state import Shapes, State, load_strictly, shapes_of
 
-SAMPLE_RATE_HZ = 16_000
 SINC_FILTERS = 70
 SINC_TAPS = 129  # first_conv 128, made odd so that the filter is symmetric
 SPECTRAL_NODES = SINC_FILTERS // 3  # 23
@@ -33,10 +34,12 @@ class AasistConfig:
     temperatures: tuple[float, float, float] = (2.0, 2.0, 100.0)
 
 
-SIZES = {
-    "full": AasistConfig(((1, 32), (32, 32), (32, 64), (64, 64)), gat_dims=(64, 32), pool_ratios=(0.5, 0.7, 0.5)),
-    "light": AasistConfig(((1, 32), (32, 32), (32, 24), (24, 24)), gat_dims=(24, 32), pool_ratios=(0.4, 0.5, 0.7)),
-}
+FULL_CONFIG = AasistConfig(
+    filters=((1, 32), (32, 32), (32, 64), (64, 64)), gat_dims=(64, 32), pool_ratios=(0.5, 0.7, 0.5)
+)
+LIGHT_CONFIG = AasistConfig(
+    filters=((1, 32), (32, 32), (32, 24), (24, 24)), gat_dims=(24, 32), pool_ratios=(0.4, 0.5, 0.7)
+)
 
 
 class Aasist(GraphBackend):
@@ -80,11 +83,15 @@ def mel_sinc_filters() -> NDArray[np.float32]:
     return ((low_pass[1:] - low_pass[:-1]) * np.hamming(SINC_TAPS)).astype(np.float32)
 
 
-def shapes(size: str) -> dict[str, tuple[int, ...]]:
-    """Published keys and shapes of ``size`` ("full" or "light")."""
-    return shapes_of(Aasist(SIZES[size]))
+def shapes(config: AasistConfig) -> Shapes:
+    """Published keys and shapes."""
+    return shapes_of(Aasist(config))
 
 
-def build(state: Mapping[str, Tensor], size: str) -> nn.Module:
-    """Load ``state`` strictly into a network of ``size``."""
-    return load_strictly(Aasist(SIZES[size]), state)
+def build(config: AasistConfig, state: State) -> nn.Module:
+    """Load ``state`` strictly into a network of ``config``'s size."""
+    return load_strictly(Aasist(config), state)
+
+
+FULL = Family(partial(shapes, FULL_CONFIG), partial(build, FULL_CONFIG), SEEDED_RULES)
+LIGHT = Family(partial(shapes, LIGHT_CONFIG), partial(build, LIGHT_CONFIG), SEEDED_RULES)

@@ -5,15 +5,17 @@ Zhang, Wen and Hu, "Audio Deepfake Detection with Self-Supervised XLS-R and SLS 
 licence stated).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dfexport.checkpoints import load_strictly, shapes_of
+from dfexport.family import Family
 from dfexport.layers import xlsr
 from dfexport.layers.xlsr import XLSR_300M, XlsrConfig, XlsrDetector
+from dfexport.seeded import scaled
+from dfexport.state import Shapes, State, load_strictly, shapes_of
 
 WINDOW_SAMPLES = 64_600
 HIDDEN_LAYER = 1024
@@ -53,12 +55,22 @@ class Sls(XlsrDetector):
         return self.encoder.layer_outputs(waveform)
 
 
-def shapes(config: XlsrConfig = XLSR_300M) -> dict[str, tuple[int, ...]]:
+def shapes(config: XlsrConfig = XLSR_300M) -> Shapes:
     """Published keys and shapes with an encoder of ``config``'s size."""
     return xlsr.shapes(config) | shapes_of(SlsHead(config))
 
 
-def build(state: Mapping[str, Tensor]) -> nn.Module:
+def build(state: State) -> nn.Module:
     """Load ``state`` strictly; the encoder's size is read from its tensors."""
     encoder, head = xlsr.load_xlsr(state)
     return Sls(encoder, load_strictly(SlsHead(encoder.config), head)).eval()
+
+
+SLS = Family(
+    shapes,
+    build,
+    # fc1 sums 22,847 inputs, and the SELUs behind it would saturate.
+    seeded_rules={**xlsr.SEEDED_RULES, "fc1.weight": lambda noise: 0.02 * scaled(noise)},
+    encoder_prefix=xlsr.PREFIX,
+    pretraining_keys=xlsr.PRETRAINING_KEYS,
+)

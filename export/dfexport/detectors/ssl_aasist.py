@@ -4,16 +4,15 @@ Tak et al., "Automatic speaker verification spoofing and deepfake detection usin
 Odyssey 2022, arXiv 2202.12233; reference code and weights: TakHemlata/SSL_Anti-spoofing, ``model.py`` (MIT).
 """
 
-from collections.abc import Mapping
-
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dfexport.checkpoints import load_strictly, shapes_of
+from dfexport.family import Family
 from dfexport.layers import xlsr
-from dfexport.layers.graph_backend import GraphBackend
+from dfexport.layers.graph_backend import SEEDED_RULES, GraphBackend
 from dfexport.layers.residual import residual_encoder
 from dfexport.layers.xlsr import XLSR_300M, XlsrConfig, XlsrDetector
+from dfexport.state import Shapes, State, load_strictly, shapes_of
 
 FEATURES = 128
 CHANNELS = 64
@@ -50,12 +49,21 @@ class SslAasistHead(GraphBackend):
         return self.classify(spectral, temporal)
 
 
-def shapes(config: XlsrConfig = XLSR_300M) -> dict[str, tuple[int, ...]]:
+def shapes(config: XlsrConfig = XLSR_300M) -> Shapes:
     """Published keys and shapes with an encoder of ``config``'s size."""
     return xlsr.shapes(config) | shapes_of(SslAasistHead(config.hidden))
 
 
-def build(state: Mapping[str, Tensor]) -> nn.Module:
+def build(state: State) -> nn.Module:
     """Load ``state`` strictly; the encoder's size is read from its tensors."""
     encoder, head = xlsr.load_xlsr(state)
     return XlsrDetector(encoder, load_strictly(SslAasistHead(encoder.config.hidden), head)).eval()
+
+
+SSL_AASIST = Family(
+    shapes,
+    build,
+    seeded_rules={**xlsr.SEEDED_RULES, **SEEDED_RULES},
+    encoder_prefix=xlsr.PREFIX,
+    pretraining_keys=xlsr.PRETRAINING_KEYS,
+)

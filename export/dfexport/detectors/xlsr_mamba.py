@@ -5,16 +5,15 @@ Processing Letters 2025, arXiv 2411.10027; reference code and weights: swagshaw/
 ``mamba_blocks.py`` (MIT).
 """
 
-from collections.abc import Mapping
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dfexport.checkpoints import load_strictly, shapes_of
+from dfexport.family import Family
 from dfexport.layers import xlsr
-from dfexport.layers.mamba import MambaBlock, MambaLayer, RmsNorm
+from dfexport.layers.mamba import SEEDED_RULES, MambaBlock, MambaLayer, RmsNorm
 from dfexport.layers.xlsr import XLSR_300M, XlsrConfig, XlsrDetector
+from dfexport.state import Shapes, State, load_strictly, shapes_of
 
 D_MODEL = 144
 BLOCKS = 6
@@ -52,7 +51,7 @@ class DualColumn(nn.Module):
         self.classifier = published.classifier
 
     def forward(self, frames: Tensor) -> Tensor:
-        """Classify."""
+        """Run both columns and pool each over time."""
         residual = torch.stack([frames, frames.flip(1)])  # (2, batch, time, 144)
         for layer in self.layers:
             residual = residual + layer(residual)
@@ -94,14 +93,25 @@ class XlsrMambaHead(nn.Module):
         return logits
 
 
-def shapes(config: XlsrConfig = XLSR_300M) -> dict[str, tuple[int, ...]]:
+def shapes(config: XlsrConfig = XLSR_300M) -> Shapes:
     """Published keys and shapes with an encoder of ``config``'s size."""
     return xlsr.shapes(config) | shapes_of(PublishedXlsrMamba(config.hidden))
 
 
-def build(state: Mapping[str, Tensor]) -> nn.Module:
+def build(state: State) -> nn.Module:
     """Load ``state`` strictly, the dead mixers too; the encoder's size is read from its tensors."""
     encoder, head = xlsr.load_xlsr(state)
     published = PublishedXlsrMamba(encoder.config.hidden)
     load_strictly(published, head)
     return XlsrDetector(encoder, XlsrMambaHead(published)).eval()
+
+
+XLSR_MAMBA = Family(
+    shapes,
+    build,
+    seeded_rules={**xlsr.SEEDED_RULES, **SEEDED_RULES},
+    encoder_prefix=xlsr.PREFIX,
+    pretraining_keys=xlsr.PRETRAINING_KEYS,
+    # The authors publish five files a track; their mean is the model of the paper.
+    averaged_files=tuple(f"best_{rank}.pth" for rank in range(5)),
+)

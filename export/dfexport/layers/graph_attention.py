@@ -105,7 +105,7 @@ class GraphPool(nn.Module):
         self.ratio = ratio
 
     def forward(self, nodes: Tensor) -> Tensor:
-        """Pool."""
+        """The kept nodes, in the order of their scores."""
         scores = torch.sigmoid(self.proj(nodes))
         kept = max(int(nodes.shape[1] * self.ratio), 1)
         order = torch.topk(scores, kept, dim=1).indices.expand(-1, -1, nodes.shape[2])

@@ -7,9 +7,17 @@ is, and what else was tried: ``docs/selective-scan.md``.
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from dfexport.seeded import SeededRules
+
+SEEDED_RULES: SeededRules = {
+    "A_log": lambda noise: np.log(np.arange(1, noise.shape[1] + 1)) + 0.1 * noise,
+    "*.dt_proj.bias": lambda noise: -3 + 0.5 * noise,
+}
 
 RMS_NORM_EPS = 1e-5
 ROUNDED_AWAY = 1e-7  # less than the least float32 step above 1, 1.19e-7
@@ -113,12 +121,12 @@ class RmsNorm(nn.Module):
         self.weight = nn.Parameter(torch.empty(features))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalise."""
+        """As `rms_norm`, by this weight."""
         return rms_norm(x, self.weight)
 
 
 def rms_norm(x: Tensor, weight: Tensor) -> Tensor:
-    """Normalise over the last axis."""
+    """Scale the last axis to a root mean square of 1, then by ``weight``; same shape."""
     return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + RMS_NORM_EPS) * weight
 
 
@@ -173,7 +181,7 @@ class MambaLayer(nn.Module):
         self.register_parameter(name, nn.Parameter(torch.stack(weights).detach().contiguous(), requires_grad=False))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalise and mix."""
+        """The mixer's output, which the caller adds to its input; same shape."""
         x, gate = torch.split(_project(rms_norm(x, self.norm), self.in_proj), self.d_inner, -1)
         x = F.silu(self._convolve(x))
         step, b, c = torch.split(_project(x, self.x_proj), [self.dt_rank, self.d_state, self.d_state], -1)
@@ -182,7 +190,7 @@ class MambaLayer(nn.Module):
         return _project(y * F.silu(gate), self.out_proj)
 
     def _convolve(self, x: Tensor) -> Tensor:
-        """Causal and depthwise: shifted copies cost less here than a grouped convolution with its transposes."""
+        """Causal, each channel alone: shifted copies cost less here than a grouped convolution with its transposes."""
         taps = self.taps.unbind(1)
         steps = x.shape[2]
         padded = F.pad(x, (0, 0, len(taps) - 1, 0))

@@ -30,7 +30,7 @@ class ResidualBlock(nn.Module):
         self.pool = pool
 
     def forward(self, feature_map: Tensor) -> Tensor:
-        """Encode."""
+        """Two convolutions beside a way around them, then the pool; shapes as the class states."""
         out: Tensor = self.conv2(F.selu(self.bn2(self.conv1(feature_map))))
         out = out + self.conv_downsample(feature_map)
         return F.max_pool2d(out, (1, self.pool)) if self.pool > 1 else out

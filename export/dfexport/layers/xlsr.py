@@ -6,23 +6,27 @@ Babu et al., "XLS-R: Self-supervised Cross-lingual Speech Representation Learnin
 changed between versions.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import count
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import remove_parametrizations
 from transformers import Wav2Vec2Config, Wav2Vec2Model
 
 from dfexport.errors import CheckpointInvalid, listed
+from dfexport.seeded import SeededRules
+from dfexport.state import Shapes, State, differences
 
-PREFIX = "ssl_model.model."
+PREFIX = "ssl_model.model."  # as the detectors that grew out of SSL_Anti-spoofing call it
 # Neither is to be read from a tensor; both are the same in XLS-R 300M, 1B and 2B.
 HEADS = 16
 CONV_STRIDES = (5, 2, 2, 2, 2, 2, 2)
-# Pre-training's own parts, which the fine-tuned checkpoints still carry and scoring never reaches.
-DROPPED = ("mask_emb", "quantizer.", "project_q.", "final_proj.")
+# Beginnings of the keys that only pre-training used; fine-tuned checkpoints still carry them.
+PRETRAINING_KEYS = ("mask_emb", "quantizer.", "project_q.", "final_proj.")
+
+SEEDED_RULES: SeededRules = {"weight_g": lambda noise: 1 + 0.1 * np.abs(noise)}
 
 
 @dataclass(frozen=True)
@@ -114,7 +118,7 @@ class Fp32LayerNorm(nn.Module):
         self.norm = norm.float()
 
     def forward(self, hidden: Tensor) -> Tensor:
-        """Normalise the last axis."""
+        """Features normalised over the last axis; same shape and type."""
         normed: Tensor = self.norm(hidden.float())
         return normed.to(hidden.dtype)
 
@@ -130,23 +134,34 @@ def halve(encoder: Xlsr) -> Xlsr:
     return encoder
 
 
-def load_xlsr(state: Mapping[str, Tensor]) -> tuple[Xlsr, dict[str, Tensor]]:
-    """Build the encoder that a checkpoint holds under ``ssl_model.model.``, its size read from the tensors.
+def load_xlsr(
+    state: State, prefix: str = PREFIX, pretraining_keys: tuple[str, ...] = PRETRAINING_KEYS
+) -> tuple[Xlsr, dict[str, Tensor]]:
+    """Build the encoder that a checkpoint holds under ``prefix``, its size read from the tensors.
+
+    Args:
+        state: the whole checkpoint.
+        prefix, pretraining_keys: as the detector's `Family` states them.
 
     Returns:
         The encoder in eval mode, sharing the checkpoint's memory where that is float32, and the checkpoint's other
         tensors: the detector's head.
 
     Raises:
-        CheckpointInvalid: no encoder, a missing or unexpected key, or a shape that fits no XLS-R; lists the keys.
+        CheckpointInvalid: no encoder, a missing or unexpected key, a shape that fits no XLS-R, or values that are no
+            weights; lists the keys.
     """
-    published = {key.removeprefix(PREFIX): value for key, value in state.items() if key.startswith(PREFIX)}
-    head = {key: value for key, value in state.items() if not key.startswith(PREFIX)}
-    config = infer_config(published)
+    published = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+    head = {key: value for key, value in state.items() if not key.startswith(prefix)}
+    used = {key: value for key, value in published.items() if not key.startswith(pretraining_keys)}
+    config = infer_config(used, prefix)
     encoder = _empty(config)
     names = renamed_keys(config)
-    _check_keys(published, names, encoder)
-    own = {names[key]: value.float() for key, value in published.items() if key in names}
+    own_state = encoder.state_dict()
+    problems = differences({old: own_state[new] for old, new in names.items()}, used)
+    if any(problems.values()):
+        raise CheckpointInvalid(f"this checkpoint's XLS-R encoder ({prefix}…) does not fit: {listed(problems)}")
+    own = {names[key]: value.float() for key, value in used.items()}
     encoder.load_state_dict(own, strict=True, assign=True)
     # Once and for all: weight = g · v / ‖v‖, per position of the kernel.
     remove_parametrizations(encoder.encoder.pos_conv_embed.conv, "weight")
@@ -165,7 +180,7 @@ class XlsrDetector(nn.Module):
         self.head = head
 
     def forward(self, waveform: Tensor) -> Tensor:
-        """Score raw 16 kHz mono audio."""
+        """Logits of raw 16 kHz mono audio, both shapes as the class states."""
         logits: Tensor = self.head(self.features(waveform))
         return logits
 
@@ -175,7 +190,7 @@ class XlsrDetector(nn.Module):
         return output
 
 
-def infer_config(published: Mapping[str, Tensor]) -> XlsrConfig:
+def infer_config(published: State, prefix: str = PREFIX) -> XlsrConfig:
     """Read an encoder's size from its tensors, by fairseq's names without prefix.
 
     Raises:
@@ -187,8 +202,8 @@ def infer_config(published: Mapping[str, Tensor]) -> XlsrConfig:
         feed_forward = published["encoder.layers.0.fc1.weight"]
     except KeyError as error:
         raise CheckpointInvalid(
-            f"this checkpoint holds no XLS-R encoder: expected {PREFIX}{error.args[0]}, found {len(published)} keys "
-            f"that begin with {PREFIX}. Expected is the whole fine-tuned detector, not another model's file or a "
+            f"this checkpoint holds no XLS-R encoder: expected {prefix}{error.args[0]}, found {len(published)} keys "
+            f"that begin with {prefix!r}. Expected is the whole fine-tuned detector, not another model's file or a "
             "pre-trained encoder (such as xlsr2_300m.pt) alone"
         ) from None
     axes = [weight.ndim for weight in (feed_forward, position, *convs)]
@@ -255,34 +270,13 @@ def renamed_keys(config: XlsrConfig) -> dict[str, str]:
     }
 
 
-def shapes(config: XlsrConfig) -> dict[str, tuple[int, ...]]:
+def shapes(config: XlsrConfig, prefix: str = PREFIX) -> Shapes:
     """Published key, with its prefix → shape, of every tensor that scoring uses."""
     own = {key: tuple(value.shape) for key, value in _empty(config).state_dict().items()}
-    return {f"{PREFIX}{old}": own[new] for old, new in renamed_keys(config).items()}
-
-
-def dropped_keys(state: Mapping[str, Tensor]) -> list[str]:
-    """Keys of a checkpoint that only pre-training used."""
-    return sorted(key for key in state if key.startswith(PREFIX) and key.removeprefix(PREFIX).startswith(DROPPED))
+    return {f"{prefix}{old}": own[new] for old, new in renamed_keys(config).items()}
 
 
 def _empty(config: XlsrConfig) -> Xlsr:
     """The network without memory for its weights."""
     with torch.device("meta"):
         return Xlsr(config)
-
-
-def _check_keys(published: Mapping[str, Tensor], names: Mapping[str, str], encoder: Xlsr) -> None:
-    own = {key: tuple(value.shape) for key, value in encoder.state_dict().items()}
-    found = {key: tuple(value.shape) for key, value in published.items() if not key.startswith(DROPPED)}
-    problems = {
-        "missing": sorted(names.keys() - found.keys()),
-        "unexpected": sorted(found.keys() - names.keys()),
-        "of another shape": [
-            f"{key} (expected {own[names[key]]}, found {shape})"
-            for key, shape in sorted(found.items())
-            if key in names and own[names[key]] != shape
-        ],
-    }
-    if any(problems.values()):
-        raise CheckpointInvalid(f"this checkpoint's XLS-R encoder ({PREFIX}…) does not fit: {listed(problems)}")

@@ -1,0 +1,130 @@
+"""A set of recordings into a score file, with resume; and work in threads whose results keep their order."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
+
+from dfclient.clips import Clip
+from dfclient.errors import InputError
+from dfclient.results import Failed, Score, run_values
+from dfcontract.score_file import Opening, ScoreFile
+from dfcontract.windows import Windowing
+
+if TYPE_CHECKING:
+    from dfclient.detector import Detector
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class Listener(Protocol):
+    """Is told how the scoring of a set gets on; a progress bar, for one."""
+
+    def begin(self, n_missing: int, n_done: int) -> None:
+        """Scoring begins: so many recordings are to be scored, so many have a row already."""
+        ...
+
+    def take(self, result: Score | Failed) -> None:
+        """One more result; its row is in the file."""
+        ...
+
+
+class SetCounts(NamedTuple):
+    """What became of a set of recordings."""
+
+    scored: int
+    failed: int
+    skipped: int  # had a row already
+
+
+def score_set(
+    detector: "Detector",
+    clips: Sequence[Clip],
+    out: str | Path | None,
+    *,
+    file_format: str = "csv",
+    opening: Opening | None = None,
+    windowing: Windowing | None = None,
+    concurrency: int | None = None,
+    listener: Listener | None = None,
+) -> SetCounts:
+    """Score recordings into a file, row by row, in their order; a run that ends early keeps its rows.
+
+    Args:
+        detector: that scores.
+        clips: what to score.
+        out: score file; None tells the listener alone.
+        file_format: `csv` or `asvspoof`.
+        opening: what to do about a file that is there: by default it is an error, `Opening(resume=True)` scores what
+            it lacks, `Opening(overwrite=True)` starts anew, once everything else has been checked.
+        windowing: from `detector.windowing`; protocol mode unless given.
+        concurrency: windows in flight; the detector's default unless given.
+        listener: is told of each result.
+
+    Raises:
+        InputError: an argument that can't be used; nothing has been written then.
+        ScoreFileError: the file can't be written, or holds another run's rows.
+        ServerError: the server is away for too long, or another model answers.
+    """
+    windowing = windowing or detector.windowing()
+    if file_format == "asvspoof":
+        _check_names(clips)
+    options = {} if concurrency is None else {"concurrency": concurrency}
+    detector.score_windowed([], windowing, **options)  # refuses options that can't be used
+    with ExitStack() as stack:
+        rows = None
+        if out is not None:
+            run = run_values(detector.card, windowing)
+            rows = stack.enter_context(ScoreFile(out, run, file_format=file_format, opening=opening))
+        done = rows.done if rows is not None else set()
+        missing = [clip for clip in clips if clip.path not in done]
+        if rows is not None:
+            rows.retrying({clip.path for clip in missing})
+        skipped, scored, failed = len(clips) - len(missing), 0, 0
+        if listener is not None:
+            listener.begin(len(missing), skipped)
+        for result in detector.score_windowed(missing, windowing, **options):
+            scored, failed = scored + isinstance(result, Score), failed + isinstance(result, Failed)
+            if rows is not None:
+                write_result(rows, result)
+            if listener is not None:
+                listener.take(result)
+    return SetCounts(scored, failed, skipped)
+
+
+def write_result(rows: ScoreFile, result: Score | Failed) -> None:
+    """A score as a row; a failure as a line of the errors file."""
+    if isinstance(result, Score):
+        rows.append(result.as_dict())
+    else:
+        rows.append_error(result.path, result.utt_id, str(result.error))
+
+
+def ordered_map(
+    pool: ThreadPoolExecutor, work: Callable[[Item], Result], items: Iterable[Item], ahead: int
+) -> Iterator[Result]:
+    """`map(work, items)` run by `pool`; items are taken lazily, at most `ahead` begun and not yet yielded.
+
+    A result is yielded as soon as it and all before it are there. An exception of `work` is raised in its turn; what
+    has not begun by then never does.
+    """
+    pending: deque[Future[Result]] = deque()
+    try:
+        for item in items:
+            pending.append(pool.submit(work, item))
+            while pending and (pending[0].done() or len(pending) >= ahead):
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+    finally:
+        for future in pending:
+            future.cancel()
+
+
+def _check_names(clips: Iterable[Clip]) -> None:
+    for clip in clips:
+        if len(clip.utt_id.split()) != 1:
+            raise InputError(f"utt_id {clip.utt_id!r} has spaces, which the asvspoof format can't hold: use csv")

@@ -1,0 +1,1 @@
+"""The command line: it reads options and prints; what it does is the library's."""

@@ -1,0 +1,57 @@
+"""What the commands share: lines on standard error, and a word when the server keeps them waiting."""
+
+import argparse
+import logging
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from dfclient.detector import Detector
+from dfclient.errors import InputError
+from dfclient.retry import RetryPolicy
+from dfcontract.score_file import Opening
+
+NOTICE_EVERY_S = 10.0
+
+
+def say(text: str) -> None:
+    """A line on standard error."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def opening_of(options: argparse.Namespace) -> Opening:
+    """What to do about a score file that is there; InputError where no file is written."""
+    if options.out is None and (options.resume or options.overwrite):
+        raise InputError("--resume and --overwrite say how to write --out FILE, which was not given")
+    return Opening(resume=options.resume, overwrite=options.overwrite)
+
+
+@contextmanager
+def detector_of(options: argparse.Namespace) -> Iterator[Detector]:
+    """The detector that the options name; while its server is away, a line says so now and then."""
+    notice = _Notice()
+    logger = logging.getLogger("dfclient")
+    logger.addHandler(notice)
+    logger.setLevel(logging.INFO)
+    try:
+        retry = RetryPolicy(wait_s=options.wait)
+        with Detector(options.url, options.model, timeout_s=options.timeout, retry=retry) as detector:
+            yield detector
+    finally:
+        logger.removeHandler(notice)
+
+
+class _Notice(logging.Handler):
+    """Prints why a request is tried again; not for each of many requests that fail together."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.INFO)
+        self._last_s = -NOTICE_EVERY_S
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print the record, unless another one has just been."""
+        now_s = time.monotonic()
+        if now_s - self._last_s >= NOTICE_EVERY_S:
+            self._last_s = now_s
+            say(f"dfclient: {record.getMessage()}")

@@ -1,0 +1,125 @@
+"""Options of `dfclient score`, `stream`, `models` and `health`; which of them runs, and the exit code."""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from dfclient.errors import DfserveError, InputError
+
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+EXIT_INTERRUPTED = 130
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command; 0 when all went well, 1 when something failed, 2 for wrong usage, 130 after Ctrl-C."""
+    options = _parser().parse_args(argv)
+    try:
+        return int(options.run(options))
+    except DfserveError as error:
+        print(f"dfclient: error: {error}", file=sys.stderr)
+        return EXIT_USAGE if isinstance(error, InputError) else EXIT_FAILED
+    except BrokenPipeError:  # the reader of our output, `head` say, has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_FAILED
+    except KeyboardInterrupt:
+        print("dfclient: interrupted", file=sys.stderr)
+        return EXIT_INTERRUPTED
+
+
+def _parser() -> argparse.ArgumentParser:
+    from dfclient.calls import DEFAULT_TIMEOUT_S, DEFAULT_URL
+    from dfclient.cli import inspect
+    from dfclient.retry import RetryPolicy
+
+    parser = argparse.ArgumentParser(
+        "dfclient", description="Score recordings with a deepfake detector on a Triton server."
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    server = argparse.ArgumentParser(add_help=False)
+    server.add_argument("--url", default=DEFAULT_URL, metavar="HOST:PORT", help="gRPC address (default: %(default)s)")
+    server.add_argument(
+        "--timeout",
+        type=float,
+        default=DEFAULT_TIMEOUT_S,
+        metavar="S",
+        help="deadline of a request (default: %(default)g)",
+    )
+    waiting = argparse.ArgumentParser(add_help=False)
+    waiting.add_argument(
+        "--wait",
+        type=float,
+        default=RetryPolicy().wait_s,
+        metavar="SECONDS",
+        help="for how long a server that is away, starting or stopping is tried again (default: %(default)g)",
+    )
+
+    _add_score(commands, [server, waiting])
+    _add_stream(commands, [server, waiting])
+    models = commands.add_parser("models", parents=[server], help="what the server serves, from the model cards")
+    models.set_defaults(run=inspect.models)
+    health = commands.add_parser(
+        "health", parents=[server], help="whether server and models are ready; exit code 1 if not"
+    )
+    health.set_defaults(run=inspect.health)
+    return parser
+
+
+def _add_score(commands: Any, parents: list[argparse.ArgumentParser]) -> None:
+    from dfclient.cli import score as command
+    from dfclient.detector import DEFAULT_CONCURRENCY
+    from dfcontract.score_file import FORMATS
+    from dfcontract.windows import MODES, PROTOCOL
+
+    score = commands.add_parser(
+        "score", parents=parents, help="score files, folders, @list.txt or a manifest .csv with a column path"
+    )
+    score.add_argument("paths", nargs="+", metavar="PATH", help="audio file, folder, @list.txt, or manifest .csv")
+    score.add_argument(
+        "--model", required=True, metavar="NAME", help="which of the server's models (see dfclient models)"
+    )
+    score.add_argument("--mode", choices=MODES, default=PROTOCOL, help="one window, or all (default: %(default)s)")
+    score.add_argument(
+        "--hop", type=float, metavar="SECONDS", help="sliding: from window to window (default: one window)"
+    )
+    score.add_argument("--pool", metavar="HOW", help="sliding: mean (default), min or a percentile such as p10")
+    score.add_argument(
+        "--concurrency",
+        type=int,
+        default=DEFAULT_CONCURRENCY,
+        metavar="N",
+        help="requests in flight (default: %(default)s)",
+    )
+    score.add_argument("--out", type=Path, metavar="FILE", help="score file; without it, lines to read on the terminal")
+    score.add_argument("--format", choices=FORMATS, default="csv", help="of --out (default: %(default)s)")
+    existing = score.add_mutually_exclusive_group()
+    existing.add_argument("--resume", action="store_true", help="go on with --out: score only what it lacks")
+    existing.add_argument("--overwrite", action="store_true", help="start --out anew")
+    score.set_defaults(run=command.run)
+
+
+def _add_stream(commands: Any, parents: list[argparse.ArgumentParser]) -> None:
+    from dfclient.cli import stream as command
+    from dfcontract.live import ENCODINGS
+
+    stream = commands.add_parser("stream", parents=parents, help="score audio while it plays: a file, or a pipe (-)")
+    stream.add_argument("source", metavar="FILE", help="audio file; - for raw samples from standard input")
+    stream.add_argument("--model", required=True, metavar="NAME", help="which of the server's models")
+    stream.add_argument("--hop", type=float, metavar="SECONDS", help="from window to window (default: one window)")
+    stream.add_argument("--pool", metavar="HOW", help="of the last line: mean (default), min or such as p10")
+    stream.add_argument(
+        "--pace", choices=("fast", "realtime"), default="fast", help="realtime: as if it played (default: %(default)s)"
+    )
+    raw = stream.add_argument_group("raw samples (-), little-endian")
+    raw.add_argument("--rate", type=int, metavar="HZ", help="default: 16000")
+    raw.add_argument("--channels", type=int, metavar="N", help="interleaved; default: 1")
+    raw.add_argument("--encoding", choices=tuple(ENCODINGS), help="default: int16")
+    raw.add_argument("--utt-id", metavar="ID", help="what its row is called (default: stdin)")
+    stream.add_argument("--out", type=Path, metavar="FILE", help="write the row that dfclient score writes")
+    existing = stream.add_mutually_exclusive_group()
+    existing.add_argument("--resume", action="store_true", help="add the row to an existing --out, unless it is there")
+    existing.add_argument("--overwrite", action="store_true", help="start --out anew")
+    stream.set_defaults(run=command.run)

@@ -1,0 +1,168 @@
+"""What a person reads: one line a recording, the summary, the banner, the tables of models and of health."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from dfclient.cli.progress import Progress
+from dfclient.live.stream import LiveStream
+from dfclient.results import Failed, Score, WindowScore
+from dfclient.server import Health
+from dfcontract.card import ModelCard
+from dfcontract.score_file import errors_path
+
+BANNER_WIDTH = 76
+
+
+def banner(card: ModelCard) -> str:
+    """A box nobody can miss, for a model whose weights were never trained."""
+    lines = [
+        "RANDOM WEIGHTS",
+        f"Model {card.model!r} was built with random weights: it has learned nothing.",
+        "These scores show that the machinery works. They say NOTHING about",
+        "whether any recording is real or fake. Do not use them.",
+    ]
+    edge = "!" * BANNER_WIDTH
+    return "\n".join([edge, *(f"!!{line:^{BANNER_WIDTH - 4}}!!" for line in lines), edge])
+
+
+def heading(card: ModelCard) -> str:
+    """What the scores below are and how to read them."""
+    about = f"model {card.model} version {card.version}, weights {card.weights}"
+    meaning = f"score: {card.score_kind} of bona fide, higher sounds more bona fide"
+    return f"{about}\n{meaning}; {_threshold_text(card)}"
+
+
+def score_line(result: Score | Failed) -> str:
+    """Score, side of the threshold, length and path of one recording."""
+    if isinstance(result, Failed):
+        return f"{'error':>10}  {'':5}  {'':>9}  {result.path or result.utt_id}: {result.error}"
+    side = side_of(result.score, result.card)
+    notes = f"  [{'; '.join(result.warnings)}]" if result.warnings else ""
+    return f"{result.score:>10.4f}  {side:5}  {result.duration_s:>7.2f} s  {result.path or result.utt_id}{notes}"
+
+
+def side_of(score: float, card: ModelCard) -> str:
+    """The verdict that the card allows: by its calibration, else its threshold, else none."""
+    if card.calibration is not None:
+        return f"{card.calibration.verdict(score)} (LLR {float(card.calibration.llr(score)):+.2f})"
+    if card.threshold is None or card.is_random:
+        return ""
+    return "above" if score >= card.threshold else "below"
+
+
+def window_line(window: WindowScore, card: ModelCard) -> str:
+    """A window of a live stream: when, score, side of the threshold."""
+    when = f"{clock(window.start_s)} to {clock(window.end_s)}"
+    return f"{when}  {window.score:>10.4f}  {side_of(window.score, card)}".rstrip()
+
+
+def status_line(live: LiveStream) -> str:
+    """How far a live stream is: audio heard, the score so far, whether the server is there."""
+    pooled = live.pooled
+    heard = f"listening {clock(live.duration_s)}"
+    scored = "no window yet" if pooled is None else f"so far {pooled:.4f} {side_of(pooled, live.card)}".rstrip()
+    return f"{heard}  {scored}" + ("" if live.is_connected else "  (connecting again)")
+
+
+def clock(time_s: float) -> str:
+    """Minutes, seconds and tenths; hours where there are any."""
+    tenths = round(time_s * 10)
+    minutes, rest = divmod(tenths, 600)
+    hours = f"{minutes // 60}:" if minutes >= 60 else ""
+    return f"{hours}{minutes % 60:02d}:{rest // 10:02d}.{rest % 10}"
+
+
+def _threshold_text(card: ModelCard) -> str:
+    if card.is_random:
+        return "no threshold makes sense for random weights"
+    if card.calibration is not None:
+        protocol = card.calibration.fitted_on["protocol"]
+        return f"LLR and verdict: by a calibration fitted on {protocol}, for data like those"
+    if card.threshold is None:
+        return "the card states no threshold"
+    return f"above/below: against {card.threshold:g}, the threshold set on {card.threshold_source or 'unnamed data'}"
+
+
+@dataclass
+class Tally:
+    """What the summary counts."""
+
+    scored: int = 0
+    failed: int = 0
+    warned: int = 0
+    cut: int = 0  # protocol mode: recordings longer than the one window that was scored
+    above: int = 0
+
+    def add(self, result: Score | Failed) -> None:
+        """Count one result."""
+        if isinstance(result, Failed):
+            self.failed += 1
+            return
+        self.scored += 1
+        self.warned += bool(result.warnings)
+        self.above += result.above_threshold is True
+        self.cut += result.mode == "protocol" and result.duration_s > result.card.window_s
+
+
+def summary(tally: Tally, progress: Progress, card: ModelCard, *, skipped: int, rows: Path | None) -> str:
+    """A few lines at the end: counts, time, where the rows are, what a score does not say."""
+    done = f"{tally.scored} scored, {tally.failed} failed" + (f", {skipped} already there" if skipped else "")
+    speed = f"{progress.clips_per_s:.1f} clips/s, {progress.real_time_factor:.0f}x real time"
+    lines = [f"{done}, in {progress.elapsed_s:.1f} s ({speed})"]
+    if tally.scored and card.threshold is not None and not card.is_random:
+        source = card.threshold_source or "unnamed data"
+        lines.append(f"{tally.above} of {tally.scored} above {card.threshold:g}, the threshold set on {source}")
+    if tally.warned:
+        lines.append(f"{tally.warned} with a warning about their audio")
+    if tally.cut:
+        lines.append(
+            f"{tally.cut} longer than the window: only the first {card.window_s:.2f} s counted "
+            "(--mode sliding scores all of it)"
+        )
+    if rows is not None:
+        lines.append(f"rows: {rows}" + (f"   errors: {errors_path(rows)}" if tally.failed else ""))
+    lines.append("a score is one model's opinion, and far less certain on audio unlike the data it was trained on")
+    return "\n".join(lines)
+
+
+def table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
+    """Columns padded to their widest cell."""
+    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in [header, *rows]
+    )
+
+
+MODEL_HEADER = (
+    "MODEL", "VERSION", "WINDOW", "RATE", "WEIGHTS", "SCORE", "THRESHOLD", "PRECISION", "LIVE", "CHECKPOINT", "LICENCE"
+)  # fmt: skip
+
+
+def model_row(card: ModelCard, *, takes_streams: bool) -> tuple[str, ...]:
+    """A row under MODEL_HEADER."""
+    return (
+        card.model,
+        card.version,
+        f"{card.window_s:.3f} s",
+        f"{card.sample_rate_hz} Hz",
+        card.weights.upper() if card.is_random else card.weights,
+        card.score_kind,
+        "none" if card.threshold is None else f"{card.threshold:g}",
+        card.precision,
+        "yes" if takes_streams else "no",
+        card.checkpoint_sha256[:12] or "unknown",
+        card.licence,
+    )
+
+
+def health_table(url: str, health: Health) -> str:
+    """The server, then each model, with the server's own reasons."""
+    rows = [(f"server {url}", _word(health.is_live, "live") + ", " + _word(health.is_ready, "ready"), "")]
+    rows += [(f"model {model.name}", _word(model.is_ready, "ready"), model.reason) for model in health.models]
+    return table(("WHAT", "STATE", "REASON"), rows)
+
+
+def _word(holds: bool, word: str) -> str:
+    return word if holds else f"NOT {word}"

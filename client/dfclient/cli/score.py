@@ -1,0 +1,101 @@
+"""`dfclient score`: recordings in, rows or lines out, with progress, a summary and a clean end whatever happens."""
+
+import argparse
+from pathlib import Path
+
+from dfclient.batch import score_set
+from dfclient.cli import report
+from dfclient.cli.console import detector_of, opening_of, say
+from dfclient.cli.progress import Progress
+from dfclient.clips import clips_from
+from dfclient.detector import Detector, checked_concurrency
+from dfclient.errors import DfserveError, InputError, ModelChanged
+from dfclient.results import Failed, Score
+
+EXIT_INTERRUPTED = 130
+RESUME_HINT = "; the rows so far are kept: the same command with --resume goes on from here"
+
+
+class _Screen:
+    """Prints results, or how many there are, as they come; a summary at the end."""
+
+    def __init__(self, detector: Detector, out: Path | None) -> None:
+        self.detector, self.out = detector, out
+        self.tally = report.Tally()
+        self.progress: Progress | None = None
+        self.n_done = 0
+
+    def begin(self, n_missing: int, n_done: int) -> None:
+        """Show the bar, or a heading above the lines."""
+        if self.out is None:
+            print(report.heading(self.detector.card), flush=True)
+        self.n_done = n_done
+        self.progress = Progress(n_missing, results_on_stdout=self.out is None)
+        self.progress.start()
+
+    def take(self, result: Score | Failed) -> None:
+        """Count it, and show it."""
+        self.tally.add(result)
+        if self.out is None and isinstance(result, Score):
+            print(report.score_line(result), flush=True)
+        elif self.out is None:
+            say(report.score_line(result))
+        if self.progress is not None:
+            self.progress.advance(result.duration_s if isinstance(result, Score) else 0.0)
+
+    def stop(self) -> None:
+        """Leave the bar as it is."""
+        if self.progress is not None:
+            self.progress.stop()
+
+    def sum_up(self) -> None:
+        """A few lines, unless nothing began."""
+        if self.progress is None:
+            return
+        card = self.detector.card
+        say(report.summary(self.tally, self.progress, card, skipped=self.n_done, rows=self.out))
+        if card.is_random:
+            say(report.banner(card))
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run `dfclient score` with its parsed options; the exit code."""
+    opening = opening_of(options)
+    if options.out is None and options.format != "csv":
+        raise InputError("--format says how to write --out FILE, which was not given")
+    clips = clips_from(options.paths)
+    concurrency = checked_concurrency(options.concurrency)
+    with detector_of(options) as detector:
+        windowing = detector.windowing(options.mode, options.hop, options.pool)
+        screen = _Screen(detector, options.out)
+        try:
+            counts = score_set(
+                detector,
+                clips,
+                options.out,
+                file_format=options.format,
+                opening=opening,
+                windowing=windowing,
+                concurrency=concurrency,
+                listener=screen,
+            )
+        except KeyboardInterrupt:
+            screen.stop()
+            say(f"dfclient: interrupted{RESUME_HINT if options.out else ''}")
+            return EXIT_INTERRUPTED
+        except DfserveError as error:
+            screen.stop()
+            if screen.progress is None:  # nothing has begun
+                raise
+            say(f"dfclient: error: {error}{_what_is_kept(options.out, error)}")
+            return 1
+        finally:
+            screen.stop()
+            screen.sum_up()
+        return 1 if counts.failed else 0
+
+
+def _what_is_kept(out: Path | None, error: DfserveError) -> str:
+    if out is None:
+        return ""
+    return "; the rows so far are kept, all of the earlier model" if isinstance(error, ModelChanged) else RESUME_HINT

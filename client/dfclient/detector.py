@@ -1,0 +1,308 @@
+"""`Detector`: one model on one server, and the way from recordings to scores."""
+
+import itertools
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from dfclient import audio
+from dfclient.batch import ordered_map
+from dfclient.calls import DEFAULT_TIMEOUT_S, DEFAULT_URL, TritonCalls, WindowAnswer, check_identity
+from dfclient.clips import Clip, Recording, clip_of
+from dfclient.errors import DfclientError, InputError, RequestRefused
+from dfclient.live.core import LiveCore
+from dfclient.live.stream import AsyncLiveStream, LiveStream
+from dfclient.live.wire import Wire
+from dfclient.results import AudioFacts, Failed, Score, WindowScore
+from dfclient.retry import Retrying, RetryPolicy
+from dfclient.transport import Transport
+from dfcontract.errors import WindowError
+from dfcontract.tensors import Samples
+from dfcontract.windows import PROTOCOL, SLIDING, Windowing, cut
+
+DEFAULT_CONCURRENCY = 8
+MAX_CONCURRENCY = 512
+DECODERS = 2  # threads: some 2,000 clips of 4 s a second
+DECODED_AHEAD = DECODERS + 1  # recordings in memory besides those being scored, however long they are
+
+
+@dataclass(frozen=True, eq=False)
+class _Decoded:
+    """A clip on its way to the server: a waveform and where its windows start, or why there is none."""
+
+    clip: Clip
+    waveform: audio.Waveform | None = None
+    starts: tuple[int, ...] = ()
+    error: DfclientError | None = None
+
+
+class Detector:
+    """A model on a Triton server.
+
+        with Detector("host:8001", "aasist") as detector:
+            print(detector.score("a.wav").score)
+
+    Args:
+        url: HOST:PORT of the server's gRPC endpoint.
+        model: its name there.
+        version: the newest unless given; pinned, so that all scores of this object come from one.
+        timeout_s: deadline of each request.
+        retry: what is tried again, and for how long.
+        transport: instead of gRPC to `url`; whoever gives it closes it.
+
+    Raises:
+        ServerUnavailable, ServerSlow: no server answers at `url`, however often it is tried.
+        ModelNotFound: it does not serve `model` (or that `version`); the message lists what it serves.
+        ContractError: the model is no detector.
+    """
+
+    def __init__(
+        self,
+        url: str = DEFAULT_URL,
+        model: str = "aasist",
+        *,
+        version: str = "",
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+        retry: RetryPolicy | None = None,
+        transport: TritonCalls | None = None,
+    ) -> None:
+        self._owns_transport = transport is None
+        self._calls = Retrying(transport or Transport(url, timeout_s=timeout_s), retry or RetryPolicy())
+        try:
+            self.card = self._calls.model_info(model, version).card()
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Self:
+        """Itself: `close` comes at the end of the block."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the connection."""
+        self.close()
+
+    def close(self) -> None:
+        """Let requests in flight end, try none again, and close the connection."""
+        self._calls.close()
+        if self._owns_transport:
+            self._calls.calls.close()
+
+    def windowing(self, mode: str = PROTOCOL, hop_s: float | None = None, pool: str | None = None) -> Windowing:
+        """How recordings are cut and pooled, checked against the model's window.
+
+        Args:
+            mode: `protocol`, one window a recording, or `sliding`.
+            hop_s: sliding mode: seconds from window to window; default: one window.
+            pool: sliding mode: `mean` (the default), `min` or a percentile such as `p10`.
+
+        Raises:
+            InputError: one of them can't be used.
+        """
+        try:
+            return Windowing.checked(self.card.window_samples, self.card.sample_rate_hz, mode, hop_s, pool)
+        except WindowError as error:
+            raise InputError(str(error)) from None
+
+    def infer(
+        self, waveforms: npt.NDArray[np.float32], *, concurrency: int = DEFAULT_CONCURRENCY
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """Logits (n, 2) and scores (n,) of ready-made windows (n, window_samples) at the card's rate.
+
+        Each window is a request of its own, at most `concurrency` in flight: the server forms the batches.
+
+        Raises:
+            InputError: another shape.
+            RequestRefused: the server refused a window (NaN, infinity).
+        """
+        array = np.asarray(waveforms, dtype=np.float32)
+        if array.ndim != 2 or array.shape[1] != self.card.window_samples:
+            raise InputError(f"expected windows of shape (n, {self.card.window_samples}), found {array.shape}")
+        pool = ThreadPoolExecutor(checked_concurrency(concurrency), "dfclient-infer")
+        try:
+            answers = list(ordered_map(pool, self._infer_one, array, 2 * concurrency))
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+        logits = np.array([answer.logits for answer in answers], np.float32).reshape(-1, 2)
+        return logits, np.array([answer.score for answer in answers], np.float32)
+
+    def score(
+        self,
+        recording: str | Path | Clip | bytes | BinaryIO | npt.ArrayLike | tuple[npt.ArrayLike, int],
+        sample_rate_hz: int | None = None,
+        *,
+        mode: str = PROTOCOL,
+        hop_s: float | None = None,
+        pool: str | None = None,
+        concurrency: int = DEFAULT_CONCURRENCY,
+    ) -> Score:
+        """Score one recording.
+
+        Args:
+            recording: a path, a file's content, a file opened for reading bytes, or an array (samples,) or
+                (samples, channels) with its `sample_rate_hz`, also as one tuple.
+            sample_rate_hz: of an array.
+            mode, hop_s, pool: see `windowing`.
+            concurrency: windows in flight.
+
+        Raises:
+            AudioError: the recording can't be decoded or holds NaN or infinity.
+            InputError: an option or array that can't be used.
+            ServerError: the server is away, busy, slow or refused the request.
+        """
+        one: Recording = _as_recording(recording, sample_rate_hz)
+        result = next(iter(self.score_many([one], mode=mode, hop_s=hop_s, pool=pool, concurrency=concurrency)))
+        if isinstance(result, Failed):
+            raise result.error
+        return result
+
+    def score_many(
+        self,
+        recordings: Iterable[Recording],
+        *,
+        mode: str = PROTOCOL,
+        hop_s: float | None = None,
+        pool: str | None = None,
+        concurrency: int = DEFAULT_CONCURRENCY,
+    ) -> Iterator[Score | Failed]:
+        """Score recordings, in their order; they are taken lazily. A `Score` or a `Failed` for each.
+
+        Decoding runs ahead of inference in threads of its own; at most `concurrency` windows are in flight, be they of
+        many short clips or of one long one.
+
+        Raises:
+            InputError: an option that can't be used (at the call, not at the first result).
+            ServerUnavailable, ServerBusy, ServerSlow: while iterating, once every attempt has failed.
+            ModelChanged: while iterating, when another model than the card's answers.
+        """
+        return self.score_windowed(recordings, self.windowing(mode, hop_s, pool), concurrency=concurrency)
+
+    def score_windowed(
+        self, recordings: Iterable[Recording], windowing: Windowing, *, concurrency: int = DEFAULT_CONCURRENCY
+    ) -> Iterator[Score | Failed]:
+        """`score_many` with a `windowing` that has been checked already."""
+        return self._scored(recordings, windowing, checked_concurrency(concurrency))
+
+    def stream(
+        self, sample_rate_hz: int | None = None, *, hop_s: float | None = None, pool: str | None = None
+    ) -> LiveStream:
+        """Score audio while it plays; see `LiveStream`. A stream begins when it is entered.
+
+            with detector.stream(sample_rate_hz=8000) as live:
+                live.send(chunk)
+                for window in live:
+                    print(window.end_s, window.score)
+
+        Args:
+            sample_rate_hz: of the chunks, the model's unless given.
+            hop_s, pool: as in sliding mode.
+
+        Raises:
+            InputError: an option that can't be used.
+        """
+        return LiveStream(self._live_core(sample_rate_hz, hop_s, pool), Wire(self._calls, self.card))
+
+    def stream_async(
+        self, sample_rate_hz: int | None = None, *, hop_s: float | None = None, pool: str | None = None
+    ) -> AsyncLiveStream:
+        """`stream` for asyncio; see `AsyncLiveStream`."""
+        return AsyncLiveStream(self._live_core(sample_rate_hz, hop_s, pool), Wire(self._calls, self.card))
+
+    def _live_core(self, sample_rate_hz: int | None, hop_s: float | None, pool: str | None) -> LiveCore:
+        windowing = self.windowing(SLIDING, hop_s, pool)
+        rate_hz = audio.checked_rate_hz(self.card.sample_rate_hz if sample_rate_hz is None else sample_rate_hz)
+        return LiveCore(self.card, windowing, rate_hz, self._calls.calls.timeout_s, self._calls.policy)
+
+    def _scored(
+        self, recordings: Iterable[Recording], windowing: Windowing, concurrency: int
+    ) -> Iterator[Score | Failed]:
+        decoders = ThreadPoolExecutor(DECODERS, "dfclient-decode")
+        senders = ThreadPoolExecutor(concurrency, "dfclient-infer")
+        try:
+            decoded = ordered_map(decoders, partial(self._decode, windowing), enumerate(recordings), DECODED_AHEAD)
+            jobs = ((clip, start) for clip in decoded for start in clip.starts or (0,))
+            answered = ordered_map(senders, self._infer_window, jobs, 2 * concurrency)
+            for clip, first in answered:
+                others = itertools.islice(answered, max(len(clip.starts) - 1, 0))
+                yield self._assembled(clip, [first, *(answer for _, answer in others)], windowing)
+        finally:
+            decoders.shutdown(wait=False, cancel_futures=True)
+            senders.shutdown(wait=False, cancel_futures=True)
+
+    def _decode(self, windowing: Windowing, numbered: tuple[int, Recording]) -> _Decoded:
+        number, recording = numbered
+        clip, rate_hz = clip_of(recording, number), self.card.sample_rate_hz
+        try:
+            if isinstance(recording, tuple):
+                waveform = audio.from_array(*recording, rate_hz)
+            else:
+                waveform = audio.load(clip.path if isinstance(recording, Clip) else recording, rate_hz)
+        except InputError as error:
+            return _Decoded(clip, error=error)
+        return _Decoded(clip, waveform, tuple(windowing.starts(len(waveform.samples))))
+
+    def _infer_one(self, window: Samples) -> WindowAnswer:
+        answer = self._calls.infer(self.card.model, self.card.version, window)
+        check_identity(self.card, answer.identity)
+        return answer
+
+    def _infer_window(self, job: tuple[_Decoded, int]) -> tuple[_Decoded, WindowAnswer | RequestRefused | None]:
+        """One window's answer; a refusal is the clip's own affair, any other error ends the run."""
+        clip, start = job
+        if clip.waveform is None:
+            return clip, None
+        try:
+            return clip, self._infer_one(cut(clip.waveform.samples, start, self.card.window_samples))
+        except RequestRefused as error:
+            return clip, error
+
+    def _assembled(
+        self, decoded: _Decoded, answers: list[WindowAnswer | RequestRefused | None], windowing: Windowing
+    ) -> Score | Failed:
+        clip, waveform, card = decoded.clip, decoded.waveform, self.card
+        error = decoded.error or next((answer for answer in answers if isinstance(answer, RequestRefused)), None)
+        if error is not None or waveform is None:
+            return Failed(clip.utt_id, clip.path, error or InputError("it was not decoded"))
+        windows = [
+            WindowScore(
+                start_s=start / card.sample_rate_hz,
+                end_s=min(start + card.window_samples, len(waveform.samples)) / card.sample_rate_hz,
+                score=answer.score,
+                logits=(float(answer.logits[0]), float(answer.logits[1])),
+            )
+            for start, answer in zip(decoded.starts, answers, strict=True)
+            if isinstance(answer, WindowAnswer)
+        ]
+        scored = [cut(waveform.samples, start, card.window_samples) for start in decoded.starts]
+        warnings = audio.warnings_of(waveform, scored)
+        facts = AudioFacts(waveform.duration_s, waveform.source_rate_hz, waveform.source_channels, warnings)
+        return Score.of(clip, card, windowing=windowing, windows=windows, facts=facts)
+
+
+def checked_concurrency(concurrency: int) -> int:
+    """The number itself; InputError when it is out of range."""
+    if not 1 <= concurrency <= MAX_CONCURRENCY:
+        raise InputError(f"expected a concurrency of 1 to {MAX_CONCURRENCY}, found {concurrency}")
+    return concurrency
+
+
+def _as_recording(
+    recording: str | Path | Clip | bytes | BinaryIO | npt.ArrayLike | tuple[npt.ArrayLike, int],
+    sample_rate_hz: int | None,
+) -> Recording:
+    if sample_rate_hz is not None:
+        return recording, sample_rate_hz  # type: ignore[return-value]  # an array, or refused as none
+    if isinstance(recording, str | Path | Clip | bytes) or hasattr(recording, "read"):
+        return recording  # type: ignore[return-value]
+    if isinstance(recording, tuple) and len(recording) == 2 and isinstance(recording[1], int | np.integer):
+        return recording
+    raise InputError("expected the array's sample_rate_hz as second argument, found none")

@@ -1,0 +1,128 @@
+"""`Server`: what one Triton server serves, whether it is well, and its detectors over one connection."""
+
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+from dfclient.calls import DEFAULT_TIMEOUT_S, DEFAULT_URL, ModelState, TritonCalls
+from dfclient.detector import Detector
+from dfclient.errors import ContractError, ModelNotFound
+from dfclient.retry import Retrying, RetryPolicy
+from dfclient.transport import Transport
+from dfcontract.card import ModelCard
+from dfcontract.live import detectors_among
+
+
+@dataclass(frozen=True)
+class ModelHealth:
+    """One model of a server's repository: whether it answers, and the server's reason where it does not."""
+
+    name: str
+    version: str
+    is_ready: bool
+    reason: str
+
+
+@dataclass(frozen=True)
+class Health:
+    """How a server is.
+
+    Attributes:
+        is_live: its process answers.
+        is_ready: it says that all its models are ready.
+        models: each model, in the order of their names.
+    """
+
+    is_live: bool
+    is_ready: bool
+    models: tuple[ModelHealth, ...]
+
+    @property
+    def is_good(self) -> bool:
+        """Whether everything that should answer does, and there is something."""
+        return self.is_live and self.is_ready and bool(self.models) and all(model.is_ready for model in self.models)
+
+
+class Server:
+    """A Triton server.
+
+        with Server("host:8001") as server:
+            for card in server.models():
+                print(card.model, card.weights)
+            print(server.detector("aasist").score("a.wav").score)
+
+    Args:
+        url: HOST:PORT of its gRPC endpoint.
+        timeout_s: deadline of each request.
+        retry: what is tried again, and for how long.
+        transport: instead of gRPC to `url`; whoever gives it closes it.
+
+    Raises:
+        InputError: an address or a deadline that can be none. The server itself is asked only by the methods, which
+            raise ServerError.
+    """
+
+    def __init__(
+        self,
+        url: str = DEFAULT_URL,
+        *,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+        retry: RetryPolicy | None = None,
+        transport: TritonCalls | None = None,
+    ) -> None:
+        self._owns_transport = transport is None
+        self._calls = Retrying(transport or Transport(url, timeout_s=timeout_s), retry or RetryPolicy())
+
+    def __enter__(self) -> Self:
+        """Itself: `close` comes at the end of the block."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the connection, that of its detectors too."""
+        self.close()
+
+    def close(self) -> None:
+        """Let requests in flight end, try none again, and close the connection."""
+        self._calls.close()
+        if self._owns_transport:
+            self._calls.calls.close()
+
+    @property
+    def url(self) -> str:
+        """Its address."""
+        return self._calls.calls.url
+
+    def models(self) -> list[ModelCard]:
+        """Cards of the detectors that are ready, in the order of their names; models without a card are left out."""
+        ready = [state.name for state in self._calls.model_states() if state.state == "READY"]
+        cards = []
+        for name in detectors_among(ready):
+            try:
+                cards.append(self._calls.model_info(name).card())
+            except ContractError:  # another's model beside ours
+                continue
+        return cards
+
+    def health(self) -> Health:
+        """How the server is now: each question is asked once.
+
+        Raises:
+            ServerError: it does not answer.
+        """
+        calls = self._calls.calls
+        is_live, is_ready = calls.is_live(), calls.is_ready()
+        states = sorted(calls.model_states(), key=lambda state: (state.name, state.version))
+        return Health(is_live, is_ready, tuple(self._health_of(state) for state in states))
+
+    def detector(self, name: str, version: str = "") -> Detector:
+        """A detector that shares this server's connection, and is of no use once that is closed."""
+        return Detector(self.url, name, version=version, retry=self._calls.policy, transport=self._calls.calls)
+
+    def _health_of(self, state: ModelState) -> ModelHealth:
+        try:
+            is_ready = self._calls.calls.is_model_ready(state.name, state.version)
+        except ModelNotFound:  # a version that could not be loaded
+            is_ready = False
+        return ModelHealth(state.name, state.version, is_ready, state.reason)

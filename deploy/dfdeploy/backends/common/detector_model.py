@@ -1,0 +1,73 @@
+"""What the Python twins of Triton's native backends share: requests in, responses out, one bad waveform at a time."""
+
+from __future__ import annotations  # Triton fills its module only once ours has been imported
+
+import json
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import triton_python_backend_utils as pb_utils
+
+from dfcontract.errors import ErrorCode, coded
+from dfdeploy.backends.common.batches import Outputs, Runner, Waveforms
+from dfdeploy.backends.common.tensors import array_of, tensor_of
+
+
+class BadWaveform(Exception):
+    """The request's own fault."""
+
+
+class DetectorModel(ABC):
+    """One instance of one model, as Triton's Python backend wants it; a twin says how its file is opened."""
+
+    @abstractmethod
+    def open_cpu(self, folder: Path, threads: int) -> Runner:
+        """Open the model file in ``folder`` for this many cores."""
+
+    @abstractmethod
+    def open_gpu(self, folder: Path, device_id: int) -> Runner:
+        """Open the model file in ``folder`` on a GPU."""
+
+    def initialize(self, args: Mapping[str, str]) -> None:
+        """Open the file in ``<repository>/<version>``."""
+        config = json.loads(args["model_config"])
+        self.parameters = {key: value["string_value"] for key, value in config.get("parameters", {}).items()}
+        self.input: str = config["input"][0]["name"]
+        self.outputs: list[str] = [output["name"] for output in config["output"]]
+        folder = Path(args["model_repository"]) / args["model_version"]
+        if args["model_instance_kind"] == "GPU":
+            self.runner = self.open_gpu(folder, int(args["model_instance_device_id"]))
+        else:
+            threads = int(self.parameters.get("intra_op_thread_count", 0)) or len(os.sched_getaffinity(0))
+            self.runner = self.open_cpu(folder, threads)
+
+    def execute(self, requests: list[pb_utils.InferenceRequest]) -> list[pb_utils.InferenceResponse]:
+        """Answer each request; what is wrong with one is that one's error."""
+        waveforms = [array_of(pb_utils.get_input_tensor_by_name(request, self.input)) for request in requests]
+        finite = [bool(np.isfinite(waveform).all()) for waveform in waveforms]
+        answers = iter(self.runner.run([waveform for waveform, good in zip(waveforms, finite, strict=True) if good]))
+        return [
+            self._response(next(answers) if good else BadWaveform(self._complaint(waveform)))
+            for waveform, good in zip(waveforms, finite, strict=True)
+        ]
+
+    def finalize(self) -> None:
+        """Let go of the runner's threads."""
+        self.runner.close()
+
+    def _response(self, answer: Outputs | Exception) -> pb_utils.InferenceResponse:
+        error = pb_utils.TritonError
+        if isinstance(answer, BadWaveform):
+            text = coded(ErrorCode.BAD_WAVEFORM, str(answer))
+            return pb_utils.InferenceResponse(error=error(text, error.INVALID_ARG))
+        if isinstance(answer, Exception):
+            return pb_utils.InferenceResponse(error=error(str(answer), error.INTERNAL))
+        tensors = [tensor_of(name, value) for name, value in zip(self.outputs, answer, strict=True)]
+        return pb_utils.InferenceResponse(output_tensors=tensors)
+
+    def _complaint(self, waveform: Waveforms) -> str:
+        count = waveform.size - int(np.isfinite(waveform).sum())
+        return f"{self.input}: expected finite samples, found {count} NaN or infinite; check the recording's decoder"

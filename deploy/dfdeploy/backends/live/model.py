@@ -1,0 +1,206 @@
+"""Triton backend of ``<detector>_live``: audio in chunks, a score for each window while it plays. docs/live.md.
+
+The model is decoupled and sequence-batched; Triton hands over one stream's chunks in order and releases each as soon as
+`execute` returns, so nothing here may wait. A window goes to the detector in a thread of a pool: windows of all streams
+are in flight together and meet in the detector's dynamic batcher. (`async_exec` would do the same in asyncio's default
+pool, of six threads on two cores.)
+
+When a sequence has been idle for too long Triton forgets it without telling the model, and above its own cap new
+sequences wait in silence: so the model expires its streams itself, and refuses new ones below that cap.
+"""
+
+from __future__ import annotations  # Triton fills its module only once ours has been imported
+
+import ctypes
+import json
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import triton_python_backend_utils as pb_utils
+
+from dfcontract import live
+from dfcontract.errors import ErrorCode
+from dfcontract.tensors import IDENTITY, LOGITS, SCORE
+from dfdeploy.backends.common.tensors import array_of, tensor_of
+from dfdeploy.backends.live.cutter import Window
+from dfdeploy.backends.live.detector import Detector
+from dfdeploy.backends.live.errors import StreamError
+from dfdeploy.backends.live.stream import Answer, Job, Settings, Stream
+
+THREADS = 64  # windows at the detector at once, below its queue's limit
+SWEEP_S = 1.0
+START, END = pb_utils.TRITONSERVER_REQUEST_FLAG_SEQUENCE_START, pb_utils.TRITONSERVER_REQUEST_FLAG_SEQUENCE_END
+FINAL = pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL
+
+# By the names that Triton gives them; where a code is missing it is INTERNAL.
+STATUS = {
+    ErrorCode.BAD_STREAM: "INVALID_ARG",
+    ErrorCode.NO_SUCH_STREAM: "INVALID_ARG",
+    ErrorCode.TOO_FAR_AHEAD: "INVALID_ARG",
+    ErrorCode.TOO_MANY_STREAMS: "UNAVAILABLE",
+    ErrorCode.DETECTOR_BUSY: "UNAVAILABLE",
+}
+
+
+class TritonReply:
+    """Where one request's answers go: windows, then the end, which is said once.
+
+    Args:
+        sender: Triton's, of the request.
+        rate_hz: the detector's.
+        outputs: those that the model's configuration lists; one from before IDENTITY existed does not have it.
+    """
+
+    def __init__(self, sender: pb_utils.ResponseSender, rate_hz: int, outputs: list[str]) -> None:
+        self.sender, self.rate_hz, self.outputs = sender, rate_hz, outputs
+        self.is_open = True
+        # A sender whose last answer has gone is freed: asking it then, as another thread might, ends the server.
+        self.lock = threading.Lock()
+
+    @property
+    def is_wanted(self) -> bool:
+        """False once the client has hung up, or the request has ended."""
+        with self.lock:
+            return self.is_open and not self.sender.is_cancelled()
+
+    def send(self, window: Window, answer: Answer, pooled: float, *, is_last: bool) -> None:
+        """One window's answer; the last one ends the request."""
+        values = {
+            live.WINDOW: [window.index],
+            live.START_S: [window.start / self.rate_hz],
+            live.END_S: [window.end / self.rate_hz],
+            LOGITS: answer.logits,
+            SCORE: [answer.score],
+            live.POOLED: [pooled],
+            IDENTITY: [answer.identity],
+        }
+        tensors = [tensor_of(name, np.array(values[name], live.LIVE_OUTPUTS[name].dtype)) for name in self.outputs]
+        self._finish(is_last, pb_utils.InferenceResponse(output_tensors=tensors))
+
+    def fail(self, error: Exception) -> None:
+        """End the request, and with it the stream, with an error."""
+        status = STATUS.get(error.code, "INTERNAL") if isinstance(error, StreamError) else "INTERNAL"
+        triton_error = pb_utils.TritonError(str(error), getattr(pb_utils.TritonError, status))
+        self._finish(True, pb_utils.InferenceResponse(error=triton_error))
+
+    def close(self) -> None:
+        """End the request, unless it has ended."""
+        self._finish(True)
+
+    def _finish(self, is_last: bool, response: pb_utils.InferenceResponse | None = None) -> None:
+        """Send what there is to say; nothing once the request has ended."""
+        with self.lock:
+            if not self.is_open:
+                return
+            self.is_open = not is_last
+            flags = FINAL if is_last else 0
+            if response is None:
+                self.sender.send(flags=flags)
+            else:
+                self.sender.send(response, flags)
+
+
+class TritonPythonModel:
+    """All streams of one detector."""
+
+    def initialize(self, args: Mapping[str, str]) -> None:
+        """Read the detector's name and window, and the limits, from the config."""
+        config = json.loads(args["model_config"])
+        parameters = {key: value["string_value"] for key, value in config["parameters"].items()}
+        name = parameters[live.LIVE_OF]
+        self.outputs = [output["name"] for output in config["output"]]
+        self.detector = Detector(name, states_identity=states_identity(Path(args["model_repository"]).parent / name))
+        self.window_samples, self.rate_hz = int(parameters["window_samples"]), int(parameters["sample_rate_hz"])
+        self.max_streams = int(parameters[live.MAX_STREAMS_KEY])
+        self.idle_timeout_s = float(parameters[live.IDLE_TIMEOUT_KEY])
+        self.streams: dict[int | str, Stream] = {}  # by correlation id
+        self.ending: list[Stream] = []  # had their END, still have windows at the detector
+        self.lock = threading.Lock()  # of the two above
+        self.workers = ThreadPoolExecutor(THREADS)
+        self.stopped = threading.Event()
+        self.sweeper = threading.Thread(target=self._sweep)
+        self.sweeper.start()
+
+    def execute(self, requests: list[pb_utils.InferenceRequest]) -> None:
+        """Take each chunk; the answers follow when they are ready."""
+        for request in requests:
+            reply = TritonReply(request.get_response_sender(), self.rate_hz, self.outputs)
+            key = request.correlation_id()
+            try:
+                self._take(key, request, reply)
+            except StreamError as error:
+                self._drop(key)
+                if reply.is_open:
+                    reply.fail(error)
+
+    def finalize(self) -> None:
+        """Let the threads go."""
+        self.stopped.set()
+        self.sweeper.join()
+        self.workers.shutdown(cancel_futures=True)
+
+    def _take(self, key: int | str, request: pb_utils.InferenceRequest, reply: TritonReply) -> None:
+        is_end = bool(request.flags() & END)
+        stream = self._open(key, request) if request.flags() & START else self.streams.get(key)
+        if stream is None or stream.is_over:
+            raise StreamError(
+                ErrorCode.NO_SUCH_STREAM,
+                f"no such stream: it has ended or failed, or sent nothing for {self.idle_timeout_s:g} s: begin a new "
+                "one with the START flag",
+            )
+        stream.push(array_of(pb_utils.get_input_tensor_by_name(request, live.AUDIO)), reply, is_end=is_end)
+        if is_end:
+            with self.lock:
+                self.ending.append(self.streams.pop(key))
+
+    def _open(self, key: int | str, request: pb_utils.InferenceRequest) -> Stream:
+        self._drop(key)  # an id that is used again starts clean
+        settings = Settings.checked(json.loads(request.parameters() or "{}"), self.window_samples)
+        stream = Stream(settings, self.window_samples, self.rate_hz, self._submit, self.detector.infer)
+        with self.lock:
+            self.ending = [ending for ending in self.ending if ending.is_busy]
+            if len(self.streams) + len(self.ending) >= self.max_streams:
+                raise StreamError(
+                    ErrorCode.TOO_MANY_STREAMS,
+                    f"{self.max_streams} streams are open, as many as this model takes: try later",
+                )
+            self.streams[key] = stream
+        return stream
+
+    def _drop(self, key: int | str) -> None:
+        with self.lock:
+            stream = self.streams.pop(key, None)
+        if stream is not None:
+            stream.abandon()
+
+    def _submit(self, work: Callable[[Job], None], job: Job) -> None:
+        self.workers.submit(work, job).add_done_callback(complain)
+
+    def _sweep(self) -> None:
+        """Forget streams whose client has gone, and give their memory back to the system."""
+        while not self.stopped.wait(min(SWEEP_S, self.idle_timeout_s / 4)):
+            deadline_s = time.monotonic() - self.idle_timeout_s
+            with self.lock:
+                idle = [key for key, stream in self.streams.items() if stream.is_idle_since(deadline_s)]
+                ended = [stream for stream in self.ending if not stream.is_busy]
+                self.ending = [stream for stream in self.ending if stream.is_busy]
+            for key in idle:
+                self._drop(key)
+            if idle or ended:
+                ctypes.CDLL(None).malloc_trim(0)
+
+
+def states_identity(model_dir: Path) -> bool:
+    """Whether the answers of the detector in this folder carry IDENTITY: Triton has no call that says so."""
+    config = model_dir / "config.pbtxt"
+    return config.is_file() and f'"{IDENTITY}"' in config.read_text()
+
+
+def complain(future: Future[None]) -> None:
+    """Say in the server's log what would otherwise die with its thread."""
+    if not future.cancelled() and (error := future.exception()) is not None:
+        pb_utils.Logger.log_error(f"live: {error!r}")

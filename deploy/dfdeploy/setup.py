@@ -1,0 +1,111 @@
+"""``dfdeploy setup``: the server's own Python environment, made or brought up to date; and NVIDIA's perf_analyzer."""
+
+import hashlib
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from dfdeploy import environment, folders, machine
+from dfdeploy.errors import DeployError, EnvironmentIncomplete
+
+# In the environment's folder: begun, so that the folder is ours to empty; done, with what was installed.
+MARKER, STAMP = ".dfserve-server", ".dfserve-installed"
+PERF_ANALYZER = ("tritonclient==2.51.0", "nvidia-cuda-runtime-cu12")  # the last of the former with the program in it
+
+
+def make_environment(folder: Path | None = None, *, with_torch: bool = False) -> None:
+    """Make the server's environment, finish one that was interrupted, or bring one up to date; say where it is.
+
+    Args:
+        folder: default see `environment.default_folder`.
+        with_torch: for TorchScript models. An environment that has it keeps it.
+
+    Raises:
+        EnvironmentIncomplete: this machine can't run the server; says what is missing.
+        DeployError: a folder that is something else, or pip failed.
+    """
+    environment.check_machine()
+    python, version = environment.choose_python()
+    folder = (folder or environment.default_folder()).resolve()
+    stamp = folder / STAMP
+    installed = stamp.read_text().split() if stamp.is_file() else []
+    wanted = [_digest(), *(["torch"] if with_torch or "torch" in installed else [])]
+    if installed != wanted:
+        print(f"server environment: installing into {folder} (about {'1.2 GB' if with_torch else '330 MB'}) ...")
+        sys.stdout.flush()
+        if complaint := machine.provide(["setup"]):
+            raise EnvironmentIncomplete(complaint)
+        if not installed:
+            _begin(folder, python, version)
+        stamp.unlink(missing_ok=True)
+        _install(folder, with_torch="torch" in wanted)
+        stamp.write_text("\n".join(wanted) + "\n")
+    found = environment.find(folder)
+    print(f"server environment: {folder} (Python {found.python_version}, {_megabytes(folder)} MB) is ready")
+
+
+def install_perf_analyzer() -> None:
+    """Put NVIDIA's perf_analyzer where `dfdeploy bench` looks for it.
+
+    Raises:
+        DeployError: pip failed.
+    """
+    folder = folders.perf_analyzer().resolve()
+    stamp = folder / STAMP
+    wanted = "\n".join(PERF_ANALYZER) + "\n"
+    if not stamp.is_file() or stamp.read_text() != wanted:
+        print(f"perf_analyzer: installing into {folder} ...", flush=True)
+        # It is a program inside a wheel; without dependencies it pins nothing.
+        _pip(Path(sys.executable), "--no-deps", "--upgrade", "--target", str(folder), *PERF_ANALYZER)
+        stamp.write_text(wanted)
+    print(f"perf_analyzer: {folder} ({_megabytes(folder)} MB) is ready")
+
+
+def _begin(folder: Path, python: str, version: str) -> None:
+    """Make an empty virtual environment, in place of one that is not known to be whole."""
+    is_ours = any((folder / name).is_file() for name in (MARKER, "pyvenv.cfg"))
+    if folder.exists() and not is_ours and (not folder.is_dir() or any(folder.iterdir())):
+        raise DeployError(f"{folder} is no virtual environment: name a new folder (--server-env, DFSERVE_SERVER_ENV)")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / MARKER).touch()
+    except OSError as error:
+        raise DeployError(f"{folder}: can't be written: {error.strerror}; name another (--server-env)") from None
+    finished = subprocess.run([python, "-m", "venv", "--clear", folder], capture_output=True, text=True, check=False)
+    if finished.returncode:
+        (folder / MARKER).touch()  # --clear has taken it
+        if "ensurepip" in finished.stdout + finished.stderr:
+            raise EnvironmentIncomplete(f"Python's venv module is missing: apt install {machine.venv_package(version)}")
+        raise DeployError(f"no virtual environment could be made in {folder}: {_last_line(finished.stderr)}")
+
+
+def _install(folder: Path, *, with_torch: bool) -> None:
+    python = folder / "bin" / "python"
+    constraints = ("--constraint", str(folders.CONSTRAINTS))
+    _pip(python, *constraints, "numpy", "onnxruntime")
+    # Its metadata asks for numpy < 2 and for a client's packages, none of which the server needs.
+    _pip(python, *constraints, "--no-deps", "nvidia-pytriton")
+    if with_torch:
+        index = machine.torch_index_url()
+        _pip(python, *constraints, *(["--extra-index-url", index] if index else []), "torch")
+
+
+def _pip(python: Path, *arguments: str) -> None:
+    command = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *arguments]
+    finished = subprocess.run(command, check=False)
+    if finished.returncode:
+        raise DeployError("pip could not install the server; its own words are above. Run it again: dfdeploy setup")
+
+
+def _digest() -> str:
+    return hashlib.sha256(folders.CONSTRAINTS.read_bytes()).hexdigest()
+
+
+def _megabytes(folder: Path) -> int:
+    files: Iterable[Path] = (path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
+    return round(sum(path.stat().st_size for path in files) / 1e6)
+
+
+def _last_line(text: str) -> str:
+    return (text.strip().splitlines() or ["no reason given"])[-1]

@@ -1,0 +1,239 @@
+"""Calibrating a detector: fitting the map from its scores to log-likelihood ratios (LLR), and applying it to others.
+
+What a calibration is, how its file looks and who may trust it: `dfcontract.calibration`.
+"""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dfcontract import score_file
+from dfcontract.calibration import PARAMETERS, Calibration, Threshold, llr_of
+from dfcontract.score_file import Row
+from dfcontract.text import number
+from dfeval.errors import CalibrationError, OneClassError, ScoreFileError
+from dfeval.metrics.cllr import cllr, min_cllr
+from dfeval.metrics.convex_hull import convex_hull
+from dfeval.metrics.dcf import DcfCosts
+from dfeval.metrics.eer import ErrorRates, Floats, error_rates
+from dfeval.scores import NO_SCORE, DetectorScores, load_scores
+from dfeval.trials import Trials
+
+WINDOWS = "windows"  # in `fitted_on`: how the recordings were cut, as `DetectorScores.mode` says it
+
+
+@dataclass(frozen=True)
+class Target:
+    """What the threshold is for: at most this false-alarm or miss rate, or, with neither, the least expected cost."""
+
+    far: float | None = None
+    frr: float | None = None
+    costs: DcfCosts = field(default_factory=DcfCosts)
+
+
+def fit(trials: Trials, kind: str = "affine", target: Target | None = None) -> Calibration:
+    """Fit a calibration and set its threshold.
+
+    Affine is logistic regression with both classes weighing the same, which minimises Cllr; isotonic is
+    pool-adjacent-violators with one made-up trial of the other class at each end, so that no LLR is infinite.
+
+    Raises:
+        CalibrationError: random weights, an inverted detector, classes that don't overlap (affine), a rate or cost
+            that no threshold meets.
+        OneClassError: a class is absent.
+    """
+    if kind not in PARAMETERS:
+        raise CalibrationError(f"calibration {kind!r} is unknown; known are {', '.join(PARAMETERS)}")
+    if trials.source.is_random:
+        raise CalibrationError(f"{trials.source.path}: scores of random weights can't be calibrated: they mean nothing")
+    bonafide, spoof = trials.bonafide, trials.spoof
+    if not bonafide.size or not spoof.size:
+        raise OneClassError(bonafide.size, spoof.size, "a calibration")
+    rates = error_rates(bonafide, spoof)
+    parameters = _fit_affine(bonafide, spoof) if kind == "affine" else _fit_isotonic(bonafide, spoof)
+    return Calibration(
+        kind=kind,
+        parameters=parameters,
+        threshold=_threshold(rates, kind, parameters, target or Target()),
+        detector=trials.detector,
+        weights=trials.source.weights,
+        checkpoint_sha256=trials.source.checkpoint_sha256,
+        fitted_on=_described(trials),
+        figures={
+            "cllr_before": cllr(bonafide, spoof),
+            "cllr_after": cllr(llr_of(kind, parameters, bonafide), llr_of(kind, parameters, spoof)),
+            "min_cllr": min_cllr(convex_hull(rates)),
+        },
+    )
+
+
+def apply(
+    calibration: Calibration, source: Path, target: Path, score_column: str | None = None, model: str | None = None
+) -> int:
+    """Copy a score file with ``llr``, ``verdict`` and ``calibration_sha256``; a row without a score has none of them.
+
+    Every column of a CSV file survives, known or not, with its values as they are. Of ASVspoof's text and of a pickle,
+    which are no CSV, ids and scores become CSV.
+
+    Args:
+        calibration: fitted for this detector and for recordings cut this way.
+        source: a score file that `load_scores` reads, with ``score_column`` and ``model`` as there.
+        target: may be the source.
+
+    Returns:
+        Rows written.
+
+    Raises:
+        CalibrationError: the scores come from random weights, from another checkpoint than the calibration, or from
+            recordings that were cut in another way.
+        ScoreFileError: a file that can't be read or written.
+    """
+    scores = load_scores(source, score_column, model)
+    _check_suits(calibration, scores)
+    answers, column = _answerer(calibration), scores.csv_column
+    if column is None:
+        known = scores.table[[name for name in score_file.NAMES if name in scores.table.columns]]
+        rows: list[Row] = [
+            {str(name): value if isinstance(value, str) else repr(float(value)) for name, value in row.items()}
+            for row in known.to_dict("records")
+        ]
+        score_file.write(target, [row | answers(row["score"]) for row in rows])
+        return len(rows)
+
+    def calibrated(row: Row) -> Row | None:
+        if column not in row:
+            raise ScoreFileError(f"{source}: expected a column {column!r}, found {', '.join(map(repr, row))}")
+        return row | answers(row[column]) if model is None or row["model"] == model else None
+
+    return score_file.rewrite(source, target, calibrated)
+
+
+def _answerer(calibration: Calibration) -> Callable[[str], Row]:
+    """What gives the columns that a calibration adds to a row, from the text of its score."""
+    digest = calibration.digest  # a hash of the whole file, too slow to make for each row
+
+    def answers(score_text: str) -> Row:
+        if score_text.strip() in NO_SCORE:
+            return dict.fromkeys(score_file.CALIBRATED_NAMES, "")
+        score = float(score_text)
+        values = (digest, number(float(calibration.llr(score))), calibration.verdict(score))
+        return dict(zip(score_file.CALIBRATED_NAMES, values, strict=True))
+
+    return answers
+
+
+def _check_suits(calibration: Calibration, scores: DetectorScores) -> None:
+    if scores.is_random:
+        raise CalibrationError(f"{scores.path}: scores of random weights have no likelihood ratio")
+    theirs, ours = scores.checkpoint_sha256, calibration.checkpoint_sha256
+    if theirs and ours and theirs != ours:
+        raise CalibrationError(
+            f"{scores.path}: scored by the checkpoint {theirs[:12]}…, but the calibration is for {ours[:12]}…; "
+            "fit one for this detector"
+        )
+    cut, expected = scores.mode, calibration.fitted_on.get(WINDOWS)
+    if cut and expected and cut != expected:
+        raise CalibrationError(
+            f"{scores.path}: expected windows as the calibration was fitted on ({expected}), found {cut}; "
+            "score the recordings that way, or fit another calibration"
+        )
+
+
+def _described(trials: Trials) -> dict[str, Any]:
+    mode = trials.source.mode
+    return {
+        "protocol": trials.protocol.description,
+        "phase": trials.protocol.phase,
+        "scores": trials.source.path.name,
+        "n_bonafide": int(trials.bonafide.size),
+        "n_spoof": int(trials.spoof.size),
+        "trials_sha256": _trials_digest(trials),
+        **({WINDOWS: mode} if mode else {}),
+    }
+
+
+def _fit_affine(bonafide: Floats, spoof: Floats) -> dict[str, float]:
+    from sklearn.linear_model import LogisticRegression
+
+    if bonafide.min() > spoof.max():
+        raise CalibrationError(
+            "every bona fide score lies above every spoof score: the best slope is infinite; "
+            "fit on harder or more trials, or use --kind isotonic"
+        )
+    scores = np.concatenate((bonafide, spoof))
+    centre, spread = float(scores.mean()), float(scores.std())
+    if spread == 0:
+        raise CalibrationError("all scores are the same: there is nothing to calibrate")
+    labels = np.repeat((1, 0), (bonafide.size, spoof.size))
+    model = LogisticRegression(C=np.inf, class_weight="balanced", solver="newton-cholesky", tol=1e-10)
+    model.fit(((scores - centre) / spread)[:, None], labels)
+    slope = float(model.coef_[0, 0]) / spread
+    if slope <= 0:
+        raise CalibrationError(
+            f"the best slope is {slope:.3g}: on these trials a higher score means spoof; is the polarity right?"
+        )
+    return {"slope": slope, "intercept": float(model.intercept_[0]) - slope * centre}
+
+
+def _fit_isotonic(bonafide: Floats, spoof: Floats) -> dict[str, list[float]]:
+    lowest, highest = min(bonafide.min(), spoof.min()), max(bonafide.max(), spoof.max())
+    hull = convex_hull(error_rates(np.append(bonafide, lowest), np.append(spoof, highest)))
+    knots = np.column_stack((hull.lowest, hull.highest)).ravel()
+    llrs = np.repeat(hull.llrs, 2)
+    kept = np.concatenate(([True], np.diff(knots) > 0))
+    return {"scores": knots[kept].tolist(), "llrs": llrs[kept].tolist()}
+
+
+def _threshold(rates: ErrorRates, kind: str, parameters: Mapping[str, Any], target: Target) -> Threshold:
+    if target.far is not None:
+        score, rule = _first_score(rates, rates.far <= target.far), f"false-alarm rate at most {target.far:g}"
+    elif target.frr is not None:
+        score, rule = _last_score(rates, rates.frr <= target.frr), f"miss rate at most {target.frr:g}"
+    else:
+        costs = target.costs
+        rule = f"least cost at p_spoof {costs.p_spoof:g}, c_miss {costs.c_miss:g}, c_fa {costs.c_fa:g}"
+        return Threshold(_score_at(kind, parameters, costs.bayes_threshold), costs.bayes_threshold, rule)
+    return Threshold(score, float(llr_of(kind, parameters, np.array([score]))[0]), rule)
+
+
+def _first_score(rates: ErrorRates, meets: Any) -> float:
+    """The lowest threshold that meets a condition which holds from some point on."""
+    return _between(rates, int(rates.distinct[np.argmax(meets[rates.distinct])]))
+
+
+def _last_score(rates: ErrorRates, meets: Any) -> float:
+    """The highest threshold that meets a condition which holds up to some point."""
+    reachable = rates.distinct[meets[rates.distinct]]
+    return _between(rates, int(reachable[-1]))
+
+
+def _between(rates: ErrorRates, point: int) -> float:
+    """A threshold that rejects the ``point`` lowest scores: midway between neighbours, the end scores themselves."""
+    scores = rates.scores
+    if point == 0:
+        return float(scores[0])
+    if point == scores.size:
+        return float(np.nextafter(scores[-1], np.inf))
+    return float((scores[point - 1] + scores[point]) / 2)
+
+
+def _score_at(kind: str, parameters: Mapping[str, Any], llr: float) -> float:
+    if kind == "affine":
+        return float((llr - parameters["intercept"]) / parameters["slope"])
+    llrs = np.asarray(parameters["llrs"])
+    if not llrs[0] < llr <= llrs[-1]:
+        raise CalibrationError(
+            f"no score of these trials reaches the LLR {llr:.2f} that this cost asks for (they lie between "
+            f"{llrs[0]:.2f} and {llrs[-1]:.2f}): one answer for all would cost least; set --target-far or --target-frr"
+        )
+    upper = int(np.searchsorted(llrs, llr))
+    return float(np.interp(llr, llrs[upper - 1 : upper + 1], parameters["scores"][upper - 1 : upper + 1]))
+
+
+def _trials_digest(trials: Trials) -> str:
+    rows = sorted(zip(trials.table["utt_id"], trials.scores.tolist(), trials.table["label"], strict=True))
+    return hashlib.sha256("".join(f"{utt}\t{score!r}\t{label}\n" for utt, score, label in rows).encode()).hexdigest()

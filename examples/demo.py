@@ -1,0 +1,189 @@
+"""``make demo``: export a detector, serve it, score one human and two synthetic recordings, and draw what came out.
+
+It goes a user's way (dfexport, an embedded server, dfclient) in one process, on free ports, and leaves no server.
+"""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from rich.console import Console
+from rich.panel import Panel
+from rich.table import Table
+
+from dfclient import Detector, Score
+from dfcontract.errors import DfserveError
+from dfdeploy.embedded import Server
+from dfexport.errors import CheckpointMissing
+from dfexport.registry import DETECTORS, find
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+RECORDINGS = {
+    "human.flac": "a LibriVox reader",
+    "synthetic.flac": "flite, a statistical voice",
+    "synthetic_diphone.flac": "flite, pieces of recorded speech",
+}
+FOLDER = Path(__file__).resolve().parent
+# Not the user's own repository: a demonstration replaces nothing that was built on purpose.
+REPOSITORY = Path("build/demo_repository")
+PICTURE = Path("demo.png")
+HUMAN, SYNTHETIC = "#0072b2", "#d55e00"
+
+console = Console(highlight=False)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the demonstration; 1 when a part of it failed."""
+    parser = argparse.ArgumentParser(prog="examples/demo.py", description="From checkpoint to score, once.")
+    parser.add_argument("--model", choices=list(DETECTORS), default="aasist")
+    parser.add_argument("--weights-dir", type=Path, default=Path("weights"))
+    parser.add_argument("--weights", choices=("published", "random"), default="published")
+    arguments = parser.parse_args(argv)
+    try:
+        export(arguments.model, arguments.weights_dir, random=arguments.weights == "random")
+        scores = serve_and_score(arguments.model)
+    except DfserveError as error:
+        console.print(f"[bold red]demo: error:[/] {error}")
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    show(scores)
+    draw(scores, PICTURE)
+    console.print(
+        f"\nThe same as a picture: {PICTURE}\n"
+        "Your own recordings:   make export && make serve, and in another shell\n"
+        f"                       .venv/bin/dfclient score FILE… --model {arguments.model}"
+    )
+    return 0
+
+
+def export(name: str, weights_dir: Path, *, random: bool) -> None:
+    """Write the detector into the demonstration's repository, with random weights where no others can be had."""
+    started_s = time.monotonic()
+    with console.status(f"exporting {name}: first, PyTorch has to load …"):
+        from dfexport.build import build, load_weights
+
+        spec = find(name)
+        try:
+            weights = load_weights(spec, weights_dir=weights_dir, checkpoint=None, random=random)
+        except CheckpointMissing as error:
+            console.print(f"[yellow]{error}[/]\n[bold yellow]Going on with random weights.[/]")
+            weights = load_weights(spec, weights_dir=weights_dir, checkpoint=None, random=True)
+        result = build(spec, weights, REPOSITORY, name)
+    console.print(
+        f"[green]exported[/]  {name}, {weights.kind} weights, in {time.monotonic() - started_s:.0f} s; "
+        f"the graph answers like PyTorch to {result.parity.eager_difference:.0e}"
+    )
+
+
+def serve_and_score(name: str) -> list[Score]:
+    """Scores of the three recordings, from a server that lives as long as this takes."""
+    with console.status("starting Triton …"):
+        server = Server(REPOSITORY)
+        server.start()
+    with server, Detector(server.grpc_url, name) as detector:
+        console.print(f"[green]served[/]    by Triton at {server.grpc_url}, which answers as the exporter says it must")
+        scores = [detector.score(FOLDER / file) for file in RECORDINGS]
+        console.print(f"[green]scored[/]    {len(scores)} recordings of one sentence\n")
+        return scores
+
+
+def show(scores: list[Score]) -> None:
+    """A table of the scores, and what they are worth."""
+    card = scores[0].card
+    table = Table("recording", "what it is", title=f"{card.model}: higher is more bona fide", title_justify="left")
+    table.add_column("score", justify="right")
+    if card.threshold is not None:
+        table.add_column(f"threshold {card.threshold:g}")
+    for score, (file, what) in zip(scores, RECORDINGS.items(), strict=True):
+        table.add_row(
+            file, what, f"{score.score:+.2f}", *side_of_threshold(score.score, card.threshold, card.is_random)
+        )
+    console.print(table)
+    if card.is_random:
+        warning = (
+            "RANDOM WEIGHTS: no checkpoint was used, so the network was filled by a rule.\n"
+            "The pipeline is real, these scores mean NOTHING."
+        )
+        console.print(Panel(warning, style="bold white on red"))
+        return
+    if card.threshold is not None:
+        console.print(f"The threshold is where its authors' scores separate best: {card.threshold_source}.")
+    human, voice, pasted = (score.score for score in scores)
+    if abs(pasted - human) < abs(pasted - voice):
+        console.print("Mind the third: pasted from real speech, it comes closer to the human than to the other voice.")
+    console.print(
+        "On recordings of other origin, AASIST got every third verdict wrong. A score sorts what a person should "
+        "listen to; it proves nothing."
+    )
+
+
+def side_of_threshold(score: float, threshold: float | None, is_random: bool) -> list[str]:
+    """A table cell: above or below, where there is a threshold; empty for random weights, which mean nothing."""
+    if threshold is None:
+        return []
+    if is_random:
+        return [""]
+    return ["above: bona fide" if score >= threshold else "below: spoof"]
+
+
+def draw(scores: list[Score], path: Path) -> None:
+    """Waveforms and, on one axis, their scores with the threshold, as a PNG."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    import soundfile
+    from matplotlib import pyplot as plt
+
+    card = scores[0].card
+    figure, axes = plt.subplots(
+        len(scores), 2, figsize=(11, 5.6), width_ratios=(3, 2), sharex="col", layout="constrained", squeeze=False
+    )
+    base = card.threshold or 0.0
+    ends = [base, *(score.score for score in scores)]
+    room = 0.3 * (max(ends) - min(ends))
+    for (wave_axis, score_axis), score in zip(axes, scores, strict=True):
+        name = Path(score.path).name
+        samples, rate_hz = soundfile.read(score.path)
+        colour = HUMAN if name == "human.flac" else SYNTHETIC
+        wave_axis.axvspan(0, score.windows[0].end_s, color="0.93", zorder=0)
+        wave_axis.plot(np.arange(len(samples)) / rate_hz, samples, color=colour, linewidth=0.4)
+        wave_axis.set_title(f"{name}: {RECORDINGS[name]}", loc="left", fontsize=11)
+        wave_axis.set(yticks=[], xlim=(0, None))
+        draw_score(score_axis, score.score, colour, base)
+        if card.threshold is not None:
+            score_axis.axvline(card.threshold, color="black", linestyle="--", linewidth=1.2)
+        score_axis.set_xlim(min(ends) - room, max(ends) + room)
+        for axis in (wave_axis, score_axis):
+            axis.spines[["left", "right", "top"]].set_visible(False)
+    axes[-1, 0].set_xlabel("seconds (grey: the window that was scored)")
+    threshold = "" if card.threshold is None else f"\ndashed: threshold {card.threshold:g}, {card.threshold_source}"
+    axes[-1, 1].set_xlabel(f"score, higher is more bona fide{threshold}")
+    warning = "RANDOM WEIGHTS, the scores mean nothing: " if card.is_random else ""
+    figure.suptitle(f"{warning}{card.model}, {card.weights} weights", color="red" if card.is_random else "black")
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+def draw_score(axis: "Axes", score: float, colour: str, base: float) -> None:
+    """One score as a bar from the threshold, since zero is no boundary, with its number at the bar's end."""
+    axis.barh([0], [score - base], left=[base], color=colour, height=0.5)
+    is_right = score >= base
+    axis.annotate(
+        f"{score:+.2f}",
+        (score, 0),
+        xytext=(5 if is_right else -5, 0),
+        textcoords="offset points",
+        va="center",
+        ha="left" if is_right else "right",
+    )
+    axis.set(ylim=(-0.6, 0.6), yticks=[])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,58 @@
+"""TorchScript, for Triton's ``pytorch`` backend: static time, dynamic batch."""
+
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dfcontract.tensors import Samples
+from dfexport.formats.format import Answers, Format, Runner
+from dfexport.signals import wave
+
+if TYPE_CHECKING:
+    from torch import nn
+
+# No gradients; and no profiling executor, which compiles again at each batch size that it meets.
+BACKEND_PARAMETERS = {"INFERENCE_MODE": "true", "DISABLE_OPTIMIZED_EXECUTION": "true"}
+
+
+def write_torchscript(module: "nn.Module", window_samples: int, path: Path) -> None:
+    """Write ``path``: the module, WAVEFORM (batch, samples) → a tuple of tensors, traced."""
+    import torch
+
+    waveforms = torch.from_numpy(wave(1, window_samples)).expand(2, -1)
+    with warnings.catch_warnings(), torch.inference_mode():
+        # These notes are for whoever wrote the model: tracing is deprecated, and Python numbers become constants. The
+        # constants are sizes along time, which is static here; parity on other batches is checked.
+        warnings.filterwarnings("ignore", category=DeprecationWarning)
+        warnings.filterwarnings("ignore", category=FutureWarning)
+        warnings.filterwarnings("ignore", category=torch.jit.TracerWarning)  # type: ignore[attr-defined]
+        traced = torch.jit.trace(  # type: ignore[no-untyped-call]
+            module.eval(), (waveforms,), check_trace=False
+        )
+        torch.jit.save(traced, path)
+
+
+def open_torchscript(path: Path) -> Runner:
+    """The module on this machine's CPU."""
+    import torch
+
+    module = torch.jit.load(path, map_location="cpu")  # type: ignore[no-untyped-call]
+
+    def run(waveforms: Samples) -> Answers:
+        with torch.inference_mode():
+            logits, score, *identity = module(torch.from_numpy(waveforms))
+        return Answers(logits.numpy(), score.numpy(), identity[0].numpy() if identity else None)
+
+    return run
+
+
+TORCHSCRIPT = Format(
+    name="torchscript",
+    file="model.pt",
+    backend="pytorch",
+    runtime="TorchScript",
+    version="",
+    write=write_torchscript,
+    open=open_torchscript,
+    parameters={"cpu": BACKEND_PARAMETERS, "gpu": BACKEND_PARAMETERS},
+)

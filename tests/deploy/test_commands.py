@@ -1,0 +1,71 @@
+"""``dfdeploy`` where not everything is installed, and away from the project's folder."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import dfclient
+from dfdeploy import folders
+
+PACKAGES = (folders.CONTRACT, folders.BACKENDS.parent, Path(dfclient.__file__).parent)
+
+
+def run_without(modules: list[str], *arguments: str) -> subprocess.CompletedProcess[str]:
+    hide = f"import sys; sys.modules.update(dict.fromkeys({modules!r}))"  # None there: can't be imported
+    program = f"{hide}; from dfdeploy.__main__ import main; sys.exit(main({list(arguments)!r}))"
+    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+
+
+EXTRAS = ["psutil", "rich", "onnxruntime", "soundfile", "torch"]
+
+
+@pytest.mark.parametrize("command", [[], ["setup"], ["serve"], ["bench"]])
+def test_help_needs_no_extra(command: list[str]) -> None:
+    finished = run_without(EXTRAS, *command, "--help")
+    assert finished.returncode == 0, finished.stderr
+    assert finished.stdout.startswith("usage: dfdeploy")
+
+
+@pytest.mark.parametrize("command", ["serve", "bench"])
+@pytest.mark.parametrize("module", ["psutil", "rich"])
+def test_a_missing_extra_is_named(tiny_models: Path, command: str, module: str) -> None:
+    finished = run_without([module], command, f"--repository={tiny_models}")
+    assert finished.returncode == 1
+    assert finished.stderr == (
+        f"dfdeploy: error: this command needs {module}, which is not installed; run: pip install 'dfserve[serve]'\n"
+    )
+
+
+def test_the_containers_command_needs_no_extra(tiny_models: Path) -> None:
+    options = ["--server=docker", "--dry-run", "--profile=cpu", f"--repository={tiny_models}"]
+    finished = run_without(EXTRAS, "serve", *options)
+    assert finished.returncode == 0, finished.stderr
+    assert finished.stdout.startswith("docker run")
+
+
+def test_installed_packages_bring_the_live_backend_to_the_container(tiny_models: Path, tmp_path: Path) -> None:
+    """As a wheel lays them out: side by side, with no project around them."""
+    site = tmp_path / "site-packages"
+    for package in PACKAGES:
+        shutil.copytree(package, site / package.name, ignore=shutil.ignore_patterns("__pycache__"))
+    options = ["--server=docker", "--dry-run", "--profile=cpu", f"--repository={tiny_models}"]
+    finished = subprocess.run(
+        [sys.executable, "-m", "dfdeploy", "serve", *options],
+        env=os.environ | {"PYTHONPATH": str(site)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    live, backends = "/opt/tritonserver/backends/live", site / "dfdeploy/backends"
+    for source, target in (
+        (backends / "live/model.py", f"{live}/model.py"),
+        (backends, f"{live}/dfdeploy/backends"),
+        (site / "dfcontract", f"{live}/dfcontract"),
+    ):
+        assert f"--mount=type=bind,source={source},target={target},readonly" in finished.stdout
+        assert source.exists()

@@ -1,0 +1,126 @@
+"""``dfdeploy setup``: what it does and when. Pip stands aside here: the whole suite runs on what it installed."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from dfdeploy import environment, folders, setup
+from dfdeploy.__main__ import main
+from dfdeploy.environment import ServerEnvironment
+from dfdeploy.errors import DeployError, EnvironmentIncomplete
+
+
+class Pip:
+    """Records what is installed; fails where it is told to."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+        self.failing = ""
+
+    def __call__(self, python: Path, *arguments: str) -> None:
+        if self.failing and self.failing in arguments:
+            raise DeployError("pip could not install the server")
+        self.calls.append(" ".join(argument for argument in arguments if argument != str(folders.CONSTRAINTS)))
+
+
+@pytest.fixture
+def pip(monkeypatch: pytest.MonkeyPatch) -> Pip:
+    pip = Pip()
+    monkeypatch.setattr(setup, "_pip", pip)
+    monkeypatch.setattr(setup.machine, "torch_index_url", lambda: "https://example.org/cpu")
+    monkeypatch.setattr(
+        environment, "find", lambda folder: ServerEnvironment(folder, "3.11", Path("/lib"), folder / "packages")
+    )
+    return pip
+
+
+BASE = ["--constraint numpy onnxruntime", "--constraint --no-deps nvidia-pytriton"]
+
+
+def test_it_is_made_once(pip: Pip, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "server"
+    assert main(["setup", f"--server-env={folder}"]) == 0
+    assert pip.calls == BASE
+    assert (folder / "bin" / "python").exists()
+    first, last = capsys.readouterr().out.splitlines()
+    assert first == f"server environment: installing into {folder} (about 330 MB) ..."
+    assert last.startswith(f"server environment: {folder} (Python 3.11, ")
+    assert main(["setup", f"--server-env={folder}"]) == 0
+    assert pip.calls == BASE
+    assert len(capsys.readouterr().out.splitlines()) == 1
+
+
+def test_torch_comes_on_demand_and_stays(pip: Pip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    setup.make_environment(tmp_path / "server")
+    setup.make_environment(tmp_path / "server", with_torch=True)
+    torch = "--constraint --extra-index-url https://example.org/cpu torch"
+    assert pip.calls == [*BASE, *BASE, torch]
+    setup.make_environment(tmp_path / "server")
+    assert pip.calls == [*BASE, *BASE, torch]
+    newer = tmp_path / "constraints.txt"
+    newer.write_text("numpy==9\n")
+    monkeypatch.setattr(folders, "CONSTRAINTS", newer)
+    kept = tmp_path / "server" / "kept"
+    kept.touch()
+    setup.make_environment(tmp_path / "server")
+    assert pip.calls[-1] == torch
+    assert kept.exists()  # brought up to date, not made anew
+
+
+@pytest.mark.parametrize("failing", ["numpy", "nvidia-pytriton"])
+def test_an_interrupted_one_is_made_anew(pip: Pip, tmp_path: Path, failing: str) -> None:
+    pip.failing = failing
+    with pytest.raises(DeployError, match="pip could not install"):
+        setup.make_environment(tmp_path / "server")
+    half = tmp_path / "server" / "half-a-package"
+    half.touch()
+    pip.failing, pip.calls = "", []
+    setup.make_environment(tmp_path / "server")
+    assert pip.calls == BASE
+    assert not half.exists()
+
+
+def test_an_interrupted_update_is_made_anew(pip: Pip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    setup.make_environment(tmp_path / "server")
+    pip.failing, pip.calls = "torch", []
+    with pytest.raises(DeployError):
+        setup.make_environment(tmp_path / "server", with_torch=True)
+    pip.failing, pip.calls = "", []
+    setup.make_environment(tmp_path / "server")
+    assert pip.calls == BASE
+
+
+def test_another_folder_is_left_alone(pip: Pip, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    precious = tmp_path / "thesis.tex"
+    precious.write_text("years of work")
+    assert main(["setup", f"--server-env={tmp_path}"]) == 1
+    assert f"{tmp_path} is no virtual environment" in capsys.readouterr().err
+    assert precious.read_text() == "years of work"
+    assert pip.calls == []
+
+
+def test_no_venv_module_names_the_package(pip: Pip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = "The virtual environment was not created successfully because ensurepip is not available."
+    monkeypatch.setattr(setup.subprocess, "run", lambda *_, **__: subprocess.CompletedProcess([], 1, words, stderr=""))
+    with pytest.raises(EnvironmentIncomplete, match=r"apt install python3\.\d+-venv$"):
+        setup.make_environment(tmp_path / "server")
+
+
+def test_pips_failure_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(setup.subprocess, "run", lambda *_, **__: subprocess.CompletedProcess([], 1))
+    with pytest.raises(DeployError, match="pip could not install"):
+        setup._pip(tmp_path / "python", "numpy")
+
+
+def test_perf_analyzer_is_installed_once_where_bench_looks(
+    pip: Pip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("DFSERVE_PERF_ANALYZER", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    folder = tmp_path / "dfserve" / "perf_analyzer"
+    assert folders.perf_analyzer() == folder
+    folder.mkdir(parents=True)
+    setup.install_perf_analyzer()
+    setup.install_perf_analyzer()
+    assert pip.calls == [f"--no-deps --upgrade --target {folder} tritonclient==2.51.0 nvidia-cuda-runtime-cu12"]
