@@ -10,7 +10,7 @@ import csv
 import io
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dfcontract.errors import DfserveError
 
@@ -22,6 +22,8 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+# A lone NUL may stand in a field, which is then at fault alone; beside these there is no text at all.
+_BINARY = re.compile(r"\0\0|[\x01-\x08\x0e-\x1a\x1c-\x1f]")
 _SEP_LINE = re.compile(r"sep=(.)\s*", re.IGNORECASE)
 
 
@@ -73,7 +75,7 @@ def layout_of(content: bytes, where: str) -> Layout:
     """
     encoding, notes = _encoding_of(content)
     text = content.decode(encoding, "replace")
-    if "\0" in text:
+    if _BINARY.search(text) and "\0" in text:
         raise TextTableError(f"{where}: expected text, found binary data")
     stated = ""
     for n_skipped, line in enumerate(io.StringIO(text, newline="")):
@@ -85,15 +87,31 @@ def layout_of(content: bytes, where: str) -> Layout:
     raise TextTableError(f"{where}: is empty")
 
 
-def rows_of(content: bytes, where: str) -> tuple[Layout, Iterator[Line]]:
+def rows_of(content: bytes, where: str, *, of_one_field: str | None = None) -> tuple[Layout, Iterator[Line]]:
     """How a file is written, and its rows, the first one (which may be a header) included; blank ones are left out.
+
+    Args:
+        content: of the file.
+        where: what errors call it.
+        of_one_field: delimiter of a file whose first row is a single field, so that others may have spaces in it.
 
     Raises:
         TextTableError: it is empty, or no text; while iterating, a row whose quotes don't end.
     """
     layout = layout_of(content, where)
-    text = content.decode(layout.encoding)
-    return layout, _rows(text, layout, where)
+    if len(layout.first) == 1 and layout.delimiter is None:
+        layout = replace(layout, delimiter=of_one_field)
+    return layout, _rows(text_of(content, layout, where), layout, where)
+
+
+def text_of(content: bytes, layout: Layout, where: str) -> str:
+    """All of a file's text; TextTableError where it is not in the encoding that it begins with."""
+    try:
+        return content.decode(layout.encoding)
+    except UnicodeDecodeError as error:
+        raise TextTableError(
+            f"{where}: expected {layout.encoding} throughout, found other bytes at {error.start}"
+        ) from None
 
 
 def number_of(text: str) -> float:

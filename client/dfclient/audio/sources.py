@@ -23,8 +23,9 @@ from dfclient.audio.pipes import Replay, container_blocks, first_bytes, raw_samp
 from dfclient.audio.resample import Resampler, checked_rate_hz
 from dfclient.audio.samples import MAX_CHANNELS, Block
 from dfclient.audio.waveform import MIXED
-from dfclient.clips import Clip, clips_from, is_listing
+from dfclient.clips import Clip, clips_from
 from dfclient.errors import AudioError, InputError
+from dfclient.listings import is_listing
 from dfcontract.live import ENCODINGS
 from dfcontract.tensors import Samples
 
