@@ -19,13 +19,14 @@ from dfclient.audio.options import EACH, MIX, AudioOptions
 from dfclient.audio.quality import peak_of, warnings_from_peaks, warnings_of
 from dfclient.audio.resample import Resampler, checked_rate_hz
 from dfclient.audio.samples import MAX_CHANNELS, frames_of
-from dfclient.audio.waveform import Waveform, channels_from_array, from_array, load, load_channels
+from dfclient.audio.waveform import MIXED, Waveform, channels_from_array, from_array, load, load_channels
 
 __all__ = [
     "AUDIO_SUFFIXES",
     "EACH",
     "MAX_CHANNELS",
     "MIX",
+    "MIXED",
     "AudioOptions",
     "Recording",
     "Resampler",
