@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
+from dfclient.audio import EACH, MIX, AudioOptions
 from dfclient.clips import Clip
 from dfclient.errors import InputError
 from dfclient.results import Failed, Score, run_values
@@ -49,6 +50,8 @@ def score_set(
     opening: Opening | None = None,
     windowing: Windowing | None = None,
     concurrency: int | None = None,
+    channels: str | int = MIX,
+    track: str | int | None = None,
     listener: Listener | None = None,
 ) -> SetCounts:
     """Score recordings into a file, row by row, in their order; a run that ends early keeps its rows.
@@ -62,6 +65,7 @@ def score_set(
             it lacks, `Opening(overwrite=True)` starts anew, once everything else has been checked.
         windowing: from `detector.windowing`; protocol mode unless given.
         concurrency: windows in flight; the detector's default unless given.
+        channels, track: which part of each recording is scored, see `Detector.score`.
         listener: is told of each result.
 
     Raises:
@@ -72,27 +76,40 @@ def score_set(
     windowing = windowing or detector.windowing()
     if file_format == "asvspoof":
         _check_names(clips)
+    chosen = AudioOptions(channels, track)
     options = {} if concurrency is None else {"concurrency": concurrency}
-    detector.score_windowed([], windowing, **options)  # refuses options that can't be used
+    detector.score_windowed([], windowing, chosen, **options)  # refuses options that can't be used
     with ExitStack() as stack:
         rows = None
         if out is not None:
             run = run_values(detector.card, windowing)
             rows = stack.enter_context(ScoreFile(out, run, file_format=file_format, opening=opening))
-        done = rows.done if rows is not None else set()
-        missing = [clip for clip in clips if clip.path not in done]
+        missing = [clip for clip in clips if rows is None or not has_rows(rows, clip, chosen)]
         if rows is not None:
             rows.retrying({clip.path for clip in missing})
         skipped, scored, failed = len(clips) - len(missing), 0, 0
         if listener is not None:
             listener.begin(len(missing), skipped)
-        for result in detector.score_windowed(missing, windowing, **options):
+        for result in detector.score_windowed(missing, windowing, chosen, **options):
+            if rows is not None and is_written(rows, result):
+                continue
             scored, failed = scored + isinstance(result, Score), failed + isinstance(result, Failed)
             if rows is not None:
                 write_result(rows, result)
             if listener is not None:
                 listener.take(result)
     return SetCounts(scored, failed, skipped)
+
+
+def has_rows(rows: ScoreFile, clip: Clip, options: AudioOptions) -> bool:
+    """Whether all rows of a recording are in the file; ScoreFileError where they are of other channels than wanted."""
+    has = rows.has_channels_of if options.channels == EACH else rows.has_whole
+    return has(clip.path, clip.utt_id)
+
+
+def is_written(rows: ScoreFile, result: Score | Failed) -> bool:
+    """Whether an earlier run has written this row: one channel's, of a recording that it did not finish."""
+    return bool(result.path) and result.utt_id in rows.written.get(result.path, {})
 
 
 def write_result(rows: ScoreFile, result: Score | Failed) -> None:

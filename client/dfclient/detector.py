@@ -13,17 +13,21 @@ import numpy as np
 import numpy.typing as npt
 
 from dfclient import audio
+from dfclient.audio import EACH, MIX, AudioOptions
 from dfclient.batch import ordered_map
 from dfclient.calls import DEFAULT_TIMEOUT_S, DEFAULT_URL, TritonCalls, WindowAnswer, check_identity
 from dfclient.clips import Clip, Recording, clip_of
-from dfclient.errors import DfclientError, InputError, RequestRefused
+from dfclient.errors import ContractError, DfclientError, InputError, RequestRefused
 from dfclient.live.core import LiveCore
 from dfclient.live.stream import AsyncLiveStream, LiveStream
 from dfclient.live.wire import Wire
 from dfclient.results import AudioFacts, Failed, Score, WindowScore
 from dfclient.retry import Retrying, RetryPolicy
 from dfclient.transport import Transport
+from dfcontract.card import ModelCard
 from dfcontract.errors import WindowError
+from dfcontract.live import live_name
+from dfcontract.score_file import channel_id
 from dfcontract.tensors import Samples
 from dfcontract.windows import PROTOCOL, SLIDING, Windowing, cut
 
@@ -35,7 +39,7 @@ DECODED_AHEAD = DECODERS + 1  # recordings in memory besides those being scored,
 
 @dataclass(frozen=True, eq=False)
 class _Decoded:
-    """A clip on its way to the server: a waveform and where its windows start, or why there is none."""
+    """A clip, or one channel of it, on its way to the server: where its windows start, or why it has none."""
 
     clip: Clip
     waveform: audio.Waveform | None = None
@@ -76,7 +80,7 @@ class Detector:
         self._owns_transport = transport is None
         self._calls = Retrying(transport or Transport(url, timeout_s=timeout_s), retry or RetryPolicy())
         try:
-            self.card = self._calls.model_info(model, version).card()
+            self.card = self._card_of(model, version)
         except BaseException:
             self.close()
             raise
@@ -143,6 +147,8 @@ class Detector:
         mode: str = PROTOCOL,
         hop_s: float | None = None,
         pool: str | None = None,
+        channels: str | int = MIX,
+        track: str | int | None = None,
         concurrency: int = DEFAULT_CONCURRENCY,
     ) -> Score:
         """Score one recording.
@@ -152,6 +158,9 @@ class Detector:
                 (samples, channels) with its `sample_rate_hz`, also as one tuple.
             sample_rate_hz: of an array.
             mode, hop_s, pool: see `windowing`.
+            channels: `mix`, or the number of one channel, from 1 on; `each` is for `score_many`.
+            track: of several audio tracks, the number of one, from 1 on, or its language (`deu`); the file's default
+                track unless given.
             concurrency: windows in flight.
 
         Raises:
@@ -159,8 +168,11 @@ class Detector:
             InputError: an option or array that can't be used.
             ServerError: the server is away, busy, slow or refused the request.
         """
+        if channels == EACH:
+            raise InputError(f"channels {EACH!r} gives a score for each channel: use score_many([recording], ...)")
         one: Recording = _as_recording(recording, sample_rate_hz)
-        result = next(iter(self.score_many([one], mode=mode, hop_s=hop_s, pool=pool, concurrency=concurrency)))
+        windowing, options = self.windowing(mode, hop_s, pool), AudioOptions(channels, track)
+        result = next(iter(self.score_windowed([one], windowing, options, concurrency=concurrency)))
         if isinstance(result, Failed):
             raise result.error
         return result
@@ -172,9 +184,14 @@ class Detector:
         mode: str = PROTOCOL,
         hop_s: float | None = None,
         pool: str | None = None,
+        channels: str | int = MIX,
+        track: str | int | None = None,
         concurrency: int = DEFAULT_CONCURRENCY,
     ) -> Iterator[Score | Failed]:
         """Score recordings, in their order; they are taken lazily. A `Score` or a `Failed` for each.
+
+        With channels `each` there is one for each channel of a recording: its `utt_id` ends in `#1`, `#2` …
+        Else `channels` and `track` are as in `score`.
 
         Decoding runs ahead of inference in threads of its own; at most `concurrency` windows are in flight, be they of
         many short clips or of one long one.
@@ -184,13 +201,19 @@ class Detector:
             ServerUnavailable, ServerBusy, ServerSlow: while iterating, once every attempt has failed.
             ModelChanged: while iterating, when another model than the card's answers.
         """
-        return self.score_windowed(recordings, self.windowing(mode, hop_s, pool), concurrency=concurrency)
+        windowing, options = self.windowing(mode, hop_s, pool), AudioOptions(channels, track)
+        return self.score_windowed(recordings, windowing, options, concurrency=concurrency)
 
     def score_windowed(
-        self, recordings: Iterable[Recording], windowing: Windowing, *, concurrency: int = DEFAULT_CONCURRENCY
+        self,
+        recordings: Iterable[Recording],
+        windowing: Windowing,
+        options: AudioOptions = audio.MIXED,
+        *,
+        concurrency: int = DEFAULT_CONCURRENCY,
     ) -> Iterator[Score | Failed]:
-        """`score_many` with a `windowing` that has been checked already."""
-        return self._scored(recordings, windowing, checked_concurrency(concurrency))
+        """`score_many` with a `windowing` and choice of channels that have been checked already."""
+        return self._scored(recordings, windowing, options, checked_concurrency(concurrency))
 
     def stream(
         self, sample_rate_hz: int | None = None, *, hop_s: float | None = None, pool: str | None = None
@@ -223,13 +246,14 @@ class Detector:
         return LiveCore(self.card, windowing, rate_hz, self._calls.calls.timeout_s, self._calls.policy)
 
     def _scored(
-        self, recordings: Iterable[Recording], windowing: Windowing, concurrency: int
+        self, recordings: Iterable[Recording], windowing: Windowing, options: AudioOptions, concurrency: int
     ) -> Iterator[Score | Failed]:
         decoders = ThreadPoolExecutor(DECODERS, "dfclient-decode")
         senders = ThreadPoolExecutor(concurrency, "dfclient-infer")
         try:
-            decoded = ordered_map(decoders, partial(self._decode, windowing), enumerate(recordings), DECODED_AHEAD)
-            jobs = ((clip, start) for clip in decoded for start in clip.starts or (0,))
+            decode = partial(self._decode, windowing, options)
+            decoded = ordered_map(decoders, decode, enumerate(recordings), DECODED_AHEAD)
+            jobs = ((clip, start) for clips in decoded for clip in clips for start in clip.starts or (0,))
             answered = ordered_map(senders, self._infer_window, jobs, 2 * concurrency)
             for clip, first in answered:
                 others = itertools.islice(answered, max(len(clip.starts) - 1, 0))
@@ -238,17 +262,35 @@ class Detector:
             decoders.shutdown(wait=False, cancel_futures=True)
             senders.shutdown(wait=False, cancel_futures=True)
 
-    def _decode(self, windowing: Windowing, numbered: tuple[int, Recording]) -> _Decoded:
+    def _decode(
+        self, windowing: Windowing, options: AudioOptions, numbered: tuple[int, Recording]
+    ) -> tuple[_Decoded, ...]:
         number, recording = numbered
         clip, rate_hz = clip_of(recording, number), self.card.sample_rate_hz
         try:
             if isinstance(recording, tuple):
-                waveform = audio.from_array(*recording, rate_hz)
+                waveforms = audio.channels_from_array(*recording, rate_hz, options)
             else:
-                waveform = audio.load(clip.path if isinstance(recording, Clip) else recording, rate_hz)
+                source = clip.path if isinstance(recording, Clip) else recording
+                waveforms = audio.load_channels(source, rate_hz, options)
         except InputError as error:
-            return _Decoded(clip, error=error)
-        return _Decoded(clip, waveform, tuple(windowing.starts(len(waveform.samples))))
+            return (_Decoded(clip, error=error),)
+        return tuple(
+            _Decoded(_named(clip, waveform.channel), waveform, tuple(windowing.starts(len(waveform.samples))))
+            for waveform in waveforms
+        )
+
+    def _card_of(self, model: str, version: str) -> ModelCard:
+        try:
+            return self._calls.model_info(model, version).card()
+        except ContractError:
+            detector = model.removesuffix(live_name(""))
+            if detector == model:
+                raise
+            raise ContractError(
+                f"model {model!r} is what {detector!r} listens to streams with, and no detector itself: name "
+                f"{detector!r}, for dfclient score and dfclient stream alike"
+            ) from None
 
     def _infer_one(self, window: Samples) -> WindowAnswer:
         answer = self._calls.infer(self.card.model, self.card.version, window)
@@ -283,9 +325,15 @@ class Detector:
             if isinstance(answer, WindowAnswer)
         ]
         scored = [cut(waveform.samples, start, card.window_samples) for start in decoded.starts]
-        warnings = audio.warnings_of(waveform.duration_s, scored)
-        facts = AudioFacts(waveform.duration_s, waveform.source_rate_hz, waveform.source_channels, warnings)
+        warnings = audio.warnings_of(waveform, scored)
+        facts = AudioFacts(
+            waveform.duration_s, waveform.source_rate_hz, waveform.source_channels, warnings, waveform.channel
+        )
         return Score.of(clip, card, windowing=windowing, windows=windows, facts=facts)
+
+
+def _named(clip: Clip, channel: int | None) -> Clip:
+    return clip if channel is None else Clip(clip.path, channel_id(clip.utt_id, channel))
 
 
 def checked_concurrency(concurrency: int) -> int:

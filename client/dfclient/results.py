@@ -28,6 +28,7 @@ class AudioFacts:
     sample_rate_hz: int
     channels: int
     warnings: tuple[str, ...]
+    channel: int | None = None
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ class Score:
     channels: int  # of the recording, before downmixing
     warnings: tuple[str, ...]
     card: ModelCard = field(repr=False)
+    channel: int | None = None  # from 1 on, where each channel is scored by itself
 
     @classmethod
     def of(
@@ -80,6 +82,7 @@ class Score:
             sample_rate_hz=facts.sample_rate_hz,
             channels=facts.channels,
             warnings=facts.warnings,
+            channel=facts.channel,
             card=card,
         )
 

@@ -54,7 +54,12 @@ class Column:
 
 
 COLUMNS = (
-    Column("utt_id", "text", "the manifest's id, else the file's stem, else (where stems repeat) its path"),
+    Column(
+        "utt_id",
+        "text",
+        "the manifest's id, else the file's stem, else (where stems repeat) its path; with `#1`, `#2` … where each "
+        "channel is scored",
+    ),
     Column("score", "number", "pooled over the windows; higher sounds more bona fide"),
     Column("path", "text", "as given"),
     Column("model", "text", "its name at the server", True),
@@ -206,6 +211,11 @@ def write_asvspoof(rows: Sequence[Row], path: str | Path) -> None:
     _write_whole(Path(path), "".join(_asvspoof_line(row) for row in rows))
 
 
+def channel_id(utt_id: str, channel: int) -> str:
+    """The name of one channel's row, where each is scored by itself; channels count from 1 on."""
+    return f"{utt_id}#{channel}"
+
+
 def errors_path(path: Path) -> Path:
     """Where what could not be scored is listed, beside a score file."""
     return path.with_name(f"{path.stem}.errors.csv")
@@ -222,8 +232,8 @@ class Opening:
 class ScoreFile:
     """Rows appended as they arrive, and beside them `<stem>.errors.csv` for what could not be scored.
 
-    `done` holds the paths that the file has rows for. Failures are not done: resuming tries them again. While it is
-    open, no other run can write the file.
+    `written` says which rows the file has: path → utt_id → channels of the recording. Failures are in none: resuming
+    tries them again. While it is open, no other run can write the file.
     """
 
     def __init__(
@@ -248,7 +258,7 @@ class ScoreFile:
         """
         self.path = Path(path)
         self.errors_path = errors_path(self.path)
-        self.done: set[str] = set()
+        self.written: dict[str, dict[str, str]] = {}
         self._format = file_format
         self._run = {name: text for name, text in to_row(run).items() if name in RUN_NAMES}
         opening = opening or Opening()
@@ -289,7 +299,7 @@ class ScoreFile:
         _lock(self.path, self._rows)
         try:
             if opening.resume:
-                self.done = _repaired(self.path, self._run)
+                self.written = _repaired(self.path, self._run)
             else:
                 self._rows.truncate(0)
                 self.errors_path.unlink(missing_ok=True)
@@ -308,6 +318,40 @@ class ScoreFile:
         """Close the file; every row is in it already."""
         self._rows.close()
 
+    @property
+    def done(self) -> Collection[str]:
+        """Paths of the recordings that have a row."""
+        return self.written.keys()
+
+    def has_channels_of(self, path: str, utt_id: str) -> bool:
+        """Whether each channel of a recording has its row, where each is scored by itself.
+
+        Raises:
+            ScoreFileError: it has a row as a whole.
+        """
+        rows = self.written.get(path, {})
+        if utt_id in rows:
+            raise ScoreFileError(
+                f"{self.path}: can't resume: {path} has a row as a whole, this run scores each of its channels: "
+                "use the same --channels, or another --out"
+            )
+        count = rows.get(channel_id(utt_id, 1), "")
+        return count.isdecimal() and all(channel_id(utt_id, number) in rows for number in range(1, int(count) + 1))
+
+    def has_whole(self, path: str, utt_id: str) -> bool:
+        """Whether a recording has its row, where its channels are scored as one.
+
+        Raises:
+            ScoreFileError: it has rows of single channels.
+        """
+        rows = self.written.get(path, {})
+        if utt_id not in rows and channel_id(utt_id, 1) in rows:
+            raise ScoreFileError(
+                f"{self.path}: can't resume: {path} has a row a channel, this run scores it as a whole: "
+                "use the same --channels, or another --out"
+            )
+        return path in self.written
+
     def retrying(self, paths: Collection[str]) -> None:
         """Forget the earlier errors of recordings that are about to be scored again; those of others stay."""
         failed = _errors_in(self.errors_path)
@@ -321,7 +365,7 @@ class ScoreFile:
         """Write one row (values of `COLUMNS`) and hand it to the operating system, so that a killed run keeps it."""
         row = to_row(values)
         self._write_row(_asvspoof_line(row) if self._format == "asvspoof" else _csv_line(tuple(row.values())))
-        self.done.add(row["path"])
+        self.written.setdefault(row["path"], {})[row["utt_id"]] = row["channels"]
 
     def append_error(self, path: str, utt_id: str, error: str) -> None:
         """Write down that a recording could not be scored, and why."""
@@ -428,8 +472,8 @@ def _errors_in(path: Path) -> list[tuple[str, ...]]:
     return [tuple(row) for row in list(rows)[1:] if len(row) == len(ERROR_COLUMNS)]
 
 
-def _repaired(path: Path, run: Mapping[str, str]) -> set[str]:
-    """Drop a last row that a kill left unfinished, check that the rest is this run's, and return its paths."""
+def _repaired(path: Path, run: Mapping[str, str]) -> dict[str, dict[str, str]]:
+    """Drop a last row that a kill left unfinished, check that the rest is this run's, and return what is written."""
     content = _read_bytes(path)
     whole = content[: _whole_records_length(content)]
     rows = list(csv.DictReader(io.StringIO(whole.decode("utf-8", "surrogateescape"), newline="")))
@@ -442,7 +486,10 @@ def _repaired(path: Path, run: Mapping[str, str]) -> set[str]:
         _check_same_run(path, line, row, run)
     if len(whole) < len(content):
         os.truncate(path, len(whole))
-    return {row["path"] for row in rows}
+    written: dict[str, dict[str, str]] = {}
+    for row in rows:
+        written.setdefault(row["path"], {})[row["utt_id"]] = row["channels"]
+    return written
 
 
 def _check_same_run(path: Path, line: int, row: Mapping[str, str | None], run: Mapping[str, str]) -> None:

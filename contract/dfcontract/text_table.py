@@ -22,6 +22,8 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+# A lone NUL may stand in a field, which is then at fault alone; beside these there is no text at all.
+_BINARY = re.compile(r"\0\0|[\x01-\x08\x0e-\x1a\x1c-\x1f]")
 _SEP_LINE = re.compile(r"sep=(.)\s*", re.IGNORECASE)
 
 
@@ -80,7 +82,7 @@ def layout_of(content: bytes, where: str) -> Layout:
     """
     encoding, notes = _encoding_of(content)
     text = content.decode(encoding, "replace")
-    if "\0" in text:
+    if _BINARY.search(text) and "\0" in text:
         raise TextTableError(f"{where}: expected text, found binary data")
     stated = ""
     for n_skipped, line in enumerate(io.StringIO(text, newline="")):
@@ -104,11 +106,17 @@ def rows_of(content: bytes, where: str, layout: Layout | None = None) -> tuple[L
         TextTableError: it is empty, or no text; while iterating, a row whose quotes don't end.
     """
     layout = layout or layout_of(content, where)
+    return layout, _rows(text_of(content, layout, where), layout, where)
+
+
+def text_of(content: bytes, layout: Layout, where: str) -> str:
+    """All of a file's text; TextTableError where it is not in the encoding that it begins with."""
     try:
-        text = content.decode(layout.encoding, "surrogateescape")
+        return content.decode(layout.encoding, "surrogateescape")
     except UnicodeDecodeError as error:  # UTF-16 whose end is missing
-        raise TextTableError(f"{where}: {error}") from None
-    return layout, _rows(text, layout, where)
+        raise TextTableError(
+            f"{where}: expected {layout.encoding} throughout, found other bytes at {error.start}"
+        ) from None
 
 
 def number_of(text: str) -> float:

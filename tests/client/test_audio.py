@@ -153,7 +153,7 @@ BAD_FILES = {
     "missing.wav": (lambda path: None, "No such file"),
     "empty.wav": (write_bytes(b""), "empty"),
     "text.wav": (write_bytes(b"hello, I am no audio\n" * 50), "not"),
-    "notes.txt": (write_bytes(b"hello, I am no audio\n" * 50), "no audio"),
+    "notes.txt": (write_bytes(b"hello, I am no audio\n" * 50), "not readable as audio"),
     "garbage.wav": (write_bytes(np.random.default_rng(1).bytes(50000)), "not"),
     "garbage.mp3": (write_bytes(np.random.default_rng(2).bytes(50000)), "not"),
     "garbage.m4a": (write_bytes(np.random.default_rng(3).bytes(50000)), "not"),
@@ -177,7 +177,7 @@ def test_bad_files_are_audio_errors(tmp_path, name):
 @pytest.mark.parametrize(
     ("suffix", "words"),
     [
-        ("flac", "flac decoder lost sync"),
+        ("flac", r"promises 5\.00 s, only 2\.\d\d s can be decoded"),
         ("wav", r"promises 5\.00 s, only 2\.\d\d s can be decoded"),
         ("aiff", r"promises 5\.00 s, only 2\.\d\d s can be decoded"),
     ],
@@ -231,7 +231,7 @@ def test_scrambled_it_loads_or_is_an_audio_error(tmp_path, suffix, speechlike):
 
 def warnings(samples, n_windows: int = 1) -> tuple[str, ...]:
     waveform = audio.from_array(samples, RATE_HZ, RATE_HZ)
-    return audio.warnings_of(waveform.duration_s, np.array_split(waveform.samples, n_windows))
+    return audio.warnings_of(waveform, np.array_split(waveform.samples, n_windows))
 
 
 def test_warnings(speechlike):

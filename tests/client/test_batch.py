@@ -4,7 +4,9 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
+import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -121,3 +123,35 @@ def test_what_cannot_be_used_is_refused_before_a_file_is_emptied(detector, clips
     with pytest.raises(InputError, match="spaces"):
         score_set(detector, [Clip("a.wav", "a b")], out, file_format="asvspoof", opening=overwrite)
     assert out.read_text() == "precious\n"
+
+
+def two_sided(path, speechlike, n_channels=2):
+    soundfile.write(path, np.stack([speechlike(20000, 16000, seed) for seed in range(1, n_channels + 1)], 1), 16000)
+    return Clip(str(path), path.stem)
+
+
+def test_each_channel_has_a_row_and_resuming_scores_what_lacks_one(detector, tmp_path, speechlike):
+    out = tmp_path / "s.csv"
+    calls = [two_sided(tmp_path / f"{name}.wav", speechlike) for name in "ab"]
+    gone = Clip(str(tmp_path / "gone.wav"), "gone")
+    assert score_set(detector, [calls[0], gone, calls[1]], out, channels="each") == (4, 1, 0)
+    whole = out.read_bytes()
+    assert [row["utt_id"] for row in score_file.read(out)] == ["a#1", "a#2", "b#1", "b#2"]
+    again = Opening(resume=True)
+    for n_rows, counts in ((4, (0, 0, 2)), (3, (1, 0, 1)), (1, (3, 0, 0)), (0, (4, 0, 0))):
+        out.write_bytes(b"".join(whole.splitlines(keepends=True)[: n_rows + 1]))
+        assert score_set(detector, calls, out, channels="each", opening=again) == counts
+        assert out.read_bytes() == whole
+    two_sided(tmp_path / "gone.wav", speechlike)
+    assert score_set(detector, [*calls, gone], out, channels="each", opening=again) == (2, 0, 2)
+    assert not (tmp_path / "s.errors.csv").exists()
+
+
+def test_rows_of_channels_and_of_wholes_do_not_mix(detector, tmp_path, speechlike):
+    call, again = two_sided(tmp_path / "a.wav", speechlike), Opening(resume=True)
+    score_set(detector, [call], tmp_path / "whole.csv")
+    score_set(detector, [call], tmp_path / "each.csv", channels="each")
+    with pytest.raises(ScoreFileError, match="has a row as a whole, this run scores each of its channels"):
+        score_set(detector, [call], tmp_path / "whole.csv", channels="each", opening=again)
+    with pytest.raises(ScoreFileError, match="has a row a channel, this run scores it as a whole"):
+        score_set(detector, [call], tmp_path / "each.csv", opening=again)

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import soundfile
 
+import audio_forms
 from dfclient import AudioError, Clip, Detector, Failed, InputError, Score
-from dfclient.errors import RequestRefused
+from dfclient.errors import ContractError, ModelNotFound, RequestRefused
 from dfcontract.windows import pool_scores
 
 WINDOW_SAMPLES = 16000
@@ -185,6 +186,8 @@ def test_errors_of_one_recording_are_raised(detector, tmp_path):
         detector.score(np.array([0.0, np.nan]), RATE_HZ)
     with pytest.raises(InputError, match="sample_rate_hz"):
         detector.score(np.zeros(100))
+    with pytest.raises(InputError, match=r"use score_many\(\[recording\]"):
+        detector.score(np.zeros(100), RATE_HZ, channels="each")
 
 
 @pytest.mark.parametrize(
@@ -198,9 +201,67 @@ def test_errors_of_one_recording_are_raised(detector, tmp_path):
         ({"mode": "sliding", "hop_s": float("nan")}, "seconds"),
         ({"mode": "sliding", "pool": "max"}, "pool"),
         ({"concurrency": 0}, "concurrency"),
+        ({"channels": "left"}, "expected channels mix, each or a number"),
+        ({"channels": 0}, "expected channels"),
+        ({"track": 0}, "track"),
         ({"concurrency": 10_000}, "concurrency"),
     ],
 )
 def test_options_that_cannot_be_are_refused_at_the_call(detector, options, words):
     with pytest.raises(InputError, match=words):
         detector.score_many([], **options)
+
+
+@pytest.fixture
+def call(tmp_path, speechlike):
+    """A call's two sides, and a third channel: 1.7 s at 16 kHz, three channels."""
+    channels = [speechlike(27200, RATE_HZ, seed) for seed in (1, 2, 3)]
+    soundfile.write(tmp_path / "call.wav", np.stack(channels, 1), RATE_HZ, subtype="FLOAT")
+    return tmp_path / "call.wav", channels
+
+
+@pytest.mark.parametrize("mode", ["protocol", "sliding"])
+def test_each_channel_gets_a_score_of_its_own(detector, call, recording, mode):
+    path, channels = call
+    mono = recording("mono.wav")
+    results = list(detector.score_many([path, "gone.wav", Clip(str(mono), "m")], mode=mode, channels="each"))
+    assert [result.utt_id for result in results] == ["call#1", "call#2", "call#3", "gone", "m#1"]
+    assert [result.path for result in results] == [str(path)] * 3 + ["gone.wav", str(mono)]
+    for number, (result, samples) in enumerate(zip(results, channels, strict=False), 1):
+        assert (result.channel, result.channels) == (number, 3)
+        assert result.score == detector.score(samples, RATE_HZ, mode=mode).score
+        assert detector.score(path, mode=mode, channels=number).score == result.score
+    assert len({result.score for result in results[:3]}) == 3
+    array = np.stack(channels, 1)
+    assert [result.utt_id for result in detector.score_many([(array, RATE_HZ)], channels="each")] == [
+        "array_0#1",
+        "array_0#2",
+        "array_0#3",
+    ]
+
+
+def test_what_a_decoder_says_is_in_the_score(detector, call):
+    result = detector.score(call[0])
+    assert result.warnings == ("3 channels, and the file does not say of what: their mean was scored",)
+    assert result.channel is None
+
+
+def test_a_track_by_number_or_language(detector, tmp_path):
+    pytest.importorskip("av", reason="the extra `containers` is not installed")
+    tracks = [audio_forms.speechlike(32000, RATE_HZ, seed) for seed in (1, 2)]
+    audio_forms.write_tracks(tmp_path / "a.mkv", tracks, RATE_HZ, "flac", languages=("eng", "deu"), default=1)
+    scores = [detector.score(samples, RATE_HZ).score for samples in tracks]
+    assert detector.score(tmp_path / "a.mkv").score == pytest.approx(scores[1], abs=1e-5)
+    assert detector.score(tmp_path / "a.mkv", track=1).score == pytest.approx(scores[0], abs=1e-5)
+    (german,) = detector.score_many([tmp_path / "a.mkv"], track="deu")
+    assert german.score == pytest.approx(scores[1], abs=1e-5)
+    assert "2 audio tracks" in german.warnings[0]
+    with pytest.raises(AudioError, match="expected track 3"):
+        detector.score(tmp_path / "a.mkv", track=3)
+
+
+def test_a_model_of_live_streams_says_which_to_name(tiny_server):
+    with pytest.raises(ContractError, match="name 'tiny_trained', for dfclient score and dfclient stream alike"):
+        Detector(tiny_server.grpc_url, "tiny_trained_live")
+    with pytest.raises(ModelNotFound, match="it serves: tiny, tiny_trained"):
+        Detector(tiny_server.grpc_url, "other_live")

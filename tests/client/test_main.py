@@ -161,6 +161,10 @@ def test_models_and_health(dfclient):
         (["score", "x.wav", "--model", "tiny", "--timeout", "-1"], 2, "timeout"),
         (["score", "x.wav", "--model", "tiny", "--wait", "-1"], 2, "wait_s: expected seconds"),
         (["score", "x.wav", "--model", "tiny", "--format", "asvspoof"], 2, "--out FILE"),
+        (["score", "x.wav", "--model", "tiny", "--channels", "left"], 2, "expected channels mix, each or a number"),
+        (["score", "x.wav", "--model", "tiny", "--track", "0"], 2, "expected a track's number"),
+        (["score", "x.wav", "--model", "tiny_live"], 1, "name 'tiny', for dfclient score and dfclient stream alike"),
+        (["score", "@/dev/zero", "--model", "tiny"], 2, "found a folder or a device"),
     ],
 )
 def test_mistakes_get_one_line(dfclient, arguments, code, words):
@@ -384,3 +388,70 @@ def test_another_model_behind_the_same_name_ends_the_run(faulty_server, recordin
     assert main([*arguments, "--resume"]) == 1
     assert "made with identity '11', this run has '22'" in capsys.readouterr().err
     assert rows_of(tmp_path / "s.csv") == rows
+
+
+def test_each_channel_has_a_row(dfclient, speechlike, tmp_path):
+    frames = np.stack([speechlike(20000, 16000, seed) for seed in (1, 2)], 1)
+    soundfile.write(tmp_path / "call.wav", frames, 16000)
+    options = ["call.wav", "--model", "tiny_trained"]
+    assert dfclient("score", *options, "--channels", "each", "--out", "s.csv")[0] == 0
+    rows = rows_of(tmp_path / "s.csv")
+    assert [(row["utt_id"], row["path"], row["channels"]) for row in rows] == [
+        ("call#1", "call.wav", "2"),
+        ("call#2", "call.wav", "2"),
+    ]
+    code, _, err = dfclient("score", *options, "--channels", "each", "--out", "s.csv", "--resume")
+    assert (code, "0 scored, 0 failed, 1 already there" in err) == (0, True)
+    code, out, _ = dfclient("score", *options, "--channels", "each")
+    assert code == 0
+    assert re.findall(r"call\.wav #\d", out) == ["call.wav #1", "call.wav #2"]
+    assert dfclient("score", *options, "--channels", "2", "--out", "t.csv")[0] == 0
+    assert rows_of(tmp_path / "t.csv")[0]["score"] == rows[1]["score"]
+    code, _, err = dfclient("score", *options, "--channels", "3")
+    assert (code, "expected channel 3, found 2 channels" in err) == (1, True)
+
+
+def test_names_that_no_file_can_have_cost_their_own_row_alone(tiny_server, recording, tmp_path):
+    """As a process, whose output must take names that are no text."""
+    odd, lines = os.fsdecode(b"in/caf\xe9.wav"), "in/two\nlines\x1b[2J.wav"
+    recording("in/a.wav")
+    for name in (odd, lines):
+        recording("x.wav").rename(tmp_path / name)
+    long, gone = "y" * 5000 + ".wav", os.fsdecode(b"gone\xe9.wav")
+    listed = ["path", "in/a.wav", odd, f'"{lines}"', long, gone, "nul\0l.wav"]
+    (tmp_path / "m.csv").write_bytes(os.fsencode("\n".join(listed) + "\n"))
+    command = [sys.executable, "-m", "dfclient", "score", "m.csv", "--url", tiny_server.grpc_url]
+    command += ["--model", "tiny_trained"]
+    for more in (["--out", "s.csv"], ["--out", "s.csv", "--resume"], []):
+        done = subprocess.run([*command, *more], cwd=tmp_path, capture_output=True, timeout=60, check=False)
+        assert done.returncode == 1
+        assert b"Traceback" not in done.stderr
+        assert b"\x1b" not in done.stderr + done.stdout
+    assert [line.split("  ")[-1] for line in done.stdout.decode().splitlines()[2:]] == [
+        "in/a.wav",
+        r"in/caf\udce9.wav",
+        r"in/two\nlines\x1b[2J.wav",
+    ]
+    with (tmp_path / "s.csv").open(newline="", errors="surrogateescape") as file:
+        assert [row["path"] for row in csv.DictReader(file)] == ["in/a.wav", odd, lines]
+    with (tmp_path / "s.errors.csv").open(newline="", errors="surrogateescape") as file:
+        assert [row["path"] for row in csv.DictReader(file)] == [long, gone, "nul\0l.wav"]
+
+
+def test_a_line_says_how_many_files_of_a_folder_were_passed_over(dfclient, recording, tmp_path):
+    recording("in/a.wav")
+    (tmp_path / "in/notes.txt").touch()
+    code, out, err = dfclient("score", "in", "--model", "tiny_trained")
+    assert code == 0
+    assert err.splitlines()[0] == "dfclient: in: 1 file of other kinds passed over"
+    assert "notes" not in out
+
+
+def test_a_folder_of_every_container_is_scored(dfclient, speechlike, tmp_path):
+    (tmp_path / "in").mkdir()
+    for suffix, container in (("w64", "W64"), ("aifc", "AIFF"), ("sph", "NIST"), ("caf", "CAF"), ("rf64", "RF64")):
+        soundfile.write(tmp_path / f"in/a.{suffix}", speechlike(20000, 16000), 16000, format=container)
+    assert dfclient("score", "in", "--model", "tiny_trained", "--out", "s.csv")[0] == 0
+    rows = rows_of(tmp_path / "s.csv")
+    assert len(rows) == 5
+    assert len({row["score"] for row in rows}) == 1

@@ -25,6 +25,31 @@ def read(content: bytes) -> list[tuple[str, ...]]:
     return [line.fields for line in rows_of(content, "here")[1]]
 
 
+def test_a_lone_nul_is_a_fields_own_fault():
+    assert read(b"path,utt_id\nnul\0l.wav,a\n") == [("path", "utt_id"), ("nul\0l.wav", "a")]
+    for binary in (b"a,b\0\0c\n", bytes(100), b"a,\0\x05\n"):
+        with pytest.raises(TextTableError, match="binary data"):
+            read(binary)
+
+
+def test_a_file_of_one_field_a_row_keeps_spaces_where_asked():
+    content = b'path\nmy clip.wav\n"two\nlines.wav"\n'
+    assert [line.fields for line in rows_of(content, "here", of_one_field=",")[1]] == [
+        ("path",),
+        ("my clip.wav",),
+        ("two\nlines.wav",),
+    ]
+    assert read(content)[1] == ("my", "clip.wav")
+
+
+@pytest.mark.parametrize(
+    "content", [b"\xef\xbb\xbfpath\ncaf\xe9.wav\n", "path\na.wav\n".encode("utf-16")[:-1], "ä".encode()[:1]]
+)
+def test_an_encoding_that_does_not_hold_throughout_is_an_error(content):
+    with pytest.raises(TextTableError, match=r"here: expected utf-.* throughout, found other bytes at"):
+        read(content)
+
+
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "latin-1"])
 @pytest.mark.parametrize("delimiter", [",", ";", "\t", "|", ", "])
 @pytest.mark.parametrize("end", ["\n", "\r\n"])

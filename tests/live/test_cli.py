@@ -79,14 +79,54 @@ def test_a_pipe_of_raw_samples(dfclient, tmp_path, speech, encoding: str, subtyp
         soundfile.write(
             tmp_path / name, np.stack([speech, -speech], 1) * 0.5, rate_hz, format=container, subtype=subtype
         )
-    raw = ["--rate", str(rate_hz), "--encoding", encoding, "--channels", "2", "--utt-id", "a"]
+    raw = ["--rate", str(rate_hz), "--encoding", encoding, "--pipe-channels", "2", "--utt-id", "a"]
     code, out, err = dfclient(
         "stream", "-", "--model", "tiny", *raw, "--out", "live.csv", stdin=(tmp_path / "a.raw").read_bytes()
     )
     assert code == 0
     assert "RANDOM WEIGHTS" in err
-    assert out.splitlines()[-1].endswith("  a  [silence: all that was scored lies below -80 dBFS]")
+    assert out.splitlines()[-1].endswith("silence: all that was scored lies below -80 dBFS]")
     assert dfclient("score", "a.wav", "--mode", "sliding", "--model", "tiny", "--out", "offline.csv")[0] == 0
+    assert_same_rows(tmp_path / "live.csv", tmp_path / "offline.csv", but=("path",))
+
+
+@pytest.mark.parametrize("through_a_pipe", [False, True])
+def test_each_channel_is_a_stream_with_a_row_of_its_own(dfclient, tmp_path, speech, through_a_pipe: bool) -> None:
+    sides = np.stack([speech, 0.5 * speech[::-1]], 1)
+    soundfile.write(tmp_path / "call.wav", sides, 16_000, subtype="PCM_16")
+    options = ["--model", "tiny_trained", "--hop", "0.5", "--channels", "each", "--out"]
+    assert dfclient("score", "call.wav", "--mode", "sliding", *options, "offline.csv")[0] == 0
+    if through_a_pipe:
+        raw = (tmp_path / "call.wav").read_bytes()[44:]
+        source = ["-", "--pipe-channels", "2", "--utt-id", "call"]
+    else:
+        raw, source = b"", ["call.wav"]
+    code, out, err = dfclient("stream", *source, *options, "live.csv", stdin=raw)
+    assert (code, err) == (0, "")
+    assert [row["utt_id"] for row in rows_of(tmp_path / "live.csv")] == ["call#1", "call#2"]
+    assert_same_rows(tmp_path / "live.csv", tmp_path / "offline.csv", but=("path",) if through_a_pipe else ())
+    for number in (1, 2):
+        windows = re.findall(rf"^(\d\d:\d\d\.\d) to .*(?:above|below)  #{number}$", out, re.MULTILINE)
+        assert len(windows) == 10
+        assert windows == sorted(windows)
+    if not through_a_pipe:
+        code, _, err = dfclient("stream", *source, *options, "live.csv", "--resume")
+        assert (code, "live.csv has its row already" in err) == (0, True)
+
+
+def test_one_channel_of_a_stream(dfclient, tmp_path, speech) -> None:
+    soundfile.write(tmp_path / "call.wav", np.stack([speech, 0.5 * speech[::-1]], 1), 16_000, subtype="PCM_16")
+    options = ["call.wav", "--model", "tiny_trained", "--channels", "2", "--out"]
+    assert dfclient("stream", *options, "live.csv")[0] == 0
+    assert dfclient("score", "--mode", "sliding", *options, "offline.csv")[0] == 0
+    assert_same_rows(tmp_path / "live.csv", tmp_path / "offline.csv")
+
+
+def test_a_container_through_a_pipe_is_decoded(dfclient, tmp_path) -> None:
+    pytest.importorskip("av", reason="the extra `containers` is not installed")
+    options = ["--model", "tiny_trained", "--out"]
+    assert dfclient("stream", "-", *options, "live.csv", "--utt-id", "human", stdin=HUMAN.read_bytes())[0] == 0
+    assert dfclient("score", str(HUMAN), "--mode", "sliding", *options, "offline.csv")[0] == 0
     assert_same_rows(tmp_path / "live.csv", tmp_path / "offline.csv", but=("path",))
 
 
@@ -123,9 +163,12 @@ def test_resuming_skips_a_file_that_has_its_row_and_keeps_the_errors_of_others(d
         (["gone.wav"], b"", 1, "gone.wav: cannot read it"),
         (["-"], b"", 1, "it holds no samples"),
         (["-"], b"\1\2\3", 1, "ends within a frame: 1 of 2 bytes"),
-        (["-"], b"RIFF....WAVE", 2, "found a WAV file: give its path"),
+        (["-"], b"RIFF....WAVE", 1, "found WAV on standard input, not decoded as it comes"),
         (["-", "--rate", "0"], b"", 2, "expected a sample rate"),
         (["a.wav", "--rate", "8000"], b"", 2, "--rate describes raw samples from a pipe"),
+        (["a.wav", "--pipe-channels", "2"], b"", 2, "--pipe-channels describes raw samples from a pipe"),
+        (["-", "--channels", "3"], b"", 1, "expected channel 3, found 1 channel"),
+        (["a.wav", "--channels", "left"], b"", 2, "expected channels mix, each or a number"),
         (["a.wav", "--resume"], b"", 2, "--out FILE, which was not given"),
         (["a.wav", "--hop", "2"], b"", 2, "hop"),
         ([str(ROOT / "examples")], b"", 2, "expected one recording"),

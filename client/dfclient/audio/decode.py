@@ -1,151 +1,156 @@
-"""Recordings to blocks of frames; the one place where decoders' errors become ours.
+"""A recording's blocks, by whichever decoder reads it: all recordings that its file holds, one after the other.
 
-WAV, FLAC, OGG and MP3 are read by libsndfile (soundfile), whatever it does not know (m4a, mp4, webm …) by FFmpeg (PyAV,
-the extra `containers`). Both are read block by block, so that memory holds only the mono waveform at the model's rate
-(230 MB for an hour at 16 kHz) and a truncated OGG that claims to be 2**63 samples long does no harm.
+libsndfile comes first. What it does not read goes to FFmpeg, and so does surround, of which only FFmpeg says where the
+channels belong. Both read block by block. Whatever they raise, for whatever file, becomes an AudioError here.
 """
 
 import contextlib
-import io
-import os
-import re
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any, BinaryIO
+from dataclasses import dataclass, replace
+from pathlib import PurePath
+from typing import Any
 
-import numpy as np
+from dfclient.audio import ffmpeg, sndfile
+from dfclient.audio.containers import HEADERLESS, Container, recognised
+from dfclient.audio.extents import Extent
+from dfclient.audio.files import Reader, Recording, Section, opened
+from dfclient.audio.options import MIX, AudioOptions
+from dfclient.audio.promises import keep_promise
+from dfclient.audio.samples import Block, Say
+from dfclient.audio.tags import tags_end
+from dfclient.errors import AudioError, DfclientError
 
-from dfclient.errors import AudioError, InputError
-from dfcontract.tensors import Samples
-
-BLOCK_SAMPLES = 1 << 18  # 5 s of 48 kHz audio
-# Formats whose header states the true length. MP3's is an estimate, and a truncated OGG's is nonsense.
-EXACT_LENGTH_FORMATS = frozenset({"WAV", "WAVEX", "FLAC", "AIFF", "AU", "CAF", "RF64", "W64"})
-# What libsndfile notes of a WAV or AIFF whose samples end before its header says; it then reads what there is.
-CUT_SHORT = re.compile(r"^ *(?:data|SSND) *: (\d+) \(should be (\d+)\)$", re.MULTILINE)
-# A recorder that writes to a pipe can't know its length, and promises the most that fits.
-UNKNOWN_BYTES = (1 << 31) - (1 << 16)
-MISSING_S = 0.1  # sloppy writers miscount by a few bytes
-
-AUDIO_SUFFIXES = frozenset(
-    {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".au", ".caf"}  # libsndfile
-    | {".m4a", ".mp4", ".aac", ".wma", ".webm", ".mka", ".mkv", ".mov", ".3gp", ".amr"}  # FFmpeg
-)
-
-Decoded = tuple[int, int, Iterator[Samples]]  # sample rate, channels, blocks (frames, channels)
-Opened = Path | io.BytesIO  # what both decoders can read, and read again
+MAX_RECORDINGS = 10_000  # in one file
 
 
-@contextlib.contextmanager
-def decoded(recording: str | Path | bytes | BinaryIO) -> Iterator[Decoded]:
-    """Open a path, a file's content or an opened file: with libsndfile, or FFmpeg where that does not know the format.
+@dataclass(frozen=True)
+class Piece:
+    """One of the recordings that a file holds."""
+
+    container: Container | None  # None: not known from its first bytes
+    start: int
+    extent: Extent
+    headerless: str = ""  # FFmpeg's demuxer of samples without a header
+
+    @property
+    def demuxer(self) -> str:
+        """FFmpeg's name of its kind; "": it is to find out."""
+        return self.container.demuxer if self.container else self.headerless
+
+
+def decoded(recording: Recording, options: AudioOptions, say: Say) -> Iterator[Block]:
+    """Blocks of all that a file holds; warnings go to `say`.
 
     Raises:
-        AudioError: it can't be read, or is not audio; also while the blocks are read.
-        InputError: a file opened for reading text.
+        AudioError: it is missing, unreadable, empty, damaged or not audio.
+        InputError: `recording` is neither a path, bytes nor a binary file.
     """
-    import soundfile
-
-    opened = _opened(recording)
-    try:
-        # As bytes, a name that is not UTF-8 can be opened, too.
-        file = soundfile.SoundFile(os.fsencode(opened) if isinstance(opened, Path) else opened)
-    except soundfile.LibsndfileError as error:
-        with _decoded_by_ffmpeg(opened, _reason(error)) as decoded:
-            yield decoded
-        return
-    with file:
-        _require_whole(file)
-        yield file.samplerate, file.channels, _blocks(file)
-
-
-def _opened(recording: str | Path | bytes | BinaryIO) -> Opened:
-    if isinstance(recording, str | Path):
-        path = Path(recording)
-        _require_content(path)
-        return path
-    content = recording if isinstance(recording, bytes) else recording.read()
-    if not isinstance(content, bytes):
-        raise InputError("expected a file opened for reading bytes (mode 'rb'), found one for text")
-    if not content:
-        raise AudioError("there are no bytes in it, or none from where the file stands: seek(0) begins anew")
-    return io.BytesIO(content)
-
-
-def _require_content(path: Path) -> None:
-    try:
-        if path.is_dir():
-            raise AudioError("it is a folder, expected an audio file")
-        with path.open("rb") as file:
-            if not file.read(1):
-                raise AudioError("the file is empty (0 bytes)")
-    except OSError as error:
-        raise AudioError(f"cannot read it: {error.strerror or error}") from None
-    except ValueError as error:  # a name with a NUL in it
-        raise AudioError(f"cannot read it: {error}") from None
-
-
-def _reason(error: Any) -> str:
-    """libsndfile's own words, without the path that soundfile puts before them."""
-    return str(error.error_string).strip().rstrip(".")
-
-
-def _require_whole(file: Any) -> None:
-    """AudioError for a WAV or AIFF that was cut short, as by a broken copy."""
-    if (noted := CUT_SHORT.search(file.extra_info)) is None:
-        return
-    promised_bytes, found_bytes = map(int, noted.groups())
-    found_s = file.frames / file.samplerate
-    if promised_bytes < UNKNOWN_BYTES and found_bytes:
-        promised_s = found_s * promised_bytes / found_bytes
-        if promised_s - found_s > MISSING_S:
-            raise _cut_short(promised_s, found_s)
-
-
-def _cut_short(promised_s: float, found_s: float) -> AudioError:
-    return AudioError(f"damaged: its header promises {promised_s:.2f} s, only {found_s:.2f} s can be decoded")
-
-
-def _blocks(file: Any) -> Iterator[Samples]:
-    """Blocks of (frames, channels) until the decoder has no more; an early end is damage where the length is exact."""
-    import soundfile
-
-    frames = 0
-    try:
-        while len(block := file.read(BLOCK_SAMPLES, dtype="float32", always_2d=True)):
-            frames += len(block)
-            yield block
-    except soundfile.LibsndfileError as error:  # here, not where it was opened: blocks may be read in another thread
-        raise AudioError(f"damaged: {_reason(error)}") from None
-    if file.format in EXACT_LENGTH_FORMATS and frames < file.frames:
-        raise _cut_short(file.frames / file.samplerate, frames / file.samplerate)
+    with audio_errors(), opened(recording) as reader:
+        pieces = _pieces(reader, say)
+        if pieces[0].container is None and (kind := _headerless_kind(recording)):
+            say(f"no header: read as {kind} because its name says so")
+            pieces = [replace(pieces[0], headerless=kind)]
+        if len(pieces) > 1:
+            say(f"{len(pieces)} recordings follow one another in this file: all of them were read")
+        for piece in pieces:
+            for warning in piece.extent.warnings:
+                say(warning)
+            yield from _blocks(reader, piece, options, say)
 
 
 @contextlib.contextmanager
-def _decoded_by_ffmpeg(opened: Opened, sndfile_says: str) -> Iterator[Decoded]:
-    """Like `decoded`, through PyAV; `sndfile_says` is why libsndfile could not, for the error's text."""
+def audio_errors() -> Iterator[None]:
+    """Whatever a decoder raises becomes an AudioError: damage can't be told from a decoder's own faults."""
     try:
-        import av
-    except ImportError:
+        yield
+    except DfclientError:
+        raise
+    except MemoryError:
+        raise AudioError("damaged: to decode it takes more memory than there is") from None
+    except Exception as error:
+        raise AudioError(f"damaged: {words_of(error)}") from None
+
+
+def words_of(error: Exception) -> str:
+    """A decoder's own words, without the path that it puts around them."""
+    words = getattr(error, "error_string", None) or getattr(error, "strerror", None) or error
+    return str(words).strip().rstrip(".") or type(error).__name__
+
+
+def _headerless_kind(recording: Recording) -> str:
+    """FFmpeg's demuxer of samples without a header, by the name of their file; "" for a name that says nothing."""
+    return HEADERLESS.get(PurePath(recording).suffix.lower(), "") if isinstance(recording, str | PurePath) else ""
+
+
+def _pieces(reader: Reader, say: Say) -> list[Piece]:
+    """Where the file's recordings lie; what is none of them is told to `say`."""
+    found: list[Piece] = []
+    at = skipped = 0
+    while at < reader.size and len(found) < MAX_RECORDINGS:
+        container, body = recognised(reader, at)
+        if container is None and found:
+            break
+        extent = container.walk(reader, body) if container and container.walk else Extent(reader.size)
+        found.append(Piece(container, at, extent))
+        skipped += extent.skipped_bytes
+        at = tags_end(reader, extent.end)
+        at += _padding(reader, at)
+    if skipped:
+        say(f"{skipped} bytes within it were not read: no audio that is known")
+    if at < reader.size:
+        say(f"its last {reader.size - at} bytes were not read: no audio that is known")
+    only = found[0]
+    if len(found) == 1 and at >= reader.size > only.extent.end and not only.extent.patches:
+        # Decoders step over the tags themselves, and read a whole file faster than a part of it.
+        return [replace(only, extent=replace(only.extent, end=reader.size))]
+    return found
+
+
+def _padding(reader: Reader, at: int) -> int:
+    """1 where a zero fills up to an even offset, as chunks want it, and no other bytes than a recording follow."""
+    is_zero = at % 2 == 1 and reader.at(at, 1) == b"\0"
+    return int(is_zero and (at + 1 == reader.size or recognised(reader, at + 1)[0] is not None))
+
+
+def _blocks(reader: Reader, piece: Piece, options: AudioOptions, say: Say) -> Iterator[Block]:
+    """One recording's blocks."""
+    reason = "not a format of its"
+    if piece.container is None or piece.container.is_sndfile:
+        try:
+            file = sndfile.opened(reader, piece.start, piece.extent)
+        except sndfile.NotForSndfile as refusal:
+            reason = str(refusal)
+        else:
+            with file:
+                if not _does_ffmpeg_better(file, piece, options):
+                    _refuse_other_tracks(options)
+                    yield from sndfile.blocks(file, piece.extent)
+                    return
+    yield from _ffmpeg_blocks(reader, piece, options, say, reason)
+
+
+def _does_ffmpeg_better(file: Any, piece: Piece, options: AudioOptions) -> bool:
+    """Whether it is surround to be mixed, of which FFmpeg knows the layout, or of a codec whose damage FFmpeg sees."""
+    is_surround = file.channels > 2 and options.channels == MIX
+    is_lax = "ADPCM" in file.subtype  # libsndfile decodes it to something, however damaged
+    return (is_surround or is_lax) and piece.demuxer != "" and ffmpeg.is_available()
+
+
+def _refuse_other_tracks(options: AudioOptions) -> None:
+    if options.track not in (None, 1):
+        raise AudioError(f"expected track {options.track}, found 1 audio track")
+
+
+def _ffmpeg_blocks(reader: Reader, piece: Piece, options: AudioOptions, say: Say, reason: str) -> Iterator[Block]:
+    if not ffmpeg.is_available():
         hint = "for m4a, mp4 and other containers: pip install 'dfserve[containers]'"
-        raise AudioError(f"not audio that libsndfile reads ({sndfile_says}); {hint}") from None
-    if isinstance(opened, io.BytesIO):
-        opened.seek(0)  # libsndfile has looked at it
+        raise AudioError(f"not audio that libsndfile reads ({reason}); {hint}")
+    section = Section(reader, piece.start, piece.extent.end, piece.extent.patches)
     try:
-        with av.open(str(opened) if isinstance(opened, Path) else opened) as container:
-            if not container.streams.audio or not container.streams.audio[0].rate:
-                raise AudioError(f"no audio in it (libsndfile: {sndfile_says}; FFmpeg: no audio stream)")
-            stream = container.streams.audio[0]
-            yield stream.rate, stream.channels, _ffmpeg_blocks(container, stream)
-    except av.FFmpegError as error:
-        text = f"not readable as audio (libsndfile: {sndfile_says}; FFmpeg: {error.strerror})"
-        raise AudioError(text) from None
-
-
-def _ffmpeg_blocks(container: Any, stream: Any) -> Iterator[Samples]:
-    from av import AudioResampler
-
-    as_planar_float = AudioResampler(format="fltp")  # changes the sample format only, neither rate nor channels
-    for frame in container.decode(stream):
-        for converted in as_planar_float.resample(frame):
-            yield np.ascontiguousarray(converted.to_ndarray().T)
+        decoder = ffmpeg.Decoder(section, piece.demuxer)
+    except Exception as error:
+        raise AudioError(f"not readable as audio (libsndfile: {reason}; FFmpeg: {words_of(error)})") from None
+    with contextlib.closing(decoder):
+        yield from decoder.blocks(options, say)
+        if decoder.rate_hz:
+            keep_promise(piece.extent, decoder.frames, decoder.rate_hz)

@@ -1,4 +1,4 @@
-"""From a recording's sample rate to the model's, block by block."""
+"""From any sample rate to the model's."""
 
 from typing import Any
 

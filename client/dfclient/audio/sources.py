@@ -1,36 +1,55 @@
-"""Where live audio comes from: a recording on disk, or raw samples through a pipe; chunks of frames, as they come."""
+"""Where live audio comes from: a recording on disk, or a pipe; chunks of frames, as they come.
 
-import io
+Through a pipe comes raw PCM, or a container. A container is known by its first bytes and decoded while it comes, so
+that its header is never heard as noise; one that can only be read back and forth is refused by its name.
+"""
+
+import itertools
+import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 
-from dfclient.audio.channels import MAX_CHANNELS
+from dfclient.audio.channels import Mixer
+from dfclient.audio.containers import container_of
 from dfclient.audio.decode import decoded
-from dfclient.audio.resample import checked_rate_hz
+from dfclient.audio.options import MIX, AudioOptions
+from dfclient.audio.pipes import Replay, container_blocks, first_bytes, raw_samples
+from dfclient.audio.resample import Resampler, checked_rate_hz
+from dfclient.audio.samples import MAX_CHANNELS, Block
+from dfclient.audio.waveform import MIXED
 from dfclient.clips import Clip, clips_from
 from dfclient.errors import AudioError, InputError
-from dfcontract.live import ENCODINGS, TELEPHONE_RATE_HZ
+from dfclient.listings import is_listing
+from dfcontract.live import ENCODINGS
 from dfcontract.tensors import Samples
 
 PIPE = "-"
-G711 = {"mulaw": "ULAW", "alaw": "ALAW"}  # libsndfile's names
-PIPE_READ_BYTES = 1 << 16
 CHUNK_S = 0.1
-HEADERS = {b"RIFF": "WAV", b"fLaC": "FLAC", b"OggS": "OGG", b"ID3\x03": "MP3", b"ID3\x04": "MP3"}
 
 
 @dataclass(frozen=True)
 class Source:
-    """Audio that comes in chunks of (frames, channels) float32."""
+    """Audio that comes in chunks.
 
-    clip: Clip
+    Attributes:
+        rate_hz: of the chunks.
+        channels: of the recording, before they were mixed.
+        outputs: one, or as many as channels where each is wanted.
+        chunks: (frames, outputs) float32.
+        warnings: what is to be said of the recording; complete when the chunks have ended.
+    """
+
     rate_hz: int
+    channels: int
+    outputs: int
     chunks: Iterator[Samples]
+    warnings: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -52,26 +71,36 @@ class RawFormat:
 
 def one_clip(path: str) -> Clip:
     """The one recording at `path`; InputError where that is a folder, a list or a manifest."""
-    clips = clips_from([path])
-    if len(clips) != 1 or path.startswith("@") or path.lower().endswith(".csv"):
-        raise InputError(f"{path}: expected one recording, or - for raw samples from a pipe")
-    return clips[0]
+    if path.startswith("@") or os.path.isdir(path) or is_listing(path):  # noqa: PTH112  # takes any name
+        raise InputError(f"{path}: expected one recording, or - for audio from a pipe")
+    return clips_from([path])[0]
 
 
 @contextmanager
-def recording(clip: Clip) -> Iterator[Source]:
+def recording(clip: Clip, options: AudioOptions = MIXED) -> Iterator[Source]:
     """A recording, decoded while it is read; AudioError when that can't be done."""
-    with decoded(clip.path) as (rate_hz, _, blocks):
-        pieces = (piece for block in blocks for piece in _pieces(block, round(CHUNK_S * rate_hz)))
-        yield Source(clip, checked_rate_hz(rate_hz), pieces)
+    warnings: list[str] = []
+    blocks = decoded(Path(clip.path), options, warnings.append)
+    yield _source(blocks, options, warnings, gains=lambda: _gains(clip.path, options))
 
 
 @contextmanager
-def pipe(clip: Clip, raw: RawFormat, stream: BinaryIO | None = None) -> Iterator[Source]:
-    """Raw samples from a stream (else standard input), in pieces as they arrive."""
+def pipe(raw: RawFormat, options: AudioOptions = MIXED, stream: BinaryIO | None = None) -> Iterator[Source]:
+    """What comes through a stream (else standard input): a container, or else raw samples as described.
+
+    Raises:
+        AudioError: a container that can't be decoded as it comes.
+    """
     # Unbuffered: what has arrived is read at once, and no lock of a buffer is held when the program ends meanwhile.
     opened = stream or open(0, "rb", buffering=0, closefd=False)  # noqa: SIM115
-    yield Source(clip, raw.rate_hz, _frames(opened, raw))
+    head = first_bytes(opened)
+    replay, warnings = Replay(head, opened), list[str]()
+    if (container := container_of(head)) is not None:
+        yield _source(container_blocks(replay, container, options, warnings), options, warnings)
+    else:
+        blocks = (Block(samples, raw.rate_hz) for samples in raw_samples(replay, raw.channels, raw.encoding))
+        outputs = Mixer(options, raw.channels).outputs
+        yield Source(raw.rate_hz, raw.channels, outputs, _mixed(blocks, raw.rate_hz, options, warnings, []), warnings)
 
 
 def paced(source: Source) -> Iterator[Samples]:
@@ -83,43 +112,72 @@ def paced(source: Source) -> Iterator[Samples]:
         yield chunk
 
 
+def _source(
+    blocks: Iterator[Block],
+    options: AudioOptions,
+    warnings: list[str],
+    gains: Callable[[], list[float]] = list,
+) -> Source:
+    """A source of decoded blocks, the first of which says what they are; `gains`: see `_mixed`."""
+    first = next(blocks, None)
+    if first is None:
+        raise AudioError("it holds no samples")
+    rate_hz, channels = checked_rate_hz(first.rate_hz), first.samples.shape[1]
+    known_gains = gains() if channels == 2 and options.channels == MIX else []
+    mixed = _mixed(itertools.chain([first], blocks), rate_hz, options, warnings, known_gains)
+    pieces = (piece for chunk in mixed for piece in _pieces(chunk, round(CHUNK_S * rate_hz)))
+    outputs = Mixer(options, channels, first.layout).outputs
+    return Source(rate_hz, channels, outputs, pieces, warnings)
+
+
+def _gains(path: str, options: AudioOptions) -> list[float]:
+    """What each stretch of a recording is to be multiplied by, as when it is scored as a whole."""
+    gains = []
+    for (_, channels, layout), stretch in itertools.groupby(decoded(Path(path), options, _ignore), _kind):
+        mixer = Mixer(options, channels, layout)
+        for block in stretch:
+            mixer.push(block.samples)
+        gains.append(mixer.gain)
+    return gains
+
+
+def _ignore(_warning: str) -> None:
+    return
+
+
+def _mixed(
+    blocks: Iterator[Block], rate_hz: int, options: AudioOptions, warnings: list[str], gains: list[float]
+) -> Iterator[Samples]:
+    """Blocks of any rates as chunks of one; `gains`: of each stretch of one rate and layout, where known before."""
+    outputs = 0
+    kinds = itertools.groupby(blocks, _kind)
+    for ((source_rate_hz, channels, layout), stretch), gain in itertools.zip_longest(kinds, gains):
+        mixer = Mixer(options, channels, layout)
+        if outputs not in (0, mixer.outputs):
+            raise AudioError(f"expected {outputs} channels throughout, to score each, found {mixer.outputs}")
+        outputs = mixer.outputs
+        resamplers = [Resampler(checked_rate_hz(source_rate_hz), rate_hz) for _ in range(outputs)]
+        for block in stretch:
+            mixed = mixer.push(block.samples) * np.float32(gain or 1)
+            yield _resampled(resamplers, mixed, last=False)
+        yield _resampled(resamplers, np.empty((0, outputs), np.float32), last=True)
+        warnings.extend(mixer.warnings())
+        if (live := mixer.only_live) is not None:
+            half = f"--channels {live} scores the other one" if gain is None else f"channel {live} was scored"
+            warnings.append(f"channel {3 - live} of 2 is silent: {half}")
+
+
+def _kind(block: Block) -> tuple[int, int, tuple[str, ...]]:
+    return block.rate_hz, block.samples.shape[1], block.layout
+
+
+def _resampled(resamplers: list[Resampler], mixed: Samples, *, last: bool) -> Samples:
+    outputs = [
+        resampler.push(np.ascontiguousarray(mixed[:, output]), last=last) for output, resampler in enumerate(resamplers)
+    ]
+    return np.stack(outputs, axis=1)
+
+
 def _pieces(block: Samples, n_frames: int) -> Iterator[Samples]:
     for start in range(0, len(block), n_frames):
         yield block[start : start + n_frames]
-
-
-def _frames(stream: BinaryIO, raw: RawFormat) -> Iterator[Samples]:
-    frame_bytes, rest, is_first = ENCODINGS[raw.encoding] * raw.channels, b"", True
-    while content := stream.read(PIPE_READ_BYTES):
-        rest += content
-        whole = len(rest) - len(rest) % frame_bytes
-        if is_first and (name := HEADERS.get(rest[:4])):
-            raise InputError(
-                f"expected raw samples on standard input, found a {name} file: give its path instead of -, or make "
-                "the recorder write none (arecord -t raw, ffmpeg -f s16le)"
-            )
-        is_first = False
-        if whole:
-            yield _samples_of(rest[:whole], raw.encoding).reshape(-1, raw.channels)
-            rest = rest[whole:]
-    if rest:
-        raise AudioError(f"standard input ends within a frame: {len(rest)} of {frame_bytes} bytes ({raw.encoding})")
-
-
-def _samples_of(content: bytes, encoding: str) -> Samples:
-    if encoding == "fp32":
-        return np.frombuffer(content, "<f4").astype(np.float32)
-    if encoding == "int16":
-        return np.frombuffer(content, "<i2").astype(np.float32) / np.float32(32768)
-    import soundfile
-
-    samples: Samples
-    samples, _ = soundfile.read(
-        io.BytesIO(content),
-        format="RAW",
-        subtype=G711[encoding],
-        samplerate=TELEPHONE_RATE_HZ,
-        channels=1,
-        dtype="float32",
-    )
-    return samples

@@ -7,6 +7,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from dfclient.audio import AudioOptions
+from dfclient.cli.report import printable
 from dfclient.detector import Detector
 from dfclient.errors import InputError
 from dfclient.retry import RetryPolicy
@@ -20,6 +22,11 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
+def notice(text: str) -> None:
+    """A line on standard error about what the user gave."""
+    say(f"dfclient: {printable(text)}")
+
+
 def opening_of(options: argparse.Namespace) -> Opening:
     """What to do about a score file that is there; InputError where no file is written."""
     if options.out is None and (options.resume or options.overwrite):
@@ -27,19 +34,24 @@ def opening_of(options: argparse.Namespace) -> Opening:
     return Opening(resume=options.resume, overwrite=options.overwrite)
 
 
+def audio_options_of(options: argparse.Namespace) -> AudioOptions:
+    """Which part of a recording is scored; InputError where that names none."""
+    return AudioOptions.parsed(options.channels, options.track)
+
+
 @contextmanager
 def detector_of(options: argparse.Namespace) -> Iterator[Detector]:
     """The detector that the options name; while its server is away, a line says so now and then."""
-    notice = _Notice()
+    handler = _Notice()
     logger = logging.getLogger("dfclient")
-    logger.addHandler(notice)
+    logger.addHandler(handler)
     logger.setLevel(logging.INFO)
     try:
         retry = RetryPolicy(wait_s=options.wait)
         with Detector(options.url, options.model, timeout_s=options.timeout, retry=retry) as detector:
             yield detector
     finally:
-        logger.removeHandler(notice)
+        logger.removeHandler(handler)
 
 
 class _Notice(logging.Handler):

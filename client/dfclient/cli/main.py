@@ -19,7 +19,9 @@ def main(argv: list[str] | None = None) -> int:
     try:
         return int(options.run(options))
     except DfserveError as error:
-        print(f"dfclient: error: {error}", file=sys.stderr)
+        from dfclient.cli.report import printable
+
+        print(f"dfclient: error: {printable(str(error))}", file=sys.stderr)
         return EXIT_USAGE if isinstance(error, InputError) else EXIT_FAILED
     except BrokenPipeError:  # the reader of our output, `head` say, has had enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -86,6 +88,7 @@ def _add_score(commands: Any, parents: list[argparse.ArgumentParser]) -> None:
         "--hop", type=float, metavar="SECONDS", help="sliding: from window to window (default: one window)"
     )
     score.add_argument("--pool", metavar="HOW", help="sliding: mean (default), min or a percentile such as p10")
+    _add_choices(score)
     score.add_argument(
         "--concurrency",
         type=int,
@@ -101,21 +104,33 @@ def _add_score(commands: Any, parents: list[argparse.ArgumentParser]) -> None:
     score.set_defaults(run=command.run)
 
 
+def _add_choices(command: argparse.ArgumentParser) -> None:
+    """Which part of a recording is scored."""
+    command.add_argument(
+        "--channels",
+        default="mix",
+        metavar="mix|each|N",
+        help="all channels as one (default), each by itself (a row each, #1, #2 ...), or the one of that number",
+    )
+    command.add_argument("--track", metavar="N|LANG", help="which of several audio tracks (default: the file's own)")
+
+
 def _add_stream(commands: Any, parents: list[argparse.ArgumentParser]) -> None:
     from dfclient.cli import stream as command
     from dfcontract.live import ENCODINGS
 
     stream = commands.add_parser("stream", parents=parents, help="score audio while it plays: a file, or a pipe (-)")
-    stream.add_argument("source", metavar="FILE", help="audio file; - for raw samples from standard input")
+    stream.add_argument("source", metavar="FILE", help="audio file; - for audio from standard input")
     stream.add_argument("--model", required=True, metavar="NAME", help="which of the server's models")
     stream.add_argument("--hop", type=float, metavar="SECONDS", help="from window to window (default: one window)")
     stream.add_argument("--pool", metavar="HOW", help="of the last line: mean (default), min or such as p10")
     stream.add_argument(
         "--pace", choices=("fast", "realtime"), default="fast", help="realtime: as if it played (default: %(default)s)"
     )
-    raw = stream.add_argument_group("raw samples (-), little-endian")
+    _add_choices(stream)
+    raw = stream.add_argument_group("standard input (-): raw samples, little-endian, unless a container is recognised")
     raw.add_argument("--rate", type=int, metavar="HZ", help="default: 16000")
-    raw.add_argument("--channels", type=int, metavar="N", help="interleaved; default: 1")
+    raw.add_argument("--pipe-channels", type=int, metavar="N", help="interleaved; default: 1")
     raw.add_argument("--encoding", choices=tuple(ENCODINGS), help="default: int16")
     raw.add_argument("--utt-id", metavar="ID", help="what its row is called (default: stdin)")
     stream.add_argument("--out", type=Path, metavar="FILE", help="write the row that dfclient score writes")

@@ -53,10 +53,11 @@ class Progress:
     def advance(self, audio_s: float) -> None:
         """One more clip done, with so much audio (0 for one that failed)."""
         self.n_done += 1
+        self.n_clips = max(self.n_clips, self.n_done)  # a recording may give a row for each of its channels
         self.audio_s += audio_s
         speed = f"{self.clips_per_s:.1f} clips/s, {self.real_time_factor:.0f}x real time"
         if self._bar is not None:
-            self._bar.update(self._task, advance=1, speed=speed)
+            self._bar.update(self._task, advance=1, total=self.n_clips, speed=speed)
         elif not self._results_seen and time.monotonic() - self._last_line >= PLAIN_LINE_EVERY_S:
             self._last_line = time.monotonic()
             left_s = (self.n_clips - self.n_done) / self.clips_per_s

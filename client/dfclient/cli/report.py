@@ -33,13 +33,19 @@ def heading(card: ModelCard) -> str:
     return f"{about}\n{meaning}; {_threshold_text(card)}"
 
 
+def printable(text: str) -> str:
+    """Text as one line of a terminal: line ends, escape codes and bytes that are no text as backslash escapes."""
+    return "".join(mark if mark.isprintable() else mark.encode("unicode_escape").decode() for mark in text)
+
+
 def score_line(result: Score | Failed) -> str:
     """Score, side of the threshold, length and path of one recording."""
     if isinstance(result, Failed):
-        return f"{'error':>10}  {'':5}  {'':>9}  {result.path or result.utt_id}: {result.error}"
+        return printable(f"{'error':>10}  {'':5}  {'':>9}  {result.path or result.utt_id}: {result.error}")
     side = side_of(result.score, result.card)
     notes = f"  [{'; '.join(result.warnings)}]" if result.warnings else ""
-    return f"{result.score:>10.4f}  {side:5}  {result.duration_s:>7.2f} s  {result.path or result.utt_id}{notes}"
+    name = (result.path or result.utt_id) + ("" if result.channel is None else f" #{result.channel}")
+    return printable(f"{result.score:>10.4f}  {side:5}  {result.duration_s:>7.2f} s  {name}{notes}")
 
 
 def side_of(score: float, card: ModelCard) -> str:
@@ -51,18 +57,23 @@ def side_of(score: float, card: ModelCard) -> str:
     return "above" if score >= card.threshold else "below"
 
 
-def window_line(window: WindowScore, card: ModelCard) -> str:
-    """A window of a live stream: when, score, side of the threshold."""
+def window_line(window: WindowScore, card: ModelCard, channel: int | None = None) -> str:
+    """A window of a live stream: when, score, side of the threshold, and of which channel where each is scored."""
     when = f"{clock(window.start_s)} to {clock(window.end_s)}"
-    return f"{when}  {window.score:>10.4f}  {side_of(window.score, card)}".rstrip()
+    line = f"{when}  {window.score:>10.4f}  {side_of(window.score, card)}".rstrip()
+    return line if channel is None else f"{line}  #{channel}"
 
 
-def status_line(live: LiveStream) -> str:
-    """How far a live stream is: audio heard, the score so far, whether the server is there."""
+def status_line(lives: Sequence[LiveStream]) -> str:
+    """How far live streams of one source are: audio heard, the scores so far, whether the server is there."""
+    heard = f"listening {clock(lives[0].duration_s)}"
+    scored = "  ".join(_so_far(live) for live in lives)
+    return f"{heard}  {scored}" + ("" if all(live.is_connected for live in lives) else "  (connecting again)")
+
+
+def _so_far(live: LiveStream) -> str:
     pooled = live.pooled
-    heard = f"listening {clock(live.duration_s)}"
-    scored = "no window yet" if pooled is None else f"so far {pooled:.4f} {side_of(pooled, live.card)}".rstrip()
-    return f"{heard}  {scored}" + ("" if live.is_connected else "  (connecting again)")
+    return "no window yet" if pooled is None else f"so far {pooled:.4f} {side_of(pooled, live.card)}".rstrip()
 
 
 def clock(time_s: float) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from dfclient.batch import score_set
 from dfclient.cli import report
-from dfclient.cli.console import detector_of, opening_of, say
+from dfclient.cli.console import audio_options_of, detector_of, notice, opening_of, say
 from dfclient.cli.progress import Progress
 from dfclient.clips import clips_from
 from dfclient.detector import Detector, checked_concurrency
@@ -63,7 +63,8 @@ def run(options: argparse.Namespace) -> int:
     opening = opening_of(options)
     if options.out is None and options.format != "csv":
         raise InputError("--format says how to write --out FILE, which was not given")
-    clips = clips_from(options.paths)
+    audio_options = audio_options_of(options)
+    clips = clips_from(options.paths, notice)
     concurrency = checked_concurrency(options.concurrency)
     with detector_of(options) as detector:
         windowing = detector.windowing(options.mode, options.hop, options.pool)
@@ -77,6 +78,8 @@ def run(options: argparse.Namespace) -> int:
                 opening=opening,
                 windowing=windowing,
                 concurrency=concurrency,
+                channels=audio_options.channels,
+                track=audio_options.track,
                 listener=screen,
             )
         except KeyboardInterrupt:

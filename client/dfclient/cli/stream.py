@@ -4,22 +4,22 @@ import argparse
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from types import FrameType
 
-from dfclient.audio import sources
-from dfclient.batch import write_result
+from dfclient.audio import EACH, sources
+from dfclient.batch import has_rows, is_written, write_result
 from dfclient.cli import report
-from dfclient.cli.console import detector_of, opening_of, say
+from dfclient.cli.console import audio_options_of, detector_of, notice, opening_of, say
 from dfclient.clips import Clip
 from dfclient.detector import Detector
 from dfclient.errors import AudioError, DfclientError, InputError
 from dfclient.live.stream import LiveStream
-from dfclient.results import Failed, run_values
+from dfclient.results import Failed, Score, run_values
 from dfcontract.live import DEFAULT_ENCODING
-from dfcontract.score_file import ScoreFile
+from dfcontract.score_file import ScoreFile, channel_id
 from dfcontract.tensors import SAMPLE_RATE_HZ, Samples
 from dfcontract.windows import SLIDING
 
@@ -30,18 +30,19 @@ def run(options: argparse.Namespace) -> int:
     """Run `dfclient stream` with its parsed options; the exit code."""
     opening = opening_of(options)
     clip, raw = _source_named(options)
+    chosen = audio_options_of(options)
     with ExitStack() as stack:
         detector = stack.enter_context(detector_of(options))
         windowing = detector.windowing(SLIDING, options.hop, options.pool)
         rows = None
         if options.out is not None:
             rows = stack.enter_context(ScoreFile(options.out, run_values(detector.card, windowing), opening=opening))
-            if raw is None and clip.path in rows.done:
-                say(f"{clip.path}: {options.out} has its row already")
+            if raw is None and has_rows(rows, clip, chosen):
+                notice(f"{clip.path}: {options.out} has its row already")
                 return 0
             rows.retrying({clip.path} if raw is None else set())
         print(report.heading(detector.card), flush=True)
-        source = sources.recording(clip) if raw is None else sources.pipe(clip, raw)
+        source = sources.recording(clip, chosen) if raw is None else sources.pipe(raw, chosen)
         code = _listen(options, clip, source, detector, rows)
         if detector.card.is_random:
             say(report.banner(detector.card))
@@ -51,7 +52,7 @@ def run(options: argparse.Namespace) -> int:
 def _source_named(options: argparse.Namespace) -> tuple[Clip, sources.RawFormat | None]:
     """The recording's name, and how its samples lie where it comes through a pipe."""
     if options.source != sources.PIPE:
-        raw_options = ("rate", "channels", "encoding", "utt_id")
+        raw_options = ("rate", "pipe_channels", "encoding", "utt_id")
         described = next((name for name in raw_options if getattr(options, name) is not None), None)
         if described:
             option = described.replace("_", "-")
@@ -59,7 +60,7 @@ def _source_named(options: argparse.Namespace) -> tuple[Clip, sources.RawFormat 
         return sources.one_clip(options.source), None
     raw = sources.RawFormat(
         rate_hz=SAMPLE_RATE_HZ if options.rate is None else options.rate,
-        channels=1 if options.channels is None else options.channels,
+        channels=1 if options.pipe_channels is None else options.pipe_channels,
         encoding=options.encoding or DEFAULT_ENCODING,
     )
     return Clip("", options.utt_id or "stdin"), raw
@@ -73,34 +74,50 @@ def _listen(
     rows: ScoreFile | None,
 ) -> int:
     try:
-        with opening as source:
-            live = detector.stream(source.rate_hz, hop_s=options.hop, pool=options.pool)
+        with opening as source, ExitStack() as stack:
+            lives = [
+                stack.enter_context(detector.stream(source.rate_hz, hop_s=options.hop, pool=options.pool))
+                for _ in range(source.outputs)
+            ]
             chunks = sources.paced(source) if options.pace == "realtime" else source.chunks
-            with live:
-                _Listening(live, chunks, is_pipe=options.source == sources.PIPE).until_the_end()
-                result = live.result(clip.utt_id, clip.path)
+            numbered = options.channels == EACH
+            _Listening(lives, chunks, numbered, is_pipe=options.source == sources.PIPE).until_the_end()
+            results = [
+                _result(live, clip, source, number if numbered else None) for number, live in enumerate(lives, 1)
+            ]
     except AudioError as error:
         failed = Failed(clip.utt_id, clip.path or options.source, error)
         say(report.score_line(failed))
         if rows is not None:
             write_result(rows, failed)
         return 1
-    print(report.score_line(replace(result, path=result.path or result.utt_id)), flush=True)
-    if rows is not None:
-        write_result(rows, result)
+    for result in results:
+        print(report.score_line(replace(result, path=result.path or clip.utt_id)), flush=True)
+        if rows is not None and not is_written(rows, result):
+            write_result(rows, result)
     return 0
+
+
+def _result(live: LiveStream, clip: Clip, source: sources.Source, channel: int | None) -> Score:
+    """The row of a stream that has ended: its windows, and what the source says of the recording."""
+    utt_id = clip.utt_id if channel is None else channel_id(clip.utt_id, channel)
+    result = live.result(utt_id, clip.path)
+    warnings = (*dict.fromkeys(source.warnings), *result.warnings)
+    return replace(result, channels=source.channels, channel=channel, warnings=warnings)
 
 
 @dataclass
 class _Listening:
-    """One thread sends what the source gives, this one prints what the server answers."""
+    """One thread sends what the source gives, to a stream for each output; others print what the server answers."""
 
-    live: LiveStream
+    lives: Sequence[LiveStream]
     chunks: Iterator[Samples]
+    numbered: bool  # lines say of which channel they are
     is_pipe: bool
-    trouble: DfclientError | None = None  # with the source
+    trouble: DfclientError | None = None  # with the source, or another stream than the first
     is_interrupted: bool = False
     ended: threading.Event = field(default_factory=threading.Event)
+    printing: threading.Lock = field(default_factory=threading.Lock)
 
     def until_the_end(self) -> None:
         """Returns when all is scored. Ctrl-C ends what comes through a pipe, as the recorder's own end does."""
@@ -108,9 +125,14 @@ class _Listening:
         sender.start()
         status = threading.Thread(target=self._show_status)
         status.start()
+        others = [threading.Thread(target=self._read, args=(at,), daemon=True) for at in range(1, len(self.lives))]
+        for reader in others:
+            reader.start()
         try:
             with _on_interrupt(self._interrupt) if self.is_pipe else nullcontext():
-                self._print_windows()
+                self._print_windows(0)
+                for reader in others:
+                    reader.join()
         finally:
             self.ended.set()
             status.join()
@@ -120,32 +142,46 @@ class _Listening:
     def _send(self) -> None:
         try:
             for chunk in self.chunks:
-                self.live.send(chunk)
-            self.live.end()
+                for output, live in enumerate(self.lives):
+                    live.send(chunk[:, output])
+            for live in self.lives:
+                live.end()
         except Exception as error:  # of a decoder, too: whoever waits for the windows must hear of it
             if not self.is_interrupted:
-                self.trouble = error if isinstance(error, DfclientError) else AudioError(f"damaged: {error}")
-                self.live.close()
+                self._give_up(error if isinstance(error, DfclientError) else AudioError(f"damaged: {error}"))
 
     def _interrupt(self) -> None:
         self.is_interrupted = True
         try:
-            self.live.end()
+            for live in self.lives:
+                live.end()
         except AudioError as error:  # nothing was heard yet
-            self.trouble = error
-            self.live.close()
+            self._give_up(error)
 
-    def _print_windows(self) -> None:
-        for window in self.live.follow():
-            _clear_status()
-            print(report.window_line(window, self.live.card), flush=True)
+    def _read(self, at: int) -> None:
+        try:
+            self._print_windows(at)
+        except DfclientError as error:
+            self._give_up(error)
+
+    def _give_up(self, error: DfclientError) -> None:
+        self.trouble = error
+        for live in self.lives:
+            live.close()
+
+    def _print_windows(self, at: int) -> None:
+        live, channel = self.lives[at], at + 1 if self.numbered else None
+        for window in live.follow():
+            with self.printing:
+                _clear_status()
+                print(report.window_line(window, live.card, channel), flush=True)
 
     def _show_status(self) -> None:
         """On a terminal, a line that lives: how much was heard, the score so far, whether the server is there."""
         if not sys.stderr.isatty():
             return
         while not self.ended.wait(STATUS_EVERY_S):
-            sys.stderr.write(f"\r\x1b[2K{report.status_line(self.live)}")
+            sys.stderr.write(f"\r\x1b[2K{report.status_line(self.lives)}")
             sys.stderr.flush()
         _clear_status()
 

@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from dfclient.audio.quality import peak_of, warnings_from_peaks
 from dfclient.audio.resample import Resampler
-from dfclient.audio.waveform import peak_of, warnings_from_peaks
 from dfclient.calls import check_identity
 from dfclient.clips import Clip
 from dfclient.errors import AudioError, ContractError, ServerError, ServerSlow

@@ -21,7 +21,8 @@ from typing import Self
 
 import numpy.typing as npt
 
-from dfclient.audio.channels import downmixed, frames_of
+from dfclient.audio.channels import downmixed
+from dfclient.audio.samples import frames_of
 from dfclient.clips import Clip
 from dfclient.errors import InputError
 from dfclient.live.core import LiveCore

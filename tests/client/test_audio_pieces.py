@@ -1,0 +1,233 @@
+"""Files that hold several recordings, more than recordings, or less than their headers promise."""
+
+import struct
+
+import numpy as np
+import pytest
+import soundfile
+
+import audio_forms
+from dfclient import audio
+from dfclient.errors import AudioError
+
+RATE_HZ = 16000
+FIRST = audio_forms.speechlike(RATE_HZ, RATE_HZ, seed=1)
+SECOND = audio_forms.speechlike(RATE_HZ * 3 // 2, RATE_HZ, seed=2)
+WRITTEN = {  # suffix → libsndfile's format and subtype
+    "wav": ("WAV", "PCM_16"),
+    "flac": ("FLAC", "PCM_16"),
+    "aiff": ("AIFF", "PCM_16"),
+    "au": ("AU", "PCM_16"),
+    "w64": ("W64", "PCM_16"),
+    "rf64": ("RF64", "PCM_16"),
+    "vorbis.ogg": ("OGG", "VORBIS"),
+    "opus": ("OGG", "OPUS"),
+    "mp3": ("MP3", "MPEG_LAYER_III"),
+}
+LOSSLESS = ("wav", "flac", "aiff", "au", "w64", "rf64")
+
+
+def written(path, samples, suffix, rate_hz=RATE_HZ) -> bytes:
+    kind, subtype = WRITTEN[suffix]
+    soundfile.write(path, samples, rate_hz, format=kind, subtype=subtype)
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize("suffix", WRITTEN)
+def test_recordings_that_follow_one_another_are_all_read(tmp_path, suffix):
+    """As each by itself: a decoder alone would stop at the first one's end."""
+    path = tmp_path / f"a.{suffix}"
+    contents = [written(path, samples, suffix) for samples in (FIRST, SECOND, FIRST)]
+    alone = []
+    for content in contents:
+        path.write_bytes(content)
+        alone.append(audio.load(path, RATE_HZ).samples)
+    path.write_bytes(b"".join(contents))
+    loaded = audio.load(path, RATE_HZ)
+    np.testing.assert_array_equal(loaded.samples, np.concatenate(alone))
+    assert loaded.duration_s == pytest.approx(3.5, abs=0.2)
+    assert loaded.warnings == ("3 recordings follow one another in this file: all of them were read",)
+
+
+@pytest.mark.parametrize("suffix", LOSSLESS)
+def test_each_is_read_at_its_own_rate_and_channel_count(tmp_path, suffix):
+    path = tmp_path / f"a.{suffix}"
+    stereo = np.stack([audio_forms.speechlike(48000, 48000, seed=3)] * 2, 1)
+    content = written(path, FIRST, suffix) + written(path, stereo, suffix, 48000)
+    path.write_bytes(content)
+    loaded = audio.load(path, RATE_HZ)
+    np.testing.assert_array_equal(loaded.samples[:RATE_HZ], FIRST)
+    np.testing.assert_array_equal(loaded.samples[RATE_HZ:], audio.from_array(stereo, 48000, RATE_HZ).samples)
+    assert (loaded.source_rate_hz, loaded.source_channels, loaded.duration_s) == (RATE_HZ, 1, 2.0)
+    assert "its sample rate changes: 16000 Hz, then 48000 Hz" in loaded.warnings
+
+
+@pytest.mark.parametrize(("first_rate_hz", "second_rate_hz"), [(16000, 44100), (44100, 16000), (8000, 22050)])
+def test_mp3_of_another_rate_is_another_recording(tmp_path, first_rate_hz, second_rate_hz):
+    path = tmp_path / "a.mp3"
+    first = written(path, audio_forms.speechlike(first_rate_hz, first_rate_hz), "mp3", first_rate_hz)
+    second = written(path, audio_forms.speechlike(second_rate_hz, second_rate_hz), "mp3", second_rate_hz)
+    path.write_bytes(first + second)
+    assert audio.load(path, RATE_HZ).duration_s == pytest.approx(2.0, abs=0.2)
+
+
+@pytest.mark.parametrize("junk", [b"no audio at all, " * 99, bytes(1000), np.random.default_rng(5).bytes(3000)])
+@pytest.mark.parametrize("suffix", WRITTEN)
+def test_what_follows_and_is_no_audio_is_counted(tmp_path, suffix, junk):
+    path = tmp_path / f"a.{suffix}"
+    content = written(path, FIRST, suffix)
+    alone = audio.load(path, RATE_HZ)
+    assert alone.warnings == ()
+    path.write_bytes(content + junk)
+    loaded = audio.load(path, RATE_HZ)
+    np.testing.assert_array_equal(loaded.samples, alone.samples)
+    assert loaded.warnings == (f"its last {len(junk)} bytes were not read: no audio that is known",)
+
+
+def id3v1() -> bytes:
+    return b"TAG" + bytes(125)
+
+
+def ape_tag() -> bytes:
+    """A header and a footer, each of 32 bytes, around nothing."""
+    return b"".join(b"APETAGEX" + struct.pack("<IIII8x", 2000, 32, 0, flags) for flags in (0xA0000000, 0x80000000))
+
+
+@pytest.mark.parametrize("tag", [id3v1(), ape_tag(), id3v1() + ape_tag(), b"ID3\x04\0\0\0\0\0\x14" + bytes(20)])
+@pytest.mark.parametrize("suffix", ["mp3", "flac", "wav"])
+def test_tags_are_no_audio_and_not_worth_a_word(tmp_path, suffix, tag):
+    path = tmp_path / f"a.{suffix}"
+    content = written(path, FIRST, suffix)
+    alone = audio.load(path, RATE_HZ).samples
+    path.write_bytes(content + tag)
+    loaded = audio.load(path, RATE_HZ)
+    np.testing.assert_array_equal(loaded.samples, alone)
+    assert loaded.warnings == ()
+    path.write_bytes(content + tag + content)
+    assert len(audio.load(path, RATE_HZ).samples) == 2 * len(alone)
+
+
+CONTAINERS_THAT_PROMISE = {
+    **{name: kind for name, kind in WRITTEN.items() if name in LOSSLESS},
+    "caf": ("CAF", "PCM_16"),
+    "sph": ("NIST", "PCM_16"),
+    "aifc": ("AIFF", "FLOAT"),
+    "float.wav": ("WAV", "FLOAT"),
+    "ulaw.au": ("AU", "ULAW"),
+    "mp3": ("MP3", "MPEG_LAYER_III"),
+}
+
+
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.9])
+@pytest.mark.parametrize("suffix", CONTAINERS_THAT_PROMISE)
+def test_less_than_a_header_promises_is_cut_short(tmp_path, suffix, share):
+    path = tmp_path / f"a.{suffix}"
+    kind, subtype = CONTAINERS_THAT_PROMISE[suffix]
+    soundfile.write(path, np.tile(FIRST, 5), RATE_HZ, format=kind, subtype=subtype)
+    audio.load(path, RATE_HZ)
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * share)])
+    with pytest.raises(AudioError, match=r"damaged: cut short: .* promises (4\.[89]|5\.0)\d s, only \d\.\d\d s"):
+        audio.load(path, RATE_HZ)
+
+
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.9])
+@pytest.mark.parametrize(
+    ("name", "codec", "muxer", "options"),
+    [
+        ("g722.wav", "g722", "wav", {}),
+        ("a.m4a", "aac", "mp4", {"movflags": "faststart"}),
+        ("a.mka", "flac", "matroska", {}),
+        ("a.wma", "wmav2", "asf", {}),
+        ("ffmpeg.mp3", "libmp3lame", "mp3", {}),
+    ],
+)
+def test_cut_short_where_ffmpeg_reads(tmp_path, name, codec, muxer, options, share):
+    pytest.importorskip("av", reason="the extra `containers` is not installed")
+    path = audio_forms.encode(tmp_path / name, np.tile(FIRST, 5), RATE_HZ, codec, container=muxer, options=options)
+    assert audio.load(path, RATE_HZ).duration_s == pytest.approx(5, abs=0.2)
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * share)])
+    with pytest.raises(AudioError, match="damaged: "):
+        audio.load(path, RATE_HZ)
+
+
+@pytest.mark.parametrize("codec", ["flac", "libvorbis", "libopus"])
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.9])
+def test_ogg_that_ends_within_a_page_is_cut_short(tmp_path, codec, share):
+    pytest.importorskip("av", reason="the extra `containers` is not installed")
+    rate_hz = 48000
+    codec = {"libvorbis": "vorbis"}.get(codec, codec)
+    path = tmp_path / "a.ogg"
+    if codec == "vorbis":
+        soundfile.write(path, audio_forms.speechlike(rate_hz * 5, rate_hz), rate_hz)
+    else:
+        audio_forms.encode(path, audio_forms.speechlike(rate_hz * 5, rate_hz), rate_hz, codec, container="ogg")
+    assert audio.load(path, RATE_HZ).warnings == ()
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * share)])
+    with pytest.raises(AudioError, match="cut short: it ends within a page"):
+        audio.load(path, RATE_HZ)
+
+
+def test_ogg_that_ends_between_pages_may_have_been_cut(tmp_path):
+    path = tmp_path / "a.ogg"
+    content = written(path, np.tile(FIRST, 5), "vorbis.ogg")
+    path.write_bytes(content[: content.rindex(b"OggS")])
+    assert audio.load(path, RATE_HZ).warnings == ("its last page bears no end mark: it may have been cut short",)
+
+
+def test_ogg_with_a_wrong_checksum_says_so(tmp_path):
+    path = tmp_path / "a.ogg"
+    content = bytearray(written(path, np.tile(FIRST, 5), "vorbis.ogg"))
+    content[len(content) // 2] ^= 0xFF
+    path.write_bytes(content)
+    assert any("checksum of 1 of its pages is wrong" in warning for warning in audio.load(path, RATE_HZ).warnings)
+
+
+@pytest.mark.parametrize("riff_size", [0, 36, 0xFFFFFFFF])
+def test_a_wav_whose_recorder_crashed_is_read_to_its_end(tmp_path, riff_size):
+    path = tmp_path / "a.wav"
+    content = written(path, FIRST, "wav")
+    path.write_bytes(content[:4] + struct.pack("<I", riff_size) + content[8:40] + bytes(4) + content[44:])
+    loaded = audio.load(path, RATE_HZ)
+    np.testing.assert_array_equal(loaded.samples, FIRST)
+    assert loaded.warnings == ("its header says 0 bytes of audio, as after a crash: the 32000 bytes there were read",)
+
+
+def test_an_empty_wav_with_a_chunk_behind_it_is_empty(tmp_path):
+    path = tmp_path / "a.wav"
+    content = written(path, np.zeros(0), "wav")
+    path.write_bytes(content + b"LIST" + struct.pack("<I", 4) + b"INFO")
+    with pytest.raises(AudioError, match="no samples"):
+        audio.load(path, RATE_HZ)
+
+
+def test_wavs_that_a_pipe_wrote_follow_one_another(tmp_path):
+    """Their headers promise the most that fits: the next header is their end."""
+    path = tmp_path / "a.wav"
+    contents = []
+    for samples in (FIRST, SECOND):
+        content = written(path, samples, "wav")
+        contents.append(content[:4] + b"\xff" * 4 + content[8:40] + b"\xff" * 4 + content[44:])
+    path.write_bytes(b"".join(contents))
+    loaded = audio.load(path, RATE_HZ)
+    np.testing.assert_array_equal(loaded.samples, np.concatenate([FIRST, SECOND]))
+
+
+@pytest.mark.parametrize("rates_hz", [(16000, 48000), (48000, 16000, 48000)])
+def test_aac_that_changes_its_rate(tmp_path, rates_hz):
+    """Each stretch is resampled at its own rate: the length in seconds is that of the parts."""
+    pytest.importorskip("av", reason="the extra `containers` is not installed")
+    path = tmp_path / "a.aac"
+    content = b""
+    for rate_hz in rates_hz:
+        samples = audio_forms.speechlike(rate_hz * 2, rate_hz)
+        content += audio_forms.encode(path, samples, rate_hz, "aac", container="adts").read_bytes()
+    path.write_bytes(content)
+    loaded = audio.load(path, RATE_HZ)
+    assert loaded.duration_s == pytest.approx(2 * len(rates_hz), abs=0.1 * len(rates_hz))
+    assert len(loaded.samples) == pytest.approx(loaded.duration_s * RATE_HZ, abs=2)
+    second = audio.from_array(audio_forms.speechlike(rates_hz[1] * 2, rates_hz[1]), rates_hz[1], RATE_HZ).samples
+    heard = loaded.samples[2 * RATE_HZ :][: 2 * RATE_HZ + 6000]
+    assert np.correlate(heard, second[2000:-2000]).max() > 0.9 * np.dot(second[2000:-2000], second[2000:-2000])
