@@ -1,4 +1,4 @@
-"""Tables of text as people have them: protocols, score files, lists and manifests are all read through here.
+"""Tables of text as people have them, such as labels, protocols, lists and manifests: how one is written, and its rows.
 
 Found out from the content, never from the file's name: the encoding (UTF-8 with or without a byte order mark, UTF-16,
 else Latin-1, which is said), Excel's `sep=` line, blank lines at the start, and the delimiter (comma, semicolon, tab,
@@ -22,7 +22,9 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-_SEP_LINE = re.compile(r"sep=(.)\s*", re.IGNORECASE)
+_SEP_LINE = re.compile(r"sep=([^\r\n])\s*", re.IGNORECASE)
+# The csv module's own limit is 131,072 characters a field; a recording of many hours has more window scores.
+csv.field_size_limit(1 << 30)
 
 
 class TextTableError(DfserveError):
@@ -34,7 +36,7 @@ class Layout:
     """How a file is written.
 
     Attributes:
-        encoding: Python's name of it; `utf-8` with `surrogateescape` where single bytes are of another encoding.
+        encoding: Python's name of it.
         delimiter: one of `DELIMITERS`, or None for runs of spaces and tabs.
         n_skipped: physical lines before the first row: blank ones and Excel's `sep=`.
         first: the fields of the first row, which may be a header.
@@ -89,10 +91,14 @@ def rows_of(content: bytes, where: str) -> tuple[Layout, Iterator[Line]]:
     """How a file is written, and its rows, the first one (which may be a header) included; blank ones are left out.
 
     Raises:
-        TextTableError: it is empty, or no text; while iterating, a row whose quotes don't end.
+        TextTableError: it is empty, no text, or not in the encoding that its first bytes state; while iterating, a row
+            whose quotes don't end.
     """
     layout = layout_of(content, where)
-    text = content.decode(layout.encoding)
+    try:
+        text = content.decode(layout.encoding)
+    except UnicodeDecodeError as error:
+        raise TextTableError(f"{where}: begins as {layout.encoding}, and is not: {error}; save it as UTF-8") from None
     return layout, _rows(text, layout, where)
 
 

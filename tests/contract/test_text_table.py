@@ -82,11 +82,27 @@ def test_a_character_cut_at_the_end_of_the_first_part_is_no_latin_1():
 
 @pytest.mark.parametrize(
     ("content", "words"),
-    [(b"", "here: is empty"), (b"\n \n", "is empty"), (b"sep=,\n", "is empty"), (b"a\x00\x01\x02bcdef", "binary data")],
+    [
+        (b"", "here: is empty"),
+        (b"\n \n", "is empty"),
+        (b"sep=,\n", "is empty"),
+        (b"a\x00\x01\x02bcdef", "binary data"),
+        ("id,score\n".encode("utf-16") + b"x", "here: begins as utf-16, and is not"),
+        (codecs.BOM_UTF8 + "größe,1\n".encode("latin-1"), "begins as utf-8-sig, and is not"),
+    ],
 )
 def test_what_is_no_table_is_an_error(content, words):
     with pytest.raises(TextTableError, match=words):
         rows_of(content, "here")
+
+
+def test_a_separator_that_is_none_is_a_row_like_others():
+    assert read(b"sep=\r\na,b\r\n") == [("sep=",), ("a,b",)]
+
+
+def test_a_field_may_be_of_any_length():
+    assert read(b"id,scores\na," + b"1;" * 200_000 + b"\n")[1] == ("a", "1;" * 200_000)
+    assert layout_of(b"id," + b"x" * 200_000, "here").first == ("id", "x" * 200_000)
 
 
 def test_quotes_that_dont_end_are_named_by_line():
