@@ -50,7 +50,7 @@ class ModelCard:
         identity: what each answer's IDENTITY must be; 0 where the graph has none.
         threshold: scores from it on were taken for bona fide on the data that ``threshold_source`` names.
         calibration: from scores to log-likelihood ratios, where somebody fitted one.
-        self_check: for whoever serves it.
+        self_check: what the model must answer to the waveform beside it, for whoever serves it.
         format, precision, precision_note, drift: how the graph was written, and what fewer bits changed.
         extra: parameters that are not the card's, such as a backend's options; they survive a round trip.
     """

@@ -144,7 +144,7 @@ def read(path: str | Path) -> list[Row]:
             for row in csv.DictReader(io.StringIO(text, newline=""))
         ]
     else:
-        # A lone id has no score, and what follows a score is no number: both are refused below.
+        # A line without a score, or with more words after it, is refused below: its second field is no number.
         lines = (line.strip() for line in text.splitlines())
         rows = [dict(zip(("utt_id", "score"), line.split(maxsplit=1), strict=False)) for line in lines if line]
     for line, row in enumerate(rows, start=1):
@@ -403,7 +403,7 @@ def _named(path: Path, line: int, names: tuple[str, ...], cells: list[str]) -> R
 
 def _csv_line(values: tuple[str, ...]) -> str:
     line = io.StringIO()
-    # Only what is in the line's end is quoted for sure, and a path may hold either character.
+    # The csv module quotes a field that holds a character of the line's end: with CR LF, a path with either of them.
     csv.writer(line, lineterminator="\r\n").writerow(values)
     return line.getvalue().removesuffix("\r\n") + "\n"
 
