@@ -19,7 +19,7 @@ APP := .venv/installed
 OLD_ORT := .onnxruntime-old/installed
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 MACHINE := $(PYTHON) deploy/dfdeploy/machine.py
-# The packages of what was asked for come before anything slow begins; setup's are everyone's.
+# System packages of all the targets asked for are installed before anything slow begins; every target needs setup's.
 ASKED := setup $(filter demo serve bench test,$(MAKECMDGOALS)) $(if $(filter test-%,$(MAKECMDGOALS)),test)
 
 .DEFAULT_GOAL := help
@@ -104,7 +104,7 @@ $(APP): pyproject.toml constraints.txt | machine
 	@$(BIN)/python $(PIP_INSTALL) -c constraints.txt -e '.[containers,export,eval,serve,dev]'
 	@touch $@
 
-# Finds out by itself what is there already.
+# `dfdeploy setup` installs only what is not there yet, so this target needs no stamp file.
 server: | $(APP)
 	@$(BIN)/dfdeploy setup $(if $(filter torchscript,$(FORMAT)),--torch) $(if $(filter bench test,$(MAKECMDGOALS)),--perf-analyzer)
 

@@ -33,7 +33,7 @@ LIMITS_S = {"load and all figures": 3.0, "1,000 intervals of the EER": 20.0, "re
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the benchmark; 0 when every limit is kept."""
+    """Run the benchmark; 0 when no step takes longer, and no process more memory, than its limit."""
     parser = argparse.ArgumentParser(prog="benchmarks/evaluation.py", description=__doc__)
     parser.add_argument("--trials", type=int, default=N_TRIALS, help="(default: %(default)s)")
     arguments = parser.parse_args(argv)

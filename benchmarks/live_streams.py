@@ -21,7 +21,7 @@ from dfclient import Detector
 from dfdeploy.embedded import Server
 
 CHUNK_S = 0.1
-ROUNDS = 12  # of single inferences, and of windows at full speed
+ROUNDS = 12  # single inferences; full load takes four times as many windows
 
 
 @dataclass
@@ -52,7 +52,7 @@ async def play(detector: Detector, seconds: float, delay_s: float, latencies: La
     chunk = np.random.default_rng(1).normal(0, 0.05, round(CHUNK_S * rate_hz)).astype(np.float32)
     await asyncio.sleep(delay_s)
     async with detector.stream_async() as live:
-        handed_s: list[float] = []  # when each chunk was
+        handed_s: list[float] = []  # when each chunk was handed to the client
 
         async def speak() -> None:
             started_s = time.monotonic()
@@ -71,7 +71,7 @@ async def play(detector: Detector, seconds: float, delay_s: float, latencies: La
 
 
 async def load(detector: Detector, streams: int, seconds: float) -> Latencies:
-    """Many at once, begun evenly over one window."""
+    """Many streams at once, begun at random moments within one window."""
     latencies = Latencies()
     delays_s = np.random.default_rng(streams).uniform(0, detector.card.window_s, streams)
     await asyncio.gather(*(play(detector, seconds, float(delay_s), latencies) for delay_s in delays_s))
@@ -79,7 +79,7 @@ async def load(detector: Detector, streams: int, seconds: float) -> Latencies:
 
 
 def inference_ms(detector: Detector, concurrency: int, windows: int) -> float:
-    """Milliseconds a window, of so many with so many in flight."""
+    """Milliseconds that a window takes on average, with ``concurrency`` of the ``windows`` in flight."""
     waveforms = np.random.default_rng(2).normal(0, 0.05, (windows, detector.card.window_samples)).astype(np.float32)
     started_s = time.monotonic()
     detector.infer(waveforms, concurrency=concurrency)
@@ -87,7 +87,10 @@ def inference_ms(detector: Detector, concurrency: int, windows: int) -> float:
 
 
 def overhead_ms(detector: Detector, rounds: int) -> float:
-    """Median of what a streamed window's last chunk takes beyond a window sent whole; the two take turns."""
+    """How much longer the answer to a streamed window's last chunk takes than that to a window sent whole: the median.
+
+    The two take turns, so that a busy machine slows both.
+    """
     window = np.random.default_rng(3).normal(0, 0.05, detector.card.window_samples).astype(np.float32)
     last = len(window) - round(CHUNK_S * detector.card.sample_rate_hz)
     differences = []

@@ -142,7 +142,7 @@ FORMULATIONS: dict[str, Scan] = {
 
 
 class Layer(nn.Module):
-    """The batch axis first, as the exporter and the runtime see it."""
+    """A formulation as a module with the batch axis first, where the exporter and the runtime expect it."""
 
     def __init__(self, scan: Scan, decay: Tensor) -> None:
         super().__init__()

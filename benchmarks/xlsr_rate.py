@@ -1,8 +1,8 @@
 """How near a whole XLS-R detector comes to this machine's fp32 matrix rate; prints two tables of docs/detectors.md.
 
 The model and plain matrix products take turns in one process on all cores, so that a busy machine slows them alike.
-What "the machine's rate" is depends on whose product is asked: numpy's and torch's libraries reach half of what
-ONNX Runtime does on an AMD processor. So the share is given of each. The last rate is of products as the model has
+The machine's rate depends on the library that multiplies: those of numpy and torch reach half of what ONNX Runtime
+does on an AMD processor. So the model's share of each rate is given. The last rate is of products as the model has
 them: a window's 201 frames by weights that come from memory each time, not from the cache. Only the encoder's
 arithmetic is counted for the model; its head's is 1 % more.
 
@@ -67,7 +67,7 @@ def onnx_products(rows: int, weights: list[NDArray[np.float32]], threads: int) -
 
 
 def noise(*shape: int) -> NDArray[np.float32]:
-    """Scaled so that a chain of products neither vanishes nor overflows."""
+    """Normal noise, scaled so that a chain of products neither vanishes nor overflows."""
     return (np.random.default_rng(0).standard_normal(shape) / np.sqrt(shape[0])).astype(np.float32)
 
 
@@ -88,7 +88,7 @@ def rates(threads: int) -> dict[str, tuple[float, Callable[[], object]]]:
 
 
 def open_session(model: Path | bytes, threads: int) -> onnxruntime.InferenceSession:
-    """On the CPU, with this many threads."""
+    """An ONNX Runtime session on the CPU, with this many threads."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     # As served; and a pool that spins would take a core from the session whose turn it is.
@@ -111,7 +111,7 @@ def timed(call: Callable[[], object]) -> float:
 
 
 def main() -> int:
-    """Print the table."""
+    """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="+", type=Path, help="folders of built models, as model_repository/ssl_aasist")
     parser.add_argument("--rounds", type=int, default=10, help="turns of each (default: %(default)s)")

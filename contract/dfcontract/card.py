@@ -21,7 +21,7 @@ _TEXTS = (
     *("detector", "score_kind", "checkpoint_sha256", "checkpoint_source", "licence", "paper", "published_result"),
     *("format", "precision", "precision_note", "drift", "threshold_source"),
 )
-_MAX_DIGITS = 9  # of a whole number: no rate or window has more, and Python refuses to read thousands
+_MAX_DIGITS = 18  # of a whole number: no rate or window has more, and Python refuses to read thousands
 _OTHERS = (
     *("sample_rate_hz", "window_samples", "score_polarity", "weights", "threshold", "calibration", "identity"),
     *("self_check_logits", "self_check_tolerance"),
@@ -50,7 +50,7 @@ class ModelCard:
         identity: what each answer's IDENTITY must be; 0 where the graph has none.
         threshold: scores from it on were taken for bona fide on the data that ``threshold_source`` names.
         calibration: from scores to log-likelihood ratios, where somebody fitted one.
-        self_check: for whoever serves it.
+        self_check: what the model must answer to the waveform beside it, for whoever serves it.
         format, precision, precision_note, drift: how the graph was written, and what fewer bits changed.
         extra: parameters that are not the card's, such as a backend's options; they survive a round trip.
     """

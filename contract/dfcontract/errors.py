@@ -4,6 +4,7 @@
     ├── CardError           a model's configuration holds no usable model card
     ├── CalibrationError    a calibration can't be fitted, read or applied
     ├── ScoreFileError      a score file can't be read, resumed or written
+    ├── TextTableError      a file that is no table of text (dfcontract.text_table)
     ├── WindowError         a mode, hop or pooling that no recording can be cut by
     ├── DfclientError       the client's own tree: dfclient.errors
     ├── ExportError         dfexport.errors
@@ -39,7 +40,7 @@ class WindowError(DfserveError):
 
 
 class ErrorCode(StrEnum):
-    """What our own backends say before their words, so that a client decides by code and never by English.
+    """Codes that our backends put before the text of an error, so that a client decides by code, never by English.
 
     Each row is the code, what happened, and what a client does about it.
     """
@@ -48,7 +49,7 @@ class ErrorCode(StrEnum):
     remedy: str
 
     def __new__(cls, code: str, meaning: str = "", remedy: str = "") -> Self:
-        """A member that is the text of its code."""
+        """Make a member whose value, as a string, is its code."""
         member = str.__new__(cls, code)
         member._value_, member.meaning, member.remedy = code, meaning, remedy
         return member
@@ -76,9 +77,9 @@ def coded(code: ErrorCode, text: str) -> str:
 
 
 def split_code(text: str) -> tuple[ErrorCode | None, str]:
-    """The code in an error's text and the words after it; (None, text) where there is none that is known.
+    """The code in an error's text and the words after it; (None, text) without a known code.
 
-    Servers put words of their own before ours, so the code may stand anywhere.
+    A server may put words of its own before ours, so the code is looked for anywhere in the text.
     """
     found = re.search(r"\b(DF_[A-Z_]+): ", text)
     if found is None or found[1] not in ErrorCode.__members__.values():

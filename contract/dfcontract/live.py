@@ -3,7 +3,7 @@
 A stream is a sequence of requests over one ``ModelStreamInfer`` call. Each request carries AUDIO, UINT8 ``[bytes]``,
 and Triton's own parameters ``sequence_id``, ``sequence_start``, ``sequence_end``; the first one may carry the
 parameters below. Each answer carries the outputs below, one row. Errors begin with a code of
-`dfcontract.errors.ErrorCode`. For people: docs/live.md.
+`dfcontract.errors.ErrorCode`. docs/live.md is the guide for writing a client.
 """
 
 from collections.abc import Iterable
@@ -45,6 +45,6 @@ def live_name(detector: str) -> str:
 
 
 def detectors_among(models: Iterable[str]) -> list[str]:
-    """Names in order, without those that stand for another one's live streams."""
+    """The names in order, without the live siblings of detectors that are among them."""
     names = set(models)
     return sorted(name for name in names if name.removesuffix(SUFFIX) not in names - {name})

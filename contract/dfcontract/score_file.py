@@ -139,19 +139,18 @@ def read(path: str | Path) -> list[Row]:
     Columns that are not known here are kept.
 
     Raises:
-        ScoreFileError: it can't be read, or a row has no finite score.
+        ScoreFileError: it can't be read, or a row has no finite score, or more fields than the header.
     """
     text = _read_bytes(Path(path)).decode("utf-8-sig", "surrogateescape")
     header = next(csv.reader(io.StringIO(text, newline="")), [])
     if {"utt_id", "score"} <= set(header):
-        rows = [
-            {key: value or "" for key, value in row.items() if key is not None}
-            for row in csv.DictReader(io.StringIO(text, newline=""))
-        ]
+        lines = csv.reader(io.StringIO(text, newline=""))
+        next(lines)
+        rows = [_named(path, lines.line_num, tuple(header), cells) for cells in lines if cells]
     else:
-        # A lone id has no score, and what follows a score is no number: both are refused below.
-        lines = (line.strip() for line in text.splitlines())
-        rows = [dict(zip(("utt_id", "score"), line.split(maxsplit=1), strict=False)) for line in lines if line]
+        # A line without a score, or with more words after it, is refused below: its second field is no number.
+        pairs = (line.strip().split(maxsplit=1) for line in text.splitlines() if line.strip())
+        rows = [dict(zip(("utt_id", "score"), pair, strict=False)) for pair in pairs]
     for line, row in enumerate(rows, start=1):
         if not _is_finite(row.get("score", "")):
             raise ScoreFileError(
@@ -439,7 +438,7 @@ def _csv_rows(path: Path) -> Iterator[tuple[tuple[str, ...], Iterator[Row]]]:
         yield names, (_named(path, lines.line_num, names, cells) for cells in lines if cells)
 
 
-def _named(path: Path, line: int, names: tuple[str, ...], cells: list[str]) -> Row:
+def _named(path: str | Path, line: int, names: tuple[str, ...], cells: list[str]) -> Row:
     if len(cells) > len(names):
         raise ScoreFileError(f"{path}, line {line}: expected {len(names)} fields, found {len(cells)}")
     return dict(zip(names, (*cells, *[""] * (len(names) - len(cells))), strict=True))
@@ -447,7 +446,7 @@ def _named(path: Path, line: int, names: tuple[str, ...], cells: list[str]) -> R
 
 def _csv_line(values: tuple[str, ...]) -> str:
     line = io.StringIO()
-    # Only what is in the line's end is quoted for sure, and a path may hold either character.
+    # The csv module quotes a field that holds a character of the line's end: with CR LF, a path with either of them.
     csv.writer(line, lineterminator="\r\n").writerow(values)
     return line.getvalue().removesuffix("\r\n") + "\n"
 

@@ -1,4 +1,4 @@
-"""Tables of text as people have them: protocols, score files, lists and manifests are all read through here.
+"""Tables of text as people have them, such as labels, protocols, lists and manifests: how one is written, and its rows.
 
 Found out from the content, never from the file's name: the encoding (UTF-8 with or without a byte order mark, UTF-16,
 else Latin-1, which is said), Excel's `sep=` line, blank lines at the start, and the delimiter (comma, semicolon, tab,
@@ -24,7 +24,9 @@ _MARKS = (
 )
 # A lone NUL may stand in a field, which is then at fault alone; beside these there is no text at all.
 _BINARY = re.compile(r"\0\0|[\x01-\x08\x0e-\x1a\x1c-\x1f]")
-_SEP_LINE = re.compile(r"sep=(.)\s*", re.IGNORECASE)
+_SEP_LINE = re.compile(r"sep=([^\r\n])\s*", re.IGNORECASE)
+# The csv module's own limit is 131,072 characters a field; a recording of many hours has more window scores.
+csv.field_size_limit(1 << 30)
 
 
 class TextTableError(DfserveError):
@@ -43,7 +45,7 @@ class Layout:
     """How a file is written.
 
     Attributes:
-        encoding: Python's name of it; `utf-8` with `surrogateescape` where single bytes are of another encoding.
+        encoding: Python's name of it.
         delimiter: one of `DELIMITERS`, or None for runs of spaces and tabs.
         n_skipped: physical lines before the first row: blank ones and Excel's `sep=`.
         first: the fields of the first row, which may be a header.
@@ -103,20 +105,23 @@ def rows_of(content: bytes, where: str, layout: Layout | None = None) -> tuple[L
         layout: of the file, where it is known already.
 
     Raises:
-        TextTableError: it is empty, or no text; while iterating, a row whose quotes don't end.
+        TextTableError: it is empty, no text, or not in the encoding that its first bytes state; while iterating, a row
+            whose quotes don't end.
     """
     layout = layout or layout_of(content, where)
     return layout, _rows(text_of(content, layout, where), layout, where)
 
 
 def text_of(content: bytes, layout: Layout, where: str) -> str:
-    """All of a file's text; TextTableError where it is not in the encoding that it begins with."""
+    """All of a file's text; bytes of another encoding survive as `surrogateescape` has it.
+
+    Raises:
+        TextTableError: it is not in the encoding that its first bytes state.
+    """
     try:
         return content.decode(layout.encoding, "surrogateescape")
-    except UnicodeDecodeError as error:  # UTF-16 whose end is missing
-        raise TextTableError(
-            f"{where}: expected {layout.encoding} throughout, found other bytes at {error.start}"
-        ) from None
+    except UnicodeDecodeError as error:  # UTF-16 whose end is missing, say
+        raise TextTableError(f"{where}: begins as {layout.encoding}, and is not: {error}; save it as UTF-8") from None
 
 
 def number_of(text: str) -> float:

@@ -159,11 +159,11 @@ def pool_scores(scores: Iterable[float], pool: str) -> float:
 
 
 class Pooler:
-    """One score from windows' scores that come one by one, in time that hardly grows with their number.
+    """One score from windows' scores that come one by one; another score costs a sum, or O(log n) for a percentile.
 
     The mean is a compensated sum (Neumaier 1974). A percentile is interpolated linearly between its neighbours, as
-    NumPy's default is, and kept as two heaps that meet at its place. `min` and low percentiles answer "does any part
-    sound spoofed?", since a lower score sounds less bona fide.
+    NumPy's default is; the scores below it and those above it are two heaps. `min` and low percentiles answer "does any
+    part sound spoofed?", since a lower score sounds less bona fide.
     """
 
     def __init__(self, pool: str) -> None:

@@ -1,4 +1,4 @@
-"""The model card of a build: `dfcontract.card.ModelCard`, filled so that it never flatters."""
+"""The model card of a build (`dfcontract.card`); only published weights get a published result and threshold."""
 
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version

@@ -40,7 +40,8 @@ def published(spec: DetectorSpec, folder: Path) -> LoadedWeights:
     """Take the authors' weights from ``folder``, else download them into it.
 
     Raises:
-        CheckpointMissing, CheckpointInvalid: see there.
+        CheckpointMissing: not there, and not to be downloaded.
+        CheckpointInvalid: another file than the published one, or one that can't be read.
     """
     paths = []
     for remote in spec.checkpoint.files:
@@ -61,7 +62,8 @@ def custom(path: Path, averaged: Sequence[str] = ()) -> LoadedWeights:
         averaged: the files that the family averages.
 
     Raises:
-        CheckpointMissing, CheckpointInvalid: see there.
+        CheckpointMissing: no such file, or a folder without a checkpoint.
+        CheckpointInvalid: a file that can't be read, or files that are not of one network.
     """
     files = checkpoint_files(path, averaged)
     return LoadedWeights(load_files(files), "custom", digest_of(files), path.name)

@@ -56,7 +56,7 @@ def read_labels(path: Path) -> dict[str, str]:
     """A table with the columns ``utt_id`` (a recording's name without suffix) and ``label``.
 
     Raises:
-        ExportError: it can't be read, or lacks a column, or has another label.
+        ExportError: it can't be read, or lacks a column, or has another label, or two labels for one recording.
         TextTableError: it is no table.
     """
     try:
@@ -66,12 +66,14 @@ def read_labels(path: Path) -> dict[str, str]:
     utt_id, label = layout.column(ID_NAMES), layout.column(["label"])
     if utt_id is None or label is None:
         raise ExportError(f"{path}: expected the columns utt_id,label, found {','.join(layout.first)}")
-    labels = {}
+    labels: dict[str, str] = {}
     for row in list(rows)[1:]:
         if len(row.fields) <= max(utt_id, label) or row.fields[label] not in LABELS:
             found = ",".join(row.fields)
             raise ExportError(f"{path}, line {row.number}: expected {' or '.join(LABELS)} as label, found {found}")
-        labels[row.fields[utt_id]] = row.fields[label]
+        name, own = row.fields[utt_id], row.fields[label]
+        if labels.setdefault(name, own) != own:
+            raise ExportError(f"{path}, line {row.number}: {name} is {own} here, and {labels[name]} above")
     return labels
 
 

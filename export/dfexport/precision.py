@@ -3,8 +3,9 @@
 - fp32: as trained.
 - fp16, for GPUs: everything in the encoder but its layer norms, whose sums of squares overflow; the head keeps fp32.
 - int8, for CPUs: the encoder's MatMuls by a weight (attention projections, feed-forward: 96 % of the weights), weights
-  per output channel, activations as they come. The convolutions stay fp32: they hear the waveform itself, whose range
-  is the recording's level. Attention's own products have no weights to shrink.
+  scaled per output channel, activations by the range that they have in each clip. The convolutions stay fp32: their
+  input is the waveform itself, whose range is the recording's level. Attention's own products have no weights to
+  shrink.
 """
 
 from collections.abc import Callable
@@ -136,7 +137,7 @@ def _in_encoder(node: "onnx.NodeProto") -> bool:
 
 
 FP32 = "fp32"
-# None: as it was written and has passed parity.
+# None: the fp32 file, which parity has judged, is served as it is.
 PRECISIONS: dict[str, Reduction | None] = {
     FP32: None,
     "fp16": Reduction(

@@ -152,7 +152,7 @@ def test_names_that_are_not_utf8_are_found_by_their_bytes(tree):
     said = []
     (tree / "in/m.csv").write_bytes(b"path,utt_id\ncaf\xe9.wav,a\n" + "größe.wav,größe\n".encode())
     assert clips_from(["in/m.csv"], said.append) == [Clip(odd, "a"), Clip("in/größe.wav", "größe")]
-    assert said == ["in/m.csv: read as Latin-1: it is not UTF-8"]
+    assert said == ["in/m.csv: 1 bytes in it are not UTF-8"]
     # Written on a system of Latin-1 names, read on one of UTF-8.
     (tree / "in/l.txt").write_bytes("größe.wav\n".encode("latin-1"))
     assert paths("@in/l.txt") == ["in/größe.wav"]

@@ -284,6 +284,12 @@ def test_an_unknown_format_is_an_error(tmp_path):
         ScoreFile(tmp_path / "s.xml", RUN, file_format="xml")
 
 
+def test_a_comma_without_quotes_is_an_error_not_another_score(tmp_path):
+    (tmp_path / "s.csv").write_text("path,score,utt_id\na.wav,1,a\nb,7.wav,2,b\n")
+    with pytest.raises(ScoreFileError, match="line 3: expected 3 fields, found 4"):
+        score_file.read(tmp_path / "s.csv")
+
+
 @pytest.mark.parametrize("content", ["utt_id,score\na,nan\n", "a\n", "a b c\n", "utt_id,score\na,\n"])
 def test_a_row_without_a_finite_score_is_named(tmp_path, content):
     (tmp_path / "s.csv").write_text(content)

@@ -2,8 +2,10 @@
 
 import codecs
 import csv
+import dataclasses
 import io
 import math
+import os
 
 import pytest
 from hypothesis import given
@@ -32,9 +34,10 @@ def test_a_lone_nul_is_a_fields_own_fault():
             read(binary)
 
 
-def test_a_file_of_one_field_a_row_keeps_spaces_where_asked():
+def test_a_file_of_one_field_a_row_keeps_spaces_where_its_delimiter_is_known():
     content = b'path\nmy clip.wav\n"two\nlines.wav"\n'
-    assert [line.fields for line in rows_of(content, "here", of_one_field=",")[1]] == [
+    layout = dataclasses.replace(layout_of(content, "here"), delimiter=",")
+    assert [line.fields for line in rows_of(content, "here", layout)[1]] == [
         ("path",),
         ("my clip.wav",),
         ("two\nlines.wav",),
@@ -42,12 +45,17 @@ def test_a_file_of_one_field_a_row_keeps_spaces_where_asked():
     assert read(content)[1] == ("my", "clip.wav")
 
 
+def test_an_encoding_that_does_not_hold_to_the_end_is_an_error():
+    with pytest.raises(TextTableError, match=r"here: begins as utf-16, and is not: .*; save it as UTF-8"):
+        read("path\na.wav\n".encode("utf-16")[:-1])
+
+
 @pytest.mark.parametrize(
-    "content", [b"\xef\xbb\xbfpath\ncaf\xe9.wav\n", "path\na.wav\n".encode("utf-16")[:-1], "ä".encode()[:1]]
+    ("content", "name"),
+    [(b"\xef\xbb\xbfpath\ncaf\xe9.wav\n", b"caf\xe9.wav"), ("größe\n".encode() + b"caf\xe9\n", b"caf\xe9")],
 )
-def test_an_encoding_that_does_not_hold_throughout_is_an_error(content):
-    with pytest.raises(TextTableError, match=r"here: expected utf-.* throughout, found other bytes at"):
-        read(content)
+def test_a_name_of_another_encoding_comes_back_byte_for_byte(content, name):
+    assert os.fsencode(read(content)[-1][0]) == name
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "latin-1"])
@@ -122,11 +130,25 @@ def test_a_character_cut_at_the_end_of_the_first_part_is_no_latin_1():
 
 @pytest.mark.parametrize(
     ("content", "words"),
-    [(b"", "here: is empty"), (b"\n \n", "is empty"), (b"sep=,\n", "is empty"), (b"a\x00\x01\x02bcdef", "binary data")],
+    [
+        (b"", "here: is empty"),
+        (b"\n \n", "is empty"),
+        (b"sep=,\n", "is empty"),
+        (b"a\x00\x01\x02bcdef", "binary data"),
+    ],
 )
 def test_what_is_no_table_is_an_error(content, words):
     with pytest.raises(TextTableError, match=words):
         rows_of(content, "here")
+
+
+def test_a_separator_that_is_none_is_a_row_like_others():
+    assert read(b"sep=\r\na,b\r\n") == [("sep=",), ("a,b",)]
+
+
+def test_a_field_may_be_of_any_length():
+    assert read(b"id,scores\na," + b"1;" * 200_000 + b"\n")[1] == ("a", "1;" * 200_000)
+    assert layout_of(b"id," + b"x" * 200_000, "here").first == ("id", "x" * 200_000)
 
 
 def test_quotes_that_dont_end_are_named_by_line():

@@ -244,6 +244,7 @@ def test_recordings_of_another_kind_are_refused(tmp_path: Path) -> None:
         ("", "is empty"),
         ("utt_id,label\na,bonafide\nb,fake\n", "line 3: expected bonafide or spoof as label, found b,fake"),
         ("utt_id,label\na\n", "line 2: expected bonafide or spoof as label, found a"),
+        ("utt_id,label\na,spoof\na,spoof\na,bonafide\n", "line 4: a is bonafide here, and spoof above"),
     ],
 )
 def test_labels_that_cant_be_used_are_named(tmp_path: Path, text: str, words: str) -> None:

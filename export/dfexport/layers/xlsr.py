@@ -20,7 +20,7 @@ from dfexport.seeded import SeededRules
 from dfexport.state import Shapes, State, differences
 
 PREFIX = "ssl_model.model."  # as the detectors that grew out of SSL_Anti-spoofing call it
-# Neither is to be read from a tensor; both are the same in XLS-R 300M, 1B and 2B.
+# Neither can be read from a tensor's shape; both are the same in XLS-R 300M, 1B and 2B.
 HEADS = 16
 CONV_STRIDES = (5, 2, 2, 2, 2, 2, 2)
 # Beginnings of the keys that only pre-training used; fine-tuned checkpoints still carry them.
