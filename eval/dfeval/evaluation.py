@@ -154,7 +154,7 @@ def _rates(trials: Trials) -> ErrorRates:
         found = f"{matching.n_not_finite:,} NaN or infinite" if matching.n_not_finite else "none that matches"
         raise EvalError(
             f"{name}: expected scores of the {matching.n_trials:,} trials of {protocol}, found {found} among "
-            f"{matching.n_score_rows:,} rows" + "".join(f"; {note}" for note in matching.notes()[1:])
+            f"{matching.n_score_rows:,} rows" + "".join(f"; {note}" for note in trials.notes()[1:])
         )
     if not bonafide.size or not spoof.size:
         where = f"an EER among the {matching.n_matched:,} scored trials of {protocol}"
