@@ -6,8 +6,10 @@ from typing import Any, Self
 
 from dfclient.clips import Clip
 from dfclient.errors import DfclientError
+from dfcontract.calibration import Calibration
 from dfcontract.card import ModelCard
-from dfcontract.windows import Windowing, pool_scores
+from dfcontract.text import number
+from dfcontract.windows import Windowing, in_words, pool_scores
 
 
 @dataclass(frozen=True)
@@ -88,18 +90,30 @@ class Score:
 
     @property
     def above_threshold(self) -> bool | None:
-        """Whether the score reaches the card's threshold, which holds for the data it was set on; None without one."""
-        return None if self.card.threshold is None or self.card.is_random else self.score >= self.card.threshold
+        """Whether the score reaches the card's threshold, which holds for the data it was set on.
+
+        None without one, for random weights, and where it was set on recordings that were cut otherwise.
+        """
+        card = self.card
+        if card.threshold is None or card.is_random or (card.calibration is not None and self.calibration is None):
+            return None
+        return self.score >= card.threshold
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """The card's, where it was fitted on recordings that were cut as this one was."""
+        words = in_words(self.mode, self.pool, "" if self.hop_s is None else number(self.hop_s))
+        return calibration_for(self.card, words)
 
     @property
     def llr(self) -> float | None:
-        """Natural-log likelihood ratio, bona fide over spoof, by the card's calibration; None without one."""
-        return None if self.card.calibration is None else float(self.card.calibration.llr(self.score))
+        """Natural-log likelihood ratio, bona fide over spoof, by the calibration; None without one."""
+        return None if self.calibration is None else float(self.calibration.llr(self.score))
 
     @property
     def verdict(self) -> str:
         """`bona_fide` or `spoof` at the calibration's threshold; "" without a calibration."""
-        return "" if self.card.calibration is None else self.card.calibration.verdict(self.score)
+        return "" if self.calibration is None else self.calibration.verdict(self.score)
 
     def as_dict(self) -> dict[str, Any]:
         """The values of a score file's columns (`dfcontract.score_file.COLUMNS`), in their order."""
@@ -107,7 +121,7 @@ class Score:
             "utt_id": self.utt_id,
             "score": self.score,
             "path": self.path,
-            **_of_card(self.card),
+            **_of_card(self.card, self.calibration),
             "mode": self.mode,
             "pool": self.pool,
             "hop_s": self.hop_s,
@@ -134,10 +148,17 @@ class Failed:
 
 def run_values(card: ModelCard, windowing: Windowing) -> dict[str, Any]:
     """The values of a score file's columns that are the same in every row of a run."""
-    return {**_of_card(card), "mode": windowing.mode, "pool": windowing.pool_stated, "hop_s": windowing.hop_s}
+    cut = {"mode": windowing.mode, "pool": windowing.pool_stated, "hop_s": windowing.hop_s}
+    return {**_of_card(card, calibration_for(card, windowing.words)), **cut}
 
 
-def _of_card(card: ModelCard) -> dict[str, Any]:
+def calibration_for(card: ModelCard, words: str) -> Calibration | None:
+    """The card's calibration, unless it was fitted on recordings that were cut otherwise than `words` say."""
+    calibration = card.calibration
+    return calibration if calibration is not None and calibration.suits(words) else None
+
+
+def _of_card(card: ModelCard, calibration: Calibration | None) -> dict[str, Any]:
     return {
         "model": card.model,
         "version": card.version,
@@ -146,5 +167,5 @@ def _of_card(card: ModelCard) -> dict[str, Any]:
         "identity": str(card.identity or ""),
         "precision": card.precision,
         "window_samples": card.window_samples,
-        "calibration_sha256": "" if card.calibration is None else card.calibration.digest,
+        "calibration_sha256": "" if calibration is None else calibration.digest,
     }

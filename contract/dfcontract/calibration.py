@@ -36,6 +36,9 @@ SCHEMA = "dfserve-calibration-1"
 UNITS = "natural-log likelihood ratio, bona fide over spoof"
 PARAMETERS = {"affine": ("slope", "intercept"), "isotonic": ("scores", "llrs")}
 BONA_FIDE, SPOOF = "bona_fide", "spoof"  # verdicts
+# Keys of `fitted_on` by which a calibration says what it is for: how recordings were cut, in the words of
+# `dfcontract.windows.in_words`, and the score file's column, where that is another than `score`.
+WINDOWS, SCORE_COLUMN = "windows", "score_column"
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,11 @@ class Calibration:
     def verdict(self, score: float) -> str:
         """`bona_fide` or `spoof`, at the calibration's threshold."""
         return BONA_FIDE if score >= self.threshold.score else SPOOF
+
+    def suits(self, windows: str) -> bool:
+        """Whether it is for scores of recordings that were cut so; yes where either side does not say."""
+        stated = self.fitted_on.get(WINDOWS)
+        return not stated or not windows or stated == windows
 
     @property
     def digest(self) -> str:

@@ -16,6 +16,7 @@ import numpy as np
 
 from dfcontract.errors import WindowError
 from dfcontract.tensors import Samples
+from dfcontract.text import number
 
 PROTOCOL, SLIDING = "protocol", "sliding"
 MODES = (PROTOCOL, SLIDING)
@@ -76,9 +77,19 @@ class Windowing:
         """The pooling as results name it: "" in protocol mode, which has nothing to pool."""
         return self.pool if self.mode == SLIDING else ""
 
+    @property
+    def words(self) -> str:
+        """Mode, pooling and hop as figures and calibrations state them: `sliding, mean, hop 1 s`."""
+        return in_words(self.mode, self.pool_stated, "" if self.hop_s is None else number(self.hop_s))
+
     def starts(self, n_samples: int) -> list[int]:
         """First sample of each window of a clip of `n_samples`, in order; WindowError for an empty clip."""
         return window_starts(self.mode, n_samples, self.window_samples, self.hop_samples)
+
+
+def in_words(mode: str, pool: str, hop_s: str) -> str:
+    """How recordings were cut, from the text of a score file's columns; "" where none of them says anything."""
+    return ", ".join(word for word in (mode, pool, f"hop {hop_s} s" if hop_s else "") if word)
 
 
 def samples_of(seconds: float, rate_hz: int) -> int:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from dfcontract import score_file
-from dfcontract.calibration import PARAMETERS, Calibration, Threshold, llr_of
+from dfcontract.calibration import PARAMETERS, SCORE_COLUMN, WINDOWS, Calibration, Threshold, llr_of
 from dfcontract.score_file import Row
 from dfcontract.text import number
 from dfcontract.text_table import TextTableError, number_of
@@ -22,10 +22,9 @@ from dfeval.metrics.cllr import cllr, min_cllr
 from dfeval.metrics.convex_hull import convex_hull
 from dfeval.metrics.dcf import DcfCosts
 from dfeval.metrics.eer import ErrorRates, Floats, error_rates
+from dfeval.score_readers import SCORE_COLUMNS
 from dfeval.scores import DetectorScores, load_scores
 from dfeval.trials import Trials
-
-WINDOWS = "windows"  # in `fitted_on`: how the recordings were cut, as `DetectorScores.mode` says it
 
 
 @dataclass(frozen=True)
@@ -90,10 +89,12 @@ def apply(
         Rows written.
 
     Raises:
-        CalibrationError: the scores come from random weights, from another checkpoint than the calibration, or from
-            recordings that were cut in another way.
-        ScoreFileError: a file that can't be read or written.
+        CalibrationError: the scores come from random weights, from another checkpoint or column than the calibration,
+            or from recordings that were cut in another way.
+        ScoreFileError: a file that can't be read or written, or that would lose the rows of other models.
     """
+    if model is not None and source.resolve() == target.resolve():
+        raise ScoreFileError(f"{target}: would lose the rows of other models than {model}: write to another file")
     scores = load_scores(source, score_column, model)
     _check_suits(calibration, scores)
     answers, column = _answerer(calibration), scores.csv_column
@@ -140,11 +141,16 @@ def _check_suits(calibration: Calibration, scores: DetectorScores) -> None:
             f"{scores.name}: scored by the checkpoint {theirs[:12]}…, but the calibration is for {ours[:12]}…; "
             "fit one for this detector"
         )
-    cut, expected = scores.mode, calibration.fitted_on.get(WINDOWS)
-    if cut and expected and cut != expected:
+    if not calibration.suits(scores.mode or ""):
         raise CalibrationError(
-            f"{scores.name}: expected windows as the calibration was fitted on ({expected}), found {cut}; "
-            "score the recordings that way, or fit another calibration"
+            f"{scores.name}: expected windows as the calibration was fitted on ({calibration.fitted_on[WINDOWS]}), "
+            f"found {scores.mode}; score the recordings that way, or fit another calibration"
+        )
+    column, expected = _other_column(scores), calibration.fitted_on.get(SCORE_COLUMN)
+    if column != expected:
+        raise CalibrationError(
+            f"{scores.name}: expected the column that the calibration was fitted on ({expected or 'score'}), found "
+            f"{column or 'score'}; choose it with --score-column, or fit another calibration"
         )
 
 
@@ -158,7 +164,14 @@ def _described(trials: Trials) -> dict[str, Any]:
         "n_spoof": int(trials.spoof.size),
         "trials_sha256": _trials_digest(trials),
         **({WINDOWS: mode} if mode else {}),
+        **({SCORE_COLUMN: column} if (column := _other_column(trials.source)) else {}),
     }
+
+
+def _other_column(scores: DetectorScores) -> str | None:
+    """The column that the scores were taken from, where that is none that goes by the name of score."""
+    column = scores.csv_column
+    return None if column is None or column.lower() in SCORE_COLUMNS else column
 
 
 def _fit_affine(bonafide: Floats, spoof: Floats) -> dict[str, float]:

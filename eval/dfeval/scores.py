@@ -10,6 +10,7 @@ import pandas as pd
 from dfcontract.card import RANDOM
 from dfcontract.score_file import RUN_NAMES
 from dfcontract.text import number
+from dfcontract.windows import in_words
 from dfeval.errors import ScoreFileError
 from dfeval.score_readers import read_scores
 
@@ -58,9 +59,7 @@ class DetectorScores:
     @property
     def mode(self) -> str | None:
         """How recordings were cut into windows, in words: no figure is complete without it. None if not known."""
-        hop_s = self.run.get("hop_s")
-        words = (self.run.get("mode"), self.run.get("pool"), f"hop {hop_s} s" if hop_s else None)
-        return ", ".join(word for word in words if word) or None
+        return in_words(*(self.run.get(name, "") for name in ("mode", "pool", "hop_s"))) or None
 
 
 def load_scores(

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 
-from dfcontract.calibration import Calibration
+from dfcontract.calibration import SCORE_COLUMN, Calibration
 from dfcontract.card import ModelCard, SelfCheck
 from dfcontract.tensors import SAMPLE_RATE_HZ, identity_of
 from dfexport.errors import ExportError
@@ -95,7 +95,7 @@ def calibrated(card: ModelCard, calibration: Calibration, where: str) -> ModelCa
         where: its file, for errors.
 
     Raises:
-        ExportError: it was fitted on scores of other weights.
+        ExportError: it was fitted on scores of other weights, or on another column than the score.
     """
     if card.is_random:
         raise ExportError(f"{where}: random weights can't be calibrated; their scores mean nothing")
@@ -104,6 +104,11 @@ def calibrated(card: ModelCard, calibration: Calibration, where: str) -> ModelCa
         raise ExportError(
             f"{where} was fitted on scores of {calibration.detector} with checkpoint sha256 {fitted}, "
             f"these weights have {card.checkpoint_sha256}; score your calibration set with this model and fit again"
+        )
+    if column := calibration.fitted_on.get(SCORE_COLUMN):
+        raise ExportError(
+            f"{where} was fitted on the column {column!r} of a score file, and the model answers none but its score; "
+            "fit one on the column score"
         )
     threshold = calibration.threshold
     return replace(

@@ -105,6 +105,22 @@ def test_rows_and_screen_carry_llr_and_verdict_beside_the_raw_score(score, calib
     assert dataclasses.replace(made, score=0.5).verdict == "bona_fide"
 
 
+def test_a_calibration_says_nothing_of_recordings_that_were_cut_otherwise(score):
+    """Scores pooled over a recording lie elsewhere than those of its first window."""
+    for words, suits in (("sliding, mean, hop 0.5 s", True), ("protocol", False), ("sliding, min, hop 0.5 s", False)):
+        fitted = dataclasses.replace(AFFINE, fitted_on={**AFFINE.fitted_on, "windows": words})
+        made = score(calibration=fitted.to_json(), threshold="-9")
+        row = to_row(made.as_dict())
+        assert (made.llr is not None, made.verdict != "", made.above_threshold is not None) == (suits, suits, suits)
+        assert (row["llr"] != "", row["verdict"] != "", row["calibration_sha256"] != "") == (suits, suits, suits)
+        assert ("LLR" in report.score_line(made), f"({words}), others get none" in report.heading(made.card)) == (
+            suits,
+            True,
+        )
+        window = report.window_line(made.windows[0], made.card)
+        assert ("LLR" in window) == (words == "protocol"), "a window alone is what protocol mode scores"
+
+
 def test_a_given_pooled_score_is_taken(score):
     made = Score.of(
         Clip("", "a"), score().card, windowing=WINDOWING, windows=WINDOWS, facts=FACTS, pooled=float(np.float32(0.1))

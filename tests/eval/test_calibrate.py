@@ -218,6 +218,12 @@ def test_after_applying_a_sliding_file_is_still_one(calibration, tmp_path):
 def test_applying_in_place_and_to_another_column(calibration, tmp_path):
     path = tmp_path / "s.csv"
     path.write_text("filename,cm-score,fused\na,1,5\nb,2,\n")
+    with pytest.raises(CalibrationError, match=r"fitted on \(score\), found fused"):
+        apply(calibration, path, path, "fused")
+    of_fused = dataclasses.replace(calibration, fitted_on={**calibration.fitted_on, "score_column": "fused"})
+    with pytest.raises(CalibrationError, match=r"fitted on \(fused\), found score"):
+        apply(of_fused, path, path)
+    calibration = of_fused
     assert apply(calibration, path, path, "fused") == 2
     rows = read_cells(path)
     assert rows[0] == ["filename", "cm-score", "fused", "calibration_sha256", "llr", "verdict"]
@@ -232,6 +238,18 @@ def test_one_model_of_several_is_calibrated_alone(calibration, tmp_path):
         apply(calibration, path, tmp_path / "t.csv")
     assert apply(calibration, path, tmp_path / "t.csv", model="y") == 1
     assert [row[:3] for row in read_cells(tmp_path / "t.csv")] == [["utt_id", "score", "model"], ["a", "2", "y"]]
+    with pytest.raises(ScoreFileError, match="lose the rows of other models than y"):
+        apply(calibration, path, path, model="y")
+
+
+def test_fitting_writes_down_another_column(tmp_path):
+    bonafide, spoof = uncalibrated(11, 100)
+    lines = [f"t{index},{value},0" for index, value in enumerate(np.concatenate((bonafide, spoof)))]
+    (tmp_path / "s.csv").write_text("\n".join(["utt_id,fused,score", *lines]))
+    labels = [f"t{index},{'bonafide' if index < len(bonafide) else 'spoof'}" for index in range(len(lines))]
+    (tmp_path / "p.csv").write_text("\n".join(["utt_id,label", *labels]))
+    trials = join(load_scores(tmp_path / "s.csv", "fused"), load_protocol(tmp_path / "p.csv", "csv"))
+    assert fit(trials).fitted_on["score_column"] == "fused"
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,12 @@ from pathlib import Path
 
 from dfclient.cli.progress import Progress
 from dfclient.live.stream import LiveStream
-from dfclient.results import Failed, Score, WindowScore
+from dfclient.results import Failed, Score, WindowScore, calibration_for
 from dfclient.server import Health
+from dfcontract.calibration import WINDOWS, Calibration
 from dfcontract.card import ModelCard
 from dfcontract.score_file import errors_path
+from dfcontract.windows import PROTOCOL
 
 BANNER_WIDTH = 76
 
@@ -42,17 +44,20 @@ def score_line(result: Score | Failed) -> str:
     """Score, side of the threshold, length and path of one recording."""
     if isinstance(result, Failed):
         return printable(f"{'error':>10}  {'':5}  {'':>9}  {result.path or result.utt_id}: {result.error}")
-    side = side_of(result.score, result.card)
+    side = side_of(result.score, result.card, result.calibration)
     notes = f"  [{'; '.join(result.warnings)}]" if result.warnings else ""
     name = (result.path or result.utt_id) + ("" if result.channel is None else f" #{result.channel}")
     return printable(f"{result.score:>10.4f}  {side:5}  {result.duration_s:>7.2f} s  {name}{notes}")
 
 
-def side_of(score: float, card: ModelCard) -> str:
-    """The verdict that the card allows: by its calibration, else its threshold, else none."""
-    if card.calibration is not None:
-        return f"{card.calibration.verdict(score)} (LLR {float(card.calibration.llr(score)):+.2f})"
-    if card.threshold is None or card.is_random:
+def side_of(score: float, card: ModelCard, calibration: Calibration | None) -> str:
+    """The verdict that there is: by the calibration for scores like this one, else by the card's threshold, else none.
+
+    A card's threshold is its calibration's, where it has one, and says nothing of scores that the latter is not for.
+    """
+    if calibration is not None:
+        return f"{calibration.verdict(score)} (LLR {float(calibration.llr(score)):+.2f})"
+    if card.threshold is None or card.calibration is not None or card.is_random:
         return ""
     return "above" if score >= card.threshold else "below"
 
@@ -60,7 +65,7 @@ def side_of(score: float, card: ModelCard) -> str:
 def window_line(window: WindowScore, card: ModelCard, channel: int | None = None) -> str:
     """A window of a live stream: when, score, side of the threshold, and of which channel where each is scored."""
     when = f"{clock(window.start_s)} to {clock(window.end_s)}"
-    line = f"{when}  {window.score:>10.4f}  {side_of(window.score, card)}".rstrip()
+    line = f"{when}  {window.score:>10.4f}  {side_of(window.score, card, calibration_for(card, PROTOCOL))}".rstrip()
     return line if channel is None else f"{line}  #{channel}"
 
 
@@ -73,7 +78,10 @@ def status_line(lives: Sequence[LiveStream]) -> str:
 
 def _so_far(live: LiveStream) -> str:
     pooled = live.pooled
-    return "no window yet" if pooled is None else f"so far {pooled:.4f} {side_of(pooled, live.card)}".rstrip()
+    if pooled is None:
+        return "no window yet"
+    side = side_of(pooled, live.card, calibration_for(live.card, live.windowing.words))
+    return f"so far {pooled:.4f} {side}".rstrip()
 
 
 def clock(time_s: float) -> str:
@@ -89,7 +97,9 @@ def _threshold_text(card: ModelCard) -> str:
         return "no threshold makes sense for random weights"
     if card.calibration is not None:
         protocol = card.calibration.fitted_on["protocol"]
-        return f"LLR and verdict: by a calibration fitted on {protocol}, for data like those"
+        cut = card.calibration.fitted_on.get(WINDOWS)
+        like_those = f"recordings cut like those ({cut}), others get none" if cut else "data like those"
+        return f"LLR and verdict: by a calibration fitted on {protocol}, for {like_those}"
     if card.threshold is None:
         return "the card states no threshold"
     return f"above/below: against {card.threshold:g}, the threshold set on {card.threshold_source or 'unnamed data'}"

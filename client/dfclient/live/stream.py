@@ -31,6 +31,7 @@ from dfclient.live.wire import Wire
 from dfclient.results import Score, WindowScore
 from dfcontract.card import ModelCard
 from dfcontract.tensors import Samples
+from dfcontract.windows import Windowing
 
 
 class _Stream:
@@ -49,6 +50,11 @@ class _Stream:
     def card(self) -> ModelCard:
         """Card of the model that scores."""
         return self._engine.core.card
+
+    @property
+    def windowing(self) -> Windowing:
+        """How the audio is cut and its windows' scores pooled."""
+        return self._engine.core.windowing
 
     @property
     def pooled(self) -> float | None:
