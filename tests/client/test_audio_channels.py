@@ -186,3 +186,10 @@ def test_a_track_that_is_not_there(dubbed, tmp_path):
         audio.load(dubbed, RATE_HZ, AudioOptions(track="fra"))
     with pytest.raises(AudioError, match="expected track 2, found 1 audio track"):
         audio.load(wav(tmp_path / "a.wav", VOICE), RATE_HZ, AudioOptions(track=2))
+
+
+def test_one_channel_of_several_is_said_for_nothing_else_in_a_row_does(tmp_path):
+    path = wav(tmp_path / "a.wav", VOICE, OTHER)
+    assert audio.load(path, RATE_HZ, AudioOptions(2)).warnings == ("channel 2 of 2 was scored, as asked",)
+    (mono,) = audio.load_channels(wav(tmp_path / "b.wav", VOICE), RATE_HZ, AudioOptions(1))
+    assert mono.warnings == ()

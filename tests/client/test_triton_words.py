@@ -209,5 +209,5 @@ def test_the_words_are_those_of_one_table():
 
 @pytest.mark.parametrize("retry", [NO_RETRIES])
 def test_a_detector_of_a_model_that_is_none(tiny_server, retry):
-    with pytest.raises(ServerError, match="as weights in its card"):
+    with pytest.raises(ServerError, match="no detector itself: name 'tiny'"):
         Detector(tiny_server.grpc_url, "tiny_live", retry=retry)

@@ -75,7 +75,9 @@ class Mixer:
         return 1.0 if self.only_live is None else 2.0
 
     def warnings(self) -> Iterator[str]:
-        """What is to be said of the mix, now that all was heard; not that one channel is silent."""
+        """What is to be said of the mix, or choice, now that all was heard; not that one channel is silent."""
+        if isinstance(self.choice, int) and self.channels > 1:
+            yield f"channel {self.choice} of {self.channels} was scored, as asked"  # nothing else in a row says so
         if self.choice != MIX:
             return
         if self.channels > 2 and self.weights is None:
