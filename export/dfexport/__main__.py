@@ -18,6 +18,8 @@ from dfexport.precision import FP32, PRECISIONS
 from dfexport.registry import DETECTORS, find
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from dfexport.build import Variant
     from dfexport.checkpoints import LoadedWeights
     from dfexport.parity import Parity
@@ -167,8 +169,8 @@ def _build(arguments: argparse.Namespace) -> int:
             result = build(spec, weights, _repository(arguments), name, arguments.calibration, variant=variant)
         folder, kind = escape(str(result.folder)), weights.kind
         console.print(f"[green]built[/] {folder}  {kind} weights, {_describe(result.parity)}")
-        if dropped := _dropped(spec, result.weights):
-            console.print(f"  left out, since only pre-training used it: {escape(dropped)}")
+        _print_notes(result.weights.notes)
+        _print_notes(_dropped(spec, result.weights))
         if result.drift:
             forced = f" [yellow]forced: {'; '.join(result.drift.failures)}[/]" if result.drift.failures else ""
             console.print(f"  {variant.precision} {result.drift.summary()}{forced}")
@@ -204,9 +206,11 @@ def _average(arguments: argparse.Namespace) -> int:
     if len(files) == 1:
         raise ExportError(f"{arguments.folder} holds one checkpoint, {files[0].name}: there is nothing to average")
     with console.status(f"averaging {len(files)} checkpoints"):
-        save(load_files(files), arguments.out)
+        read = load_files(files)
+        save(read.state, arguments.out)
     names = ", ".join(file.name for file in files)
     console.print(f"[green]saved[/] {escape(str(arguments.out))}  the mean of {escape(names)}")
+    _print_notes(read.notes)
     return 0
 
 
@@ -227,14 +231,21 @@ def _variant(arguments: argparse.Namespace) -> "Variant":
     return Variant(arguments.format, arguments.precision, drift_set, arguments.force, reduce_range)
 
 
-def _dropped(spec: "DetectorSpec", weights: "LoadedWeights") -> str:
-    """The parts of a checkpoint that scoring has no use for, and how many tensors they are."""
+def _dropped(spec: "DetectorSpec", weights: "LoadedWeights") -> list[str]:
+    """The parts of a checkpoint that scoring has no use for, and how many tensors they are; a line a reason."""
     from dfexport.family import family_of
 
     family = family_of(spec)
-    keys = family.dropped_keys(weights.state)
-    parts = sorted({key.removeprefix(family.encoder_prefix).split(".")[0] for key in keys})
-    return f"{', '.join(parts)} ({len(keys)} tensors)" if keys else ""
+    return [
+        f"left out, since {reason}: {', '.join(family.parts_of(keys))} ({len(keys)} tensors)"
+        for reason, keys in family.dropped(weights.state).items()
+        if keys
+    ]
+
+
+def _print_notes(notes: "Sequence[str]") -> None:
+    for note in notes:
+        console.print(f"  {note}", markup=False)  # it may hold a stranger's keys
 
 
 def _size(folder: Path) -> str:

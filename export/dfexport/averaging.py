@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from dfexport.download import sha256_of
-from dfexport.errors import CheckpointInvalid, CheckpointMissing, ExportError
+from dfexport.errors import CheckpointInvalid, CheckpointMissing, ExportError, listed
 
 Layout = dict[str, tuple[tuple[int, ...], torch.dtype]]  # key → shape and type
 
@@ -90,13 +90,13 @@ def _require_one_network(first_name: str, first: Layout, name: str, other: Layou
     differing = [key for key in first | other if first.get(key) != other.get(key)]
     if differing:
         raise CheckpointInvalid(
-            f"{name} can't be averaged with {first_name}, it is of another network: missing in one of them, or of "
-            f"another shape or type: {', '.join(differing)}"
+            f"{name} can't be averaged with {first_name}, it is of another network: "
+            + listed({"missing in one of them, or of another shape or type": differing})
         )
 
 
 def require_safetensors(path: Path) -> Path:
-    """Refuse a name that ``checkpoints.load_state`` would read as another format.
+    """Refuse a name that says another format than the one that is written.
 
     Raises:
         ExportError: another suffix than ``.safetensors``.

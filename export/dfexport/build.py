@@ -86,13 +86,15 @@ def load_network(spec: DetectorSpec, weights: LoadedWeights) -> nn.Module:
         CheckpointInvalid: they are not of this architecture; says of which they are, where that is known.
     """
     try:
-        return family_of(spec).build(weights.state)
+        return family_of(spec).load(weights.state)
     except CheckpointInvalid as error:
         other = recognise(weights.state)
         # Detectors of one family can't be told apart, and then the encoder or the values are at fault.
         is_another = other is not None and other.family != spec.family
-        hint = f"{weights.source} is a checkpoint of {other.name}, not of {spec.name}. " if other and is_another else ""
-        raise CheckpointInvalid(f"{hint}{error}") from None
+        known = (
+            f"{weights.source} is a checkpoint of {other.name}, not of {spec.name}. " if other and is_another else ""
+        )
+        raise CheckpointInvalid(f"{known or f'{weights.source}: '}{error}") from None
 
 
 def recognise(state: State) -> DetectorSpec | None:

@@ -1,6 +1,7 @@
 """From a checkpoint on disk to a state dict; a stranger's file is data, never code."""
 
 import pickle
+import re
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,8 +16,33 @@ from dfexport.download import download, verify
 from dfexport.errors import CheckpointInvalid
 from dfexport.spec import DetectorSpec, Weights
 from dfexport.state import State
+from dfexport.wrapping import Unwrapped, once_each, unwrap
 
 RANDOM_DIGEST = "random"
+MAX_SAFETENSORS_HEADER_BYTES = 100_000_000  # the format's own limit
+_WEB_PAGE = (
+    "a web page, not a checkpoint: the download stopped at a confirmation or error page. Delete it and download the "
+    "file in a browser."
+)
+# How a file begins, in lower case → what it is.
+OTHER_KINDS = {
+    b"<!doctype": _WEB_PAGE,
+    b"<html": _WEB_PAGE,
+    b"version https://git-lfs": "a Git LFS pointer, not the checkpoint: run git lfs pull where it was cloned, or "
+    "download the file itself",
+}
+# How a name inside a zip archive ends → what the archive is.
+OTHER_ARCHIVES = {
+    "/constants.pkl": "a TorchScript archive, a program and not weights alone",
+    "/models/model.json": "a program of torch.export, not weights alone",
+    ".npy": "a NumPy archive, not a PyTorch checkpoint",
+}
+# Where a pickled object's class comes from → what the object is.
+OBJECTS = {
+    "numpy.": "a NumPy value",
+    "torch.nn.": "a whole network",
+    "argparse.": "command-line arguments",
+}
 
 
 @dataclass(frozen=True)
@@ -28,12 +54,14 @@ class LoadedWeights:
         kind: ``pretrained``, ``custom`` or ``random``.
         sha256: digest of the file or files (``averaging.digest_of``), or ``random``.
         source: page or path.
+        notes: what was taken off or chosen when it was read, for the user.
     """
 
     state: State
     kind: Weights
     sha256: str
     source: str
+    notes: tuple[str, ...] = ()
 
 
 def published(spec: DetectorSpec, folder: Path) -> LoadedWeights:
@@ -48,10 +76,11 @@ def published(spec: DetectorSpec, folder: Path) -> LoadedWeights:
         path = folder / remote.name
         if not path.exists():
             path = download(remote, spec.checkpoint, folder)
-        refuse_web_page(path)
+        refuse_other_kinds(path)
         verify(path, remote)
         paths.append(path)
-    return LoadedWeights(load_files(paths), "pretrained", digest_of(paths), spec.checkpoint.page)
+    read = load_files(paths)
+    return LoadedWeights(read.state, "pretrained", digest_of(paths), spec.checkpoint.page, read.notes)
 
 
 def custom(path: Path, averaged: Sequence[str] = ()) -> LoadedWeights:
@@ -66,50 +95,59 @@ def custom(path: Path, averaged: Sequence[str] = ()) -> LoadedWeights:
         CheckpointInvalid: a file that can't be read, or files that are not of one network.
     """
     files = checkpoint_files(path, averaged)
-    return LoadedWeights(load_files(files), "custom", digest_of(files), path.name)
+    read = load_files(files)
+    return LoadedWeights(read.state, "custom", digest_of(files), path.name, read.notes)
 
 
-def load_files(files: Sequence[Path]) -> dict[str, Tensor]:
+def load_files(files: Sequence[Path]) -> Unwrapped:
     """Read a checkpoint; of several files, their average."""
-    if len(files) == 1:
-        return load_state(files[0])
-    return average((file.name, load_state(file)) for file in files)
+    notes: list[str] = []
+
+    def state_of(file: Path) -> dict[str, Tensor]:
+        unwrapped = load_state(file)
+        notes.extend(unwrapped.notes)
+        return unwrapped.state
+
+    state = state_of(files[0]) if len(files) == 1 else average((file.name, state_of(file)) for file in files)
+    return Unwrapped(state, once_each(notes))
 
 
-def refuse_web_page(path: Path) -> None:
-    """Say so when a download stopped at a confirmation or error page.
+def load_state(path: Path) -> Unwrapped:
+    """Read a state dict: ``torch.save`` (weights only, never a pickle's code) or safetensors, whatever their name.
 
     Raises:
-        CheckpointInvalid: it did.
+        CheckpointInvalid: a truncated file, one of another kind, or one that wants to run code.
     """
+    refuse_other_kinds(path)
+    content = _read_safetensors(path) if _is_safetensors(path) else _read_torch(path)
+    try:
+        return unwrap(content)
+    except CheckpointInvalid as error:
+        raise CheckpointInvalid(f"{path}: {error}") from None
+
+
+def refuse_other_kinds(path: Path) -> None:
+    """Say what a file is that only stands where a checkpoint should be.
+
+    Raises:
+        CheckpointInvalid: it is such a file.
+    """
+    head = _head(path, 512).lstrip().lower()
+    for beginning, what in OTHER_KINDS.items():
+        if head.startswith(beginning):
+            raise CheckpointInvalid(f"{path} is {what}")
+
+
+def _head(path: Path, size: int) -> bytes:
     with path.open("rb") as file:
-        head = file.read(512).lstrip().lower()
-    if head.startswith((b"<!doctype", b"<html")):
-        raise CheckpointInvalid(
-            f"{path} is a web page, not a checkpoint: the download stopped at a confirmation or error page. "
-            "Delete it and download the file in a browser."
-        )
+        return file.read(size)
 
 
-def load_state(path: Path) -> dict[str, Tensor]:
-    """Read a state dict: ``torch.save`` (weights only, never a pickle's code) or safetensors.
-
-    ``DataParallel``'s ``module.`` prefix is stripped, and a training checkpoint's ``state_dict`` or ``model`` entry is
-    taken.
-
-    Raises:
-        CheckpointInvalid: a web page, a truncated or foreign file, or one that wants to run code.
-    """
-    refuse_web_page(path)
-    content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
-    for wrapper in ("state_dict", "model"):
-        if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
-            content = content[wrapper]
-    if not isinstance(content, dict) or not all(
-        isinstance(key, str) and isinstance(value, Tensor) for key, value in content.items()
-    ):
-        raise CheckpointInvalid(f"{path}: expected a state dict (name → tensor), found {type(content).__name__}")
-    return {key.removeprefix("module."): value for key, value in content.items()}
+def _is_safetensors(path: Path) -> bool:
+    """By its name, or since it begins so: eight bytes of a header's length, then that header, in JSON."""
+    head = _head(path, 9)
+    begins_so = head[8:] == b"{" and int.from_bytes(head[:8], "little") <= MAX_SAFETENSORS_HEADER_BYTES
+    return begins_so or path.suffix == ".safetensors"
 
 
 def _read_torch(path: Path) -> Any:
@@ -119,18 +157,23 @@ def _read_torch(path: Path) -> Any:
     try:
         # A file that can be mapped is read where it lies: a gigabyte of weights is not copied.
         return torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)
-    except pickle.UnpicklingError as error:
-        raise CheckpointInvalid(
-            f"{path} holds more than weights and was not opened, since unpickling it could run code; "
-            f"save the model's state_dict() alone. ({str(error).splitlines()[0]})"
-        ) from None
     except OSError as error:
         raise CheckpointInvalid(f"cannot read {path}: {error.strerror or error}") from None
     except Exception as error:  # bytes of another format can end the unpickler in any way
+        # torch's own words are not passed on: they advise loading with weights_only=False.
+        refused = re.search(r"GLOBAL ([\w.]+)", str(error)) if isinstance(error, pickle.UnpicklingError) else None
+        if refused is None:
+            size = f"{path.stat().st_size:,} bytes"
+            raise CheckpointInvalid(f"{path} ({size}) is truncated or not a PyTorch checkpoint") from None
         raise CheckpointInvalid(
-            f"{path} ({path.stat().st_size:,} bytes) is truncated or not a PyTorch checkpoint: "
-            f"{str(error).splitlines()[0] if str(error) else type(error).__name__}"
+            f"{path} holds more than weights, {_object_of(refused[1])}, and was not opened, since unpickling that "
+            "could run code; save the network's state_dict() alone, where it was made"
         ) from None
+
+
+def _object_of(name: str) -> str:
+    kind = next((what for module, what in OBJECTS.items() if name.startswith(module)), "an object")
+    return f"{kind} ({name})"
 
 
 def _check_archive(path: Path) -> None:
@@ -142,6 +185,7 @@ def _check_archive(path: Path) -> None:
     """
     try:
         with zipfile.ZipFile(path) as archive:
+            _refuse_other_archives(path, archive.namelist())
             packed = next((info for info in archive.infolist() if info.compress_type != zipfile.ZIP_STORED), None)
             if packed is not None:
                 raise CheckpointInvalid(f"{path}: {packed.filename} is compressed; save it with torch.save")
@@ -150,6 +194,12 @@ def _check_archive(path: Path) -> None:
         raise CheckpointInvalid(f"{path} ({path.stat().st_size:,} bytes) is truncated or damaged: {error}") from None
     if damaged is not None:
         raise CheckpointInvalid(f"{path}: {damaged} is damaged, its checksum does not fit; get the file again")
+
+
+def _refuse_other_archives(path: Path, names: Sequence[str]) -> None:
+    for ending, what in OTHER_ARCHIVES.items():
+        if any(f"/{name}".endswith(ending) for name in names):
+            raise CheckpointInvalid(f"{path} is {what}; save the network's state_dict() with torch.save")
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:

@@ -12,6 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from dfcontract.errors import DfserveError
 
+MAX_KEYS_LISTED = 10
+
 
 class ExportError(DfserveError):
     """A build that can't go on; its text is for the user."""
@@ -39,9 +41,15 @@ def unknown(what: str, name: str, known: Iterable[str]) -> ExportError:
 
 
 def listed(problems: Mapping[str, Sequence[str]]) -> str:
-    """Kind → keys, as one line; a stranger's keys can't steer the terminal."""
-    return "; ".join(f"{kind}: {', '.join(map(_printable, keys))}" for kind, keys in problems.items() if keys)
+    """Kind → keys, as one line of at most ten keys a kind; a stranger's keys can't steer the terminal."""
+    return "; ".join(f"{kind}: {_first(keys)}" for kind, keys in problems.items() if keys)
 
 
-def _printable(text: str) -> str:
+def _first(keys: Sequence[str]) -> str:
+    more = f" and {len(keys) - MAX_KEYS_LISTED:,} more" if len(keys) > MAX_KEYS_LISTED else ""
+    return ", ".join(map(printable, keys[:MAX_KEYS_LISTED])) + more
+
+
+def printable(text: str) -> str:
+    """The text with control characters escaped."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

@@ -24,7 +24,7 @@ def load_strictly(network: nn.Module, state: State) -> nn.Module:
     """
     problems = differences(network.state_dict(), state)
     if any(problems.values()):
-        raise CheckpointInvalid(f"this checkpoint is not of a {type(network).__name__}: {listed(problems)}")
+        raise CheckpointInvalid(f"this checkpoint does not fit {type(network).__name__}: {listed(problems)}")
     network.load_state_dict(dict(state), strict=True)
     return network.eval()
 

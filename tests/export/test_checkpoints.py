@@ -26,24 +26,10 @@ def assert_is_state(state: dict[str, torch.Tensor]) -> None:
     assert all(torch.equal(state[key], STATE[key]) for key in STATE)
 
 
-@pytest.mark.parametrize(
-    "content",
-    [
-        STATE,
-        {f"module.{key}": value for key, value in STATE.items()},
-        {"epoch": 3, "state_dict": STATE},
-        {"model": {f"module.{key}": value for key, value in STATE.items()}, "optimizer": {}},
-    ],
-    ids=["plain", "DataParallel", "training checkpoint", "wrapped DataParallel"],
-)
-def test_the_usual_shapes_of_a_checkpoint_load(tmp_path: Path, content: dict[str, object]) -> None:
-    torch.save(content, tmp_path / "weights.pth")
-    assert_is_state(load_state(tmp_path / "weights.pth"))
-
-
-def test_safetensors_loads(tmp_path: Path) -> None:
-    save_file(STATE, tmp_path / "weights.safetensors")
-    assert_is_state(load_state(tmp_path / "weights.safetensors"))
+@pytest.mark.parametrize("name", ["weights.safetensors", "pytorch_model.bin", "weights.pth"])
+def test_safetensors_are_known_by_their_content(tmp_path: Path, name: str) -> None:
+    save_file(STATE, tmp_path / name)
+    assert_is_state(load_state(tmp_path / name).state)
 
 
 def test_a_hostile_pickle_does_not_run(tmp_path: Path) -> None:
@@ -135,12 +121,6 @@ def test_a_web_page_is_recognised(tmp_path: Path) -> None:
         load_state(tmp_path / "weights.pth")
 
 
-def test_something_else_than_a_state_dict_is_named(tmp_path: Path) -> None:
-    torch.save([torch.zeros(2)], tmp_path / "weights.pth")
-    with pytest.raises(CheckpointInvalid, match=r"expected a state dict .* found list"):
-        load_state(tmp_path / "weights.pth")
-
-
 def test_own_weights_carry_their_digest(tmp_path: Path) -> None:
     torch.save(STATE, tmp_path / "mine.pth")
     weights = custom(tmp_path / "mine.pth")
@@ -160,9 +140,3 @@ def test_a_file_of_another_format_is_one_clear_error(tmp_path: Path, content: by
     (tmp_path / "other.pth").write_bytes(content)
     with pytest.raises(CheckpointInvalid):
         load_state(tmp_path / "other.pth")
-
-
-def test_keys_that_are_no_names_are_refused(tmp_path: Path) -> None:
-    torch.save({0: torch.zeros(1)}, tmp_path / "numbered.pth")
-    with pytest.raises(CheckpointInvalid, match="expected a state dict"):
-        load_state(tmp_path / "numbered.pth")

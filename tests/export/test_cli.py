@@ -51,10 +51,12 @@ def test_a_build_says_what_of_a_checkpoint_it_leaves_out(tmp_path: Path, capsys:
     state = seeded_state(ssl_aasist.shapes(config), ssl_aasist.SSL_AASIST.seeded_rules)
     pre_training = {"mask_emb": (32,), "quantizer.vars": (1, 4, 4), "project_q.weight": (4, 4), "project_q.bias": (4,)}
     state |= {f"{PREFIX}{key}": torch.ones(shape) for key, shape in pre_training.items()}
-    torch.save(state, tmp_path / "tuned.pth")
+    torch.save({"model": {f"module.{key}": value for key, value in state.items()}}, tmp_path / "tuned.pth")
     command = ["build", "ssl_aasist", "--checkpoint", str(tmp_path / "tuned.pth"), "--repository", str(tmp_path / "r")]
     assert main(command) == 0
     shown = capsys.readouterr().out
+    assert "read from its entry model\n" in shown
+    assert "prefix module. taken off every key\n" in shown
     assert "left out, since only pre-training used it: mask_emb, project_q, quantizer (4 tensors)" in shown
 
 

@@ -15,8 +15,8 @@ from torch.nn import functional as F
 
 from dfcontract.tensors import SAMPLE_RATE_HZ
 from dfexport.family import Family
-from dfexport.layers.graph_backend import SEEDED_RULES, GraphBackend
-from dfexport.layers.residual import residual_encoder
+from dfexport.layers.graph_backend import OUTPUT_LAYER, SEEDED_RULES, GraphBackend
+from dfexport.layers.residual import UNUSED_KEYS, residual_encoder
 from dfexport.state import Shapes, State, load_strictly, shapes_of
 
 SINC_FILTERS = 70
@@ -93,5 +93,13 @@ def build(config: AasistConfig, state: State) -> nn.Module:
     return load_strictly(Aasist(config), state)
 
 
-FULL = Family(partial(shapes, FULL_CONFIG), partial(build, FULL_CONFIG), SEEDED_RULES)
-LIGHT = Family(partial(shapes, LIGHT_CONFIG), partial(build, LIGHT_CONFIG), SEEDED_RULES)
+FULL, LIGHT = (
+    Family(
+        partial(shapes, config),
+        partial(build, config),
+        output_layer=OUTPUT_LAYER,
+        seeded_rules=SEEDED_RULES,
+        unused_keys=UNUSED_KEYS,
+    )
+    for config in (FULL_CONFIG, LIGHT_CONFIG)
+)

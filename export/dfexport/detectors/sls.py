@@ -69,6 +69,7 @@ def build(state: State) -> nn.Module:
 SLS = Family(
     shapes,
     build,
+    output_layer="fc3",
     # fc1 sums 22,847 inputs, and the SELUs behind it would saturate.
     seeded_rules={**xlsr.SEEDED_RULES, "fc1.weight": lambda noise: 0.02 * scaled(noise)},
     encoder_prefix=xlsr.PREFIX,

@@ -9,8 +9,8 @@ from torch.nn import functional as F
 
 from dfexport.family import Family
 from dfexport.layers import xlsr
-from dfexport.layers.graph_backend import SEEDED_RULES, GraphBackend
-from dfexport.layers.residual import residual_encoder
+from dfexport.layers.graph_backend import OUTPUT_LAYER, SEEDED_RULES, GraphBackend
+from dfexport.layers.residual import UNUSED_KEYS, residual_encoder
 from dfexport.layers.xlsr import XLSR_300M, XlsrConfig, XlsrDetector
 from dfexport.state import Shapes, State, load_strictly, shapes_of
 
@@ -63,7 +63,9 @@ def build(state: State) -> nn.Module:
 SSL_AASIST = Family(
     shapes,
     build,
+    output_layer=OUTPUT_LAYER,
     seeded_rules={**xlsr.SEEDED_RULES, **SEEDED_RULES},
     encoder_prefix=xlsr.PREFIX,
     pretraining_keys=xlsr.PRETRAINING_KEYS,
+    unused_keys=UNUSED_KEYS,
 )

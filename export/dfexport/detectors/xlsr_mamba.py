@@ -109,6 +109,7 @@ def build(state: State) -> nn.Module:
 XLSR_MAMBA = Family(
     shapes,
     build,
+    output_layer="conformer.classifier",
     seeded_rules={**xlsr.SEEDED_RULES, **SEEDED_RULES},
     encoder_prefix=xlsr.PREFIX,
     pretraining_keys=xlsr.PRETRAINING_KEYS,

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from dfexport.layers.graph_attention import GraphAttention, GraphPool, HeterogeneousGraphAttention
 from dfexport.seeded import SeededRules
 
+OUTPUT_LAYER = "out_layer"
 SEEDED_RULES: SeededRules = {
     pattern: lambda noise: 0.3 * noise for pattern in ("pos_S", "master", "master[12]", "att_weight*")
 }
