@@ -157,7 +157,7 @@ def test_the_published_keys_are_the_originals(name: str, golden_models: Golden) 
 
 
 def test_another_detectors_checkpoint_is_recognised(two_layers: Callable[[str], LoadedWeights]) -> None:
-    with pytest.raises(CheckpointInvalid, match=r"is a checkpoint of sls, not of ssl_aasist\. .*missing: GAT_layer_S\.att_proj\.bias"):
+    with pytest.raises(CheckpointInvalid, match=r"is a checkpoint of sls, not of ssl_aasist\. .*missing: GAT_"):
         load_network(find("ssl_aasist"), two_layers("sls"))
     with pytest.raises(CheckpointInvalid, match=r"is a checkpoint of aasist, not of sls\. .*holds no XLS-R encoder"):
         load_network(find("sls"), seeded(find("aasist")))
