@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from rich.console import Console
+from rich.markup import escape
 from rich.panel import Panel
 from rich.table import Table
 
@@ -48,7 +49,7 @@ def main(argv: list[str] | None = None) -> int:
         export(arguments.model, arguments.weights_dir, random=arguments.weights == "random")
         scores = serve_and_score(arguments.model)
     except DfserveError as error:
-        console.print(f"[bold red]demo: error:[/] {error}")
+        console.print(f"[bold red]demo: error:[/] {escape(str(error))}")
         return 1
     except KeyboardInterrupt:
         return 130
@@ -72,7 +73,7 @@ def export(name: str, weights_dir: Path, *, random: bool) -> None:
         try:
             weights = load_weights(spec, weights_dir=weights_dir, checkpoint=None, random=random)
         except CheckpointMissing as error:
-            console.print(f"[yellow]{error}[/]\n[bold yellow]Going on with random weights.[/]")
+            console.print(f"[yellow]{escape(str(error))}[/]\n[bold yellow]Going on with random weights.[/]")
             weights = load_weights(spec, weights_dir=weights_dir, checkpoint=None, random=True)
         result = build(spec, weights, REPOSITORY, name)
     console.print(

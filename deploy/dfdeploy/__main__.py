@@ -28,7 +28,7 @@ def main(argv: list[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     try:
         return _run(arguments)
-    except DfserveError as error:
+    except (DfserveError, OSError) as error:
         print(f"dfdeploy: error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -11,6 +11,8 @@ import select
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -53,7 +55,7 @@ def kill_group(group: int) -> None:
 
 def unlink_regions(prefix: str) -> None:
     """Remove the shared-memory regions whose names begin with ``prefix``."""
-    for region in SHARED_MEMORY.glob(f"{prefix}*"):
+    for region in _own_regions(prefix):
         region.unlink(missing_ok=True)
 
 
@@ -63,8 +65,16 @@ def close_regions(prefix: str) -> None:
     The library by which Triton makes them sets their mode itself, whatever the umask, so until then they can be read;
     but only warm-up waveforms have passed.
     """
-    for region in SHARED_MEMORY.glob(f"{prefix}*"):
+    for region in _own_regions(prefix):
         region.chmod(0o600)
+
+
+def _own_regions(prefix: str) -> Iterator[Path]:
+    """Without what another user may have put there under such a name, a symbolic link to follow among it."""
+    for region in SHARED_MEMORY.glob(f"{prefix}*"):
+        with suppress(FileNotFoundError):
+            if region.lstat().st_uid == os.geteuid() and not region.is_symlink():
+                yield region
 
 
 def _die_with_parent() -> None:

@@ -5,6 +5,7 @@ Only what is this user's own is touched, and a symbolic link is never followed: 
 
 import os
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 
@@ -82,7 +83,10 @@ def _modified_s(entry: Path) -> float:
 
 
 def _remove(entry: Path) -> None:
+    """What can't be removed is named, and stops no start."""
     try:
         shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
-    except OSError:
+    except FileNotFoundError:
         return  # another start has swept it meanwhile
+    except OSError as error:
+        print(f"left by an earlier server, can't be removed: {entry}: {error.strerror}", file=sys.stderr)

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from dfclient import Detector
-from dfclient.errors import DfclientError
+from dfclient.calls import check_identity
+from dfclient.errors import DfclientError, ModelChanged
 from dfclient.transport import Transport
 from dfcontract.card import ModelCard
 from dfcontract.errors import CardError
@@ -73,16 +74,24 @@ def check_model(transport: Transport, repository: Path, model: str) -> None:
         live_of = parameters.get(LIVE_OF)
         waveform_path = repository / (live_of or model) / WARMUP_FILE
         parameters = transport.model_info(live_of).parameters if live_of else parameters
-        expected = ModelCard.from_parameters(live_of or model, "", parameters).self_check
+        card = ModelCard.from_parameters(live_of or model, "", parameters)
+        expected = card.self_check
         if expected is None or not waveform_path.is_file():
             raise WrongAnswers(
-                "can't be checked: it has no self_check_logits in its card, or no {waveform_path}; "
+                f"can't be checked: it has no self_check_logits in its card, or no {waveform_path}; "
                 "build it with dfexport"
             )
         waveform = np.fromfile(waveform_path, "<f4")
-        logits = _streamed(transport, live_of, waveform) if live_of else transport.infer(model, "", waveform)[0]
+        if len(waveform) != card.window_samples:
+            raise WrongAnswers(
+                f"can't be checked: expected {card.window_samples} samples in {waveform_path}, found {len(waveform)}; "
+                "build it again"
+            )
+        logits = _streamed(transport, live_of, waveform) if live_of else _inferred(transport, card, waveform)
     except CardError as error:
         raise WrongAnswers(f"can't be checked: {error}") from None
+    except ModelChanged as error:
+        raise WrongAnswers(f"answers with another graph than its card's: {error}") from None
     except DfclientError as error:
         raise WrongAnswers(f"is loaded but does not answer: {error}") from None
     wanted = np.array(expected.logits, np.float32)
@@ -92,6 +101,12 @@ def check_model(transport: Transport, repository: Path, model: str) -> None:
             f"answers wrong: logits {_text(logits)} for its self-check, {_text(wanted)} when it was built "
             f"(tolerance {expected.tolerance}); build it again, and check the server's environment"
         )
+
+
+def _inferred(transport: Transport, card: ModelCard, waveform: Samples) -> Samples:
+    answer = transport.infer(card.model, "", waveform)
+    check_identity(card, answer.identity)
+    return answer.logits
 
 
 def _streamed(transport: Transport, detector: str, waveform: Samples) -> Samples:

@@ -57,7 +57,15 @@ def install_perf_analyzer() -> None:
     if not stamp.is_file() or stamp.read_text() != wanted:
         print(f"perf_analyzer: installing into {folder} ...", flush=True)
         # It is a program inside a wheel; without dependencies it pins nothing.
-        _pip(Path(sys.executable), "--no-deps", "--upgrade", "--target", str(folder), *PERF_ANALYZER)
+        _pip(
+            Path(sys.executable),
+            "--no-deps",
+            "--upgrade",
+            "--target",
+            str(folder),
+            *PERF_ANALYZER,
+            what="perf_analyzer",
+        )
         stamp.write_text(wanted)
     print(f"perf_analyzer: {folder} ({_megabytes(folder)} MB) is ready")
 
@@ -87,15 +95,17 @@ def _install(folder: Path, *, with_torch: bool) -> None:
     # Its metadata asks for numpy < 2 and for a client's packages, none of which the server needs.
     _pip(python, *constraints, "--no-deps", "nvidia-pytriton")
     if with_torch:
-        index = machine.torch_index_url()
-        _pip(python, *constraints, *(["--extra-index-url", index] if index else []), "torch")
+        # As in the Makefile: torch alone from its own index, what it needs from the usual one.
+        if index := machine.torch_index_url():
+            _pip(python, *constraints, "--no-deps", "--index-url", index, "torch")
+        _pip(python, *constraints, "torch")
 
 
-def _pip(python: Path, *arguments: str) -> None:
+def _pip(python: Path, *arguments: str, what: str = "the server") -> None:
     command = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *arguments]
     finished = subprocess.run(command, check=False)
     if finished.returncode:
-        raise DeployError("pip could not install the server; its own words are above. Run it again: dfdeploy setup")
+        raise DeployError(f"pip could not install {what}; its own words are above. Run the same command again")
 
 
 def _digest() -> str:

@@ -33,9 +33,9 @@ def serve_until_stopped(server: Server, console: Console, crashes: CrashCounter)
         while not stop.is_set():
             up_since_s = time.monotonic()
             try:
-                with console.status(f"loading {', '.join(server.models)}"):
+                with console.status(f"loading {escape(', '.join(server.models))}"):
                     server.start(cancelled=stop, may_leave_out=not was_up or n_failures > STRICT_RESTARTS)
-            except DeployError as error:
+            except (DeployError, OSError) as error:
                 if not was_up:  # it has never been up: there is nothing to bring back
                     raise
                 failure = str(error)
@@ -79,15 +79,16 @@ def _watch(server: Server, stop: threading.Event) -> str:
 
 def _announce(server: Server, console: Console, crashes: CrashCounter) -> None:
     for model, reason in sorted(server.left_out.items()):
-        console.print(f"[bold red]left out[/]: {model} {escape(reason)}")
-    console.print(f"[bold green]ready[/] and self-checked: {', '.join(server.models)}  (profile {server.profile})")
+        console.print(f"[bold red]left out[/]: {escape(f'{model} {reason}')}")
+    models = escape(", ".join(server.models))
+    console.print(f"[bold green]ready[/] and self-checked: {models}  (profile {server.profile})")
     console.print(f"  gRPC     {server.grpc_url}")
     console.print(f"  HTTP     {server.http_url}")
     console.print(f"  metrics  {server.metrics_url}")
     console.print(f"  crashes  {crashes.url}")
-    console.print(f"  log      {server.log}")
+    console.print(f"  log      {escape(str(server.log))}")
     port = "" if server.grpc_url.endswith(":8001") else f" --url {server.grpc_url}"
-    console.print(f"Try: dfclient score examples --model {server.models[0]}{port}      Stop: Ctrl-C")
+    console.print(f"Try: dfclient score examples --model {escape(server.models[0])}{port}      Stop: Ctrl-C")
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import pytest
 
 import dfclient
 from dfdeploy import folders
+from dfdeploy.__main__ import main
 
 PACKAGES = (folders.CONTRACT, folders.BACKENDS.parent, Path(dfclient.__file__).parent)
 
@@ -69,3 +70,27 @@ def test_installed_packages_bring_the_live_backend_to_the_container(tiny_models:
     ):
         assert f"--mount=type=bind,source={source},target={target},readonly" in finished.stdout
         assert source.exists()
+
+
+@pytest.mark.parametrize(
+    ("out", "words"),
+    [("missing/x.json", "there is no folder {}/missing; make it"), (".", "is a folder: name a file in it")],
+)
+def test_bench_looks_at_its_out_file_before_it_measures(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], out: str, words: str
+) -> None:
+    assert main(["bench", f"--repository={tmp_path / 'none'}", f"--out={tmp_path / out}"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("dfdeploy: error: --out ")
+    assert words.format(tmp_path) in line
+
+
+def test_an_error_of_the_system_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_arguments: object, **_options: object) -> None:
+        raise OSError(28, "No space left on device", "/x/models")
+
+    monkeypatch.setattr("dfdeploy.setup.make_environment", full)
+    assert main(["setup"]) == 1
+    assert capsys.readouterr().err == "dfdeploy: error: [Errno 28] No space left on device: '/x/models'\n"

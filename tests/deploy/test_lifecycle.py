@@ -15,9 +15,11 @@ from pathlib import Path
 import psutil
 import pytest
 import tritonclient.grpc as triton
+from rich.console import Console
 
 import tiny_repository
-from dfdeploy import leftovers, ports, supervisor
+from dfdeploy import guard, leftovers, ports, supervisor
+from dfdeploy.crashes import CrashCounter
 from dfdeploy.embedded import Server
 
 SHARED_MEMORY = Path("/dev/shm")
@@ -212,6 +214,61 @@ def test_the_sweep_follows_no_link_and_touches_nothing_foreign(tmp_path: Path, m
     assert foreign.is_symlink() == is_foreign_there
     assert (precious / "thesis").read_text() == "mine"
     assert (empty.exists(), full.exists()) == (False, True)
+
+
+def test_what_the_sweep_can_not_remove_is_named_and_stops_no_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(folder: Path) -> None:
+        raise PermissionError(1, "Operation not permitted", str(folder))
+
+    monkeypatch.setattr(leftovers.tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(leftovers.shutil, "rmtree", refuse)
+    left = tmp_path / "dfserve-999999-x"
+    left.mkdir()
+    leftovers.sweep()
+    words = f"left by an earlier server, can't be removed: {left}: Operation not permitted\n"
+    assert capsys.readouterr().err == words
+
+
+def test_regions_of_another_user_are_not_touched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A link under a region's name would lead a change of mode, or a removal, astray."""
+    monkeypatch.setattr(guard, "SHARED_MEMORY", tmp_path)
+    target, link, region = tmp_path / "target", tmp_path / "dfserve-1-link", tmp_path / "dfserve-1-region"
+    for file in (target, region):
+        file.touch()
+        file.chmod(0o644)
+    link.symlink_to(target)
+    guard.close_regions("dfserve-1-")
+    assert (target.stat().st_mode & 0o777, region.stat().st_mode & 0o777) == (0o644, 0o600)
+    guard.unlink_regions("dfserve-1-")
+    assert not region.exists()
+    assert link.is_symlink()
+
+
+class TroubledServer:
+    """Starts, and fails with words that rich would take for markup."""
+
+    models, left_out, profile = ["tiny"], {"[/opt/x]": "does not load: [/opt/y]"}, "cpu"
+    grpc_url, http_url, metrics_url, log = "127.0.0.1:8001", "http", "metrics", Path("/[/opt/z]/t.log")
+
+    def start(self, **_options: object) -> None:
+        pass
+
+    def failure(self) -> str:
+        return "Triton has died: [/opt/triton] gone"
+
+    def stop(self, **_options: object) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)  # and so the supervisor ends after one round
+
+
+def test_words_of_tritons_log_are_no_markup(capsys: pytest.CaptureFixture[str]) -> None:
+    console = Console(soft_wrap=True, highlight=False)
+    with CrashCounter() as crashes:
+        supervisor.serve_until_stopped(TroubledServer(), console, crashes)
+    said = capsys.readouterr().out
+    assert "left out: [/opt/x] does not load: [/opt/y]" in said
+    assert "Triton has died: [/opt/triton] gone (its log: /[/opt/z]/t.log); restarting in 0 s" in said
 
 
 def kept_log(line: str) -> Path:

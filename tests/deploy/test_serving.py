@@ -147,6 +147,22 @@ def test_a_model_without_a_self_check_is_not_trusted(tiny_server: Server, tmp_pa
     assert wrong["tiny"].startswith("can't be checked: it has no self_check_logits")
 
 
+@pytest.mark.parametrize("model", ["tiny", "tiny_live"])
+def test_a_self_check_of_another_length_is_no_self_check(tiny_server: Server, tmp_path: Path, model: str) -> None:
+    warmup = tmp_path / "tiny" / WARMUP_FILE
+    warmup.parent.mkdir(parents=True)
+    wave(1, 3 * N).astype("<f4").tofile(warmup)
+    wrong = selfcheck.wrong_models(tiny_server.grpc_url, tmp_path, [model])
+    assert wrong[model].startswith(f"can't be checked: expected {N} samples in {warmup}, found {3 * N}; ")
+
+
+def test_a_model_that_answers_with_another_identity_is_found(tmp_path: Path) -> None:
+    models = tiny_repository.write(tmp_path / "models")
+    break_card(models, f'"{tiny_repository.IDENTITIES["tiny"]}"', '"77"')
+    with Server(models) as server:
+        assert server.left_out["tiny"].startswith("answers with another graph than its card's: ")
+
+
 def break_card(models: Path, old: str, new: str) -> None:
     for config in (models / "tiny").rglob("*.pbtxt"):
         text = config.read_text()

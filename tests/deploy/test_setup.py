@@ -18,9 +18,9 @@ class Pip:
         self.calls: list[str] = []
         self.failing = ""
 
-    def __call__(self, python: Path, *arguments: str) -> None:
+    def __call__(self, python: Path, *arguments: str, what: str = "the server") -> None:
         if self.failing and self.failing in arguments:
-            raise DeployError("pip could not install the server")
+            raise DeployError(f"pip could not install {what}")
         self.calls.append(" ".join(argument for argument in arguments if argument != str(folders.CONSTRAINTS)))
 
 
@@ -54,17 +54,17 @@ def test_it_is_made_once(pip: Pip, tmp_path: Path, capsys: pytest.CaptureFixture
 def test_torch_comes_on_demand_and_stays(pip: Pip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     setup.make_environment(tmp_path / "server")
     setup.make_environment(tmp_path / "server", with_torch=True)
-    torch = "--constraint --extra-index-url https://example.org/cpu torch"
-    assert pip.calls == [*BASE, *BASE, torch]
+    torch = ["--constraint --no-deps --index-url https://example.org/cpu torch", "--constraint torch"]
+    assert pip.calls == [*BASE, *BASE, *torch]
     setup.make_environment(tmp_path / "server")
-    assert pip.calls == [*BASE, *BASE, torch]
+    assert pip.calls == [*BASE, *BASE, *torch]
     newer = tmp_path / "constraints.txt"
     newer.write_text("numpy==9\n")
     monkeypatch.setattr(folders, "CONSTRAINTS", newer)
     kept = tmp_path / "server" / "kept"
     kept.touch()
     setup.make_environment(tmp_path / "server")
-    assert pip.calls[-1] == torch
+    assert pip.calls[-2:] == torch
     assert kept.exists()  # brought up to date, not made anew
 
 
@@ -109,8 +109,11 @@ def test_no_venv_module_names_the_package(pip: Pip, tmp_path: Path, monkeypatch:
 
 def test_pips_failure_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(setup.subprocess, "run", lambda *_, **__: subprocess.CompletedProcess([], 1))
-    with pytest.raises(DeployError, match="pip could not install"):
+    with pytest.raises(DeployError, match=r"pip could not install the server; .* Run the same command again"):
         setup._pip(tmp_path / "python", "numpy")
+    monkeypatch.setattr(folders, "perf_analyzer", lambda: tmp_path)
+    with pytest.raises(DeployError, match="pip could not install perf_analyzer"):
+        setup.install_perf_analyzer()
 
 
 def test_perf_analyzer_is_installed_once_where_bench_looks(

@@ -1,8 +1,11 @@
 """One stream at the server: answers in order whatever the detector's pace, and its reply ended exactly once."""
 
+import importlib
 import random
+import sys
 import threading
 import time
+import types
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -238,3 +241,68 @@ def test_what_is_wrong_with_a_chunk_ends_the_stream_with_that_error() -> None:
         stream.fail(caught.value)
         assert reply.ends == [caught.value]
         assert stream.is_over
+
+
+def test_a_reply_that_can_not_be_sent_ends_the_stream() -> None:
+    """Left busy, it would never be swept, and keep its place among the streams for ever."""
+
+    class BrokenReply(Reply):
+        def send(self, window, answer, pooled) -> None:
+            raise RuntimeError("Triton takes no response")
+
+    with ThreadPoolExecutor(4) as pool:
+        reply = BrokenReply()
+        stream = stream_of(lambda samples, version: Answer(np.zeros(2, np.float32), 0.0), pool, reply)
+        stream.push(raw(np.zeros(3 * W)), is_end=False)
+        wait_until_done(stream)
+        assert stream.is_over
+        assert reply.ends == ["closed"]
+
+
+def test_an_error_that_can_not_be_sent_ends_the_stream() -> None:
+    class BrokenReply(Reply):
+        def fail(self, error) -> None:
+            raise RuntimeError("Triton takes no response")
+
+    with ThreadPoolExecutor(1) as pool:
+        stream = stream_of(lambda samples, version: Answer(np.zeros(2, np.float32), 0.0), pool, BrokenReply())
+        with pytest.raises(RuntimeError):
+            stream.fail(ValueError("a chunk that can't be used"))
+        assert stream.is_over
+
+
+@pytest.fixture
+def live_model(monkeypatch: pytest.MonkeyPatch):
+    """The backend's module, with Triton's own replaced by one that has the flags only."""
+    flags = {"SEQUENCE_START": 1, "SEQUENCE_END": 2}
+    triton = types.ModuleType("triton_python_backend_utils")
+    for name, value in flags.items():
+        setattr(triton, f"TRITONSERVER_REQUEST_FLAG_{name}", value)
+    triton.TRITONSERVER_RESPONSE_COMPLETE_FINAL = 1
+    monkeypatch.setitem(sys.modules, triton.__name__, triton)
+    for name in ("live.model", "live.detector", "common.tensors"):
+        monkeypatch.delitem(sys.modules, f"dfdeploy.backends.{name}", raising=False)
+    yield importlib.import_module("dfdeploy.backends.live.model")
+    for name in ("live.model", "live.detector", "common.tensors"):
+        sys.modules.pop(f"dfdeploy.backends.{name}", None)
+
+
+def test_the_sweeper_looks_again_before_it_forgets_a_stream(live_model) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        idle, newer, deserted = (
+            stream_of(lambda samples, version: Answer(np.zeros(2, np.float32), 0.0), pool) for _ in range(3)
+        )
+        deserted.reply.is_wanted = False
+        model = object.__new__(live_model.TritonPythonModel)
+        model.lock, model.streams = threading.Lock(), {1: idle, 2: newer, 3: deserted}
+        before, after = time.monotonic() - 60, time.monotonic() + 60
+        assert not model._forget_if_gone(1, idle, before)  # a chunk has come since it was listed
+        assert not model._forget_if_gone(2, idle, after)  # another stream has its id by now
+        assert not model._forget_if_gone(4, idle, after)  # its END has come
+        assert model.streams == {1: idle, 2: newer, 3: deserted}
+        assert not idle.is_over
+        assert model._forget_if_gone(1, idle, after)
+        assert model._forget_if_gone(3, deserted, before)
+        assert model.streams == {2: newer}
+        assert idle.is_over
+        assert deserted.is_over

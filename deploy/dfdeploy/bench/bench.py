@@ -21,8 +21,10 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
+from dfclient.clips import clips_from
 from dfclient.detector import DEFAULT_CONCURRENCY
 from dfcontract.tensors import SAMPLE_RATE_HZ, WARMUP_FILE
 from dfdeploy.bench import overhead
@@ -71,6 +73,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     Returns:
         The exit status: 1 when a wanted figure was missed.
     """
+    _check_can_be_written(arguments.out)
     analyzer = PerfAnalyzer(arguments.perf_analyzer)
     # A model without a known waveform is not a detector but the live one beside it.
     built = [
@@ -82,7 +85,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     figures = {}
     with _clips(arguments.clips) as clips:
         for model in models:
-            with console.status(f"measuring {model}"):
+            with console.status(f"measuring {escape(model)}"):
                 figures[model] = _measure(arguments, analyzer, model, clips)
     machine = f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores, profile {arguments.profile}"
     for table in (_overhead_table(figures), _load_table(figures), _client_table(figures)):
@@ -90,8 +93,18 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     console.print(f"[dim]{machine}; nothing else should run on it meanwhile[/]")
     described = {name: _as_json(one) for name, one in figures.items()}
     arguments.out.write_text(json.dumps({"machine": machine, "models": described}, indent=2) + "\n")
-    console.print(f"written to {arguments.out}")
+    console.print(f"written to {escape(str(arguments.out))}")
     return 0 if all(_is_good(one) for one in figures.values()) else 1
+
+
+def _check_can_be_written(out: Path) -> None:
+    """Before anything is measured: that takes minutes, which a mistyped folder would cost."""
+    if not out.parent.is_dir():
+        raise DeployError(f"--out {out}: there is no folder {out.parent}; make it, or name another")
+    if out.is_dir():
+        raise DeployError(f"--out {out} is a folder: name a file in it")
+    if not os.access(out if out.exists() else out.parent, os.W_OK):
+        raise DeployError(f"--out {out}: can't be written; name another")
 
 
 def _measure(arguments: argparse.Namespace, analyzer: PerfAnalyzer, model: str, clips: Path) -> Figures:
@@ -115,7 +128,7 @@ def _measure(arguments: argparse.Namespace, analyzer: PerfAnalyzer, model: str, 
 def _client_rate(
     server: Server, analyzer: PerfAnalyzer, model: str, waveforms: NDArray[np.float32], clips: Path
 ) -> ClientRate:
-    count = sum(1 for path in clips.rglob("*") if path.is_file())
+    count = len(clips_from([str(clips)]))  # as many as `dfclient score` finds: a folder may hold a README, too
 
     def server_per_s() -> float:
         load = analyzer.measure(server.grpc_url, model, waveforms, DEFAULT_CONCURRENCY, requests=count // 3)
@@ -146,6 +159,7 @@ def _clips(given: Path | None) -> Iterator[Path]:
     if given is not None:
         if not given.is_dir():
             raise DeployError(f"--clips {given} is no folder")
+        clips_from([str(given)])  # refuses a folder without audio now, not after minutes of measuring
         yield given
         return
     with tempfile.TemporaryDirectory(prefix="dfserve-bench-") as folder:
@@ -184,7 +198,7 @@ def _overhead_table(figures: dict[str, Figures]) -> Table:
             cost = one.overhead
             mark = _mark(cost.percent <= WANTED_OVERHEAD_PERCENT, f"{cost.percent:+.1f} %")
             table.add_row(
-                model, f"{cost.direct_ms:.1f}", f"{cost.served_ms:.1f}", mark, f"{cost.served_maximum_ms:.0f}"
+                escape(model), f"{cost.direct_ms:.1f}", f"{cost.served_ms:.1f}", mark, f"{cost.served_maximum_ms:.0f}"
             )
     return table
 
@@ -194,7 +208,7 @@ def _load_table(figures: dict[str, Figures]) -> Table:
     for model, one in figures.items():
         for load in one.loads:
             cells = (f"{load.throughput_per_s:.2f}", f"{load.p50_ms:.0f}", f"{load.p99_ms:.0f}")
-            table.add_row(model, str(load.concurrency), *cells)
+            table.add_row(escape(model), str(load.concurrency), *cells)
     return table
 
 
@@ -207,7 +221,7 @@ def _client_table(figures: dict[str, Figures]) -> Table:
     for model, one in figures.items():
         rate = one.client
         mark = _mark(rate.percent >= WANTED_CLIENT_PERCENT, f"{rate.percent:.1f} %")
-        table.add_row(model, str(rate.clips), f"{rate.server_per_s:.2f}", f"{rate.client_per_s:.2f}", mark)
+        table.add_row(escape(model), str(rate.clips), f"{rate.server_per_s:.2f}", f"{rate.client_per_s:.2f}", mark)
     return table
 
 

@@ -198,15 +198,23 @@ class TritonPythonModel:
             with self.lock:
                 open_streams = [*self.streams.items()]
                 ending = [*self.ending]
-            gone = [key for key, stream in open_streams if stream.is_idle_since(deadline_s) or is_deserted(stream)]
-            for key in gone:
-                self._drop(key)
+            gone = [key for key, stream in open_streams if self._forget_if_gone(key, stream, deadline_s)]
             for stream in filter(is_deserted, ending):
                 stream.abandon()
             with self.lock:
                 self.ending = [stream for stream in self.ending if stream.is_busy]
             if gone or ending:
                 ctypes.CDLL(None).malloc_trim(0)
+
+    def _forget_if_gone(self, key: int | str, stream: Stream, deadline_s: float) -> bool:
+        """Abandon a stream whose client has gone, unless its chunks or another stream under its id came meanwhile."""
+        deserted = is_deserted(stream)  # asks Triton, so not under the lock
+        with self.lock:
+            if self.streams.get(key) is not stream or not (deserted or stream.is_idle_since(deadline_s)):
+                return False
+            del self.streams[key]
+        stream.abandon()
+        return True
 
 
 def is_deserted(stream: Stream) -> bool:

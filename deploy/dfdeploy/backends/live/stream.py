@@ -169,8 +169,10 @@ class Stream:
     def fail(self, error: Exception) -> None:
         """End the stream with an error."""
         with self.lock:
-            self.reply.fail(error)
-            self._end()
+            try:
+                self.reply.fail(error)
+            finally:
+                self._end()
 
     def abandon(self) -> None:
         """Forget everything; answers that the detector still owes are thrown away."""
@@ -215,10 +217,14 @@ class Stream:
             job.answer = error
         with self.lock:
             self.in_flight -= 1
-            if not self.is_over:
-                self._answer()
-            if not self.is_over:
-                self._go_on()
+            try:
+                if not self.is_over:
+                    self._answer()
+                if not self.is_over:
+                    self._go_on()
+            except Exception:  # a reply that can't be sent: a stream left busy would keep its place for ever
+                self._end()
+                raise
 
     def _answer(self) -> None:
         """Send what is answered, as far as it is next in order."""
