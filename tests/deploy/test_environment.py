@@ -12,7 +12,7 @@ import pytest
 from dfdeploy import environment, folders
 from dfdeploy.embedded import Server
 from dfdeploy.environment import ServerEnvironment
-from dfdeploy.errors import DeployError, EnvironmentIncomplete, PortTaken, WrongAnswers
+from dfdeploy.errors import DeployError, EnvironmentIncomplete, ModelsUnusable, PortTaken
 from dfdeploy.ports import resolve
 
 
@@ -136,14 +136,14 @@ def test_empty_answers_are_caught_by_the_self_check(tiny_models: Path, monkeypat
         (run_dir / "backends/onnxruntime/dfdeploy/backends/common/tensors.py").write_text(TRITONS_OWN_CONVERSION)
 
     monkeypatch.setattr(ServerEnvironment, "lay_out", with_tritons_own)
-    with pytest.raises(WrongAnswers, match=r"tiny is loaded but .*empty tensors"), Server(tiny_models):
+    with pytest.raises(ModelsUnusable, match=r"tiny is loaded but .*LOGITS with 0 bytes"), Server(tiny_models):
         pytest.fail("a server that answers empty tensors was called ready")
 
 
 def test_where_the_environment_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An explicit choice, else the project's, else the user's cache folder."""
     root = Path(environment.__file__).parents[2]
-    monkeypatch.delenv("DFSERVE_SERVER_ENV")
+    monkeypatch.delenv("DFSERVE_SERVER_ENV", raising=False)
     assert folders.server_environment("3.12") == root / ".venv-server"
     monkeypatch.setattr(folders, "checkout", lambda: None)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
