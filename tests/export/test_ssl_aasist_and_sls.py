@@ -72,8 +72,9 @@ def test_the_server_answers_the_golden_logits(
         answers = [transport.infer(f"{name}_{form}", "", window) for window in golden_waves]
     finally:
         transport.close()
-    np.testing.assert_allclose([logits for logits, _ in answers], golden_models[name]["logits_2_layers"], atol=1e-4)
-    assert [score for _, score in answers] == [pytest.approx(logits[1]) for logits, _ in answers]
+    logits = [answer.logits for answer in answers]
+    np.testing.assert_allclose(logits, golden_models[name]["logits_2_layers"], atol=1e-4)
+    assert [answer.score for answer in answers] == [pytest.approx(bonafide) for _, bonafide in logits]
 
 
 @pytest.mark.parametrize("form", FORMAT_NAMES)
