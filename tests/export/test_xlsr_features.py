@@ -20,6 +20,7 @@ from dfexport.checkpoints import LoadedWeights
 from dfexport.detectors import ssl_aasist
 from dfexport.detectors.ssl_aasist import SSL_AASIST
 from dfexport.formats.onnx import write_onnx
+from dfexport.formats.served import ServedDetector
 from dfexport.formats.torchscript import write_torchscript
 from dfexport.layers.xlsr import XlsrConfig, XlsrDetector
 from dfexport.registry import find
@@ -37,17 +38,16 @@ Ask = Callable[[np.ndarray], Answers]
 class Inspected(nn.Module):
     """A detector that also answers what its encoder made."""
 
-    def __init__(self, detector: XlsrDetector) -> None:
+    def __init__(self, detector: XlsrDetector, identity: int = 0) -> None:
         super().__init__()
         self.detector = detector
+        self.served = ServedDetector(detector.head, identity)
 
     def forward(self, waveform: Tensor) -> tuple[Tensor, ...]:
         layers = self.detector.encoder.layer_outputs(waveform)
         features = self.detector.encoder(waveform)
-        logits = self.detector.head(features)
         thinned = torch.stack(layers, 1)[:, :, ::20, ::64]
-        identity = torch.zeros_like(logits[:, :1], dtype=torch.int64)
-        return logits, logits[:, 1:], identity, features[:, ::20, ::64], thinned
+        return *self.served(features), features[:, ::20, ::64], thinned
 
 
 @dataclass(frozen=True)
@@ -96,9 +96,11 @@ def test_exported_and_served(
     subject: Subject, form: str, golden_waves: np.ndarray, tmp_path: Path, server_with_torch: Path
 ) -> None:
     folder = tmp_path / "models" / DETECTOR
-    build(find(DETECTOR), subject.weights, folder.parent, DETECTOR, variant=Variant(form))
+    built = build(find(DETECTOR), subject.weights, folder.parent, DETECTOR, variant=Variant(form))
+    # The server refuses a model that does not answer with the identity on its card.
+    network = Inspected(subject.network.detector, built.card.identity)
     with torch.inference_mode():
-        write(subject.network, form, folder / "1")
+        write(network, form, folder / "1")
     subject.asserted(opened(folder / "1", form)(golden_waves))
 
     widen_config(folder / "config.pbtxt")
