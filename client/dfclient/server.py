@@ -1,14 +1,11 @@
 """`Server`: what one Triton server serves, whether it is well, and its detectors over one connection."""
 
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Self
 
-from dfclient.calls import DEFAULT_TIMEOUT_S, DEFAULT_URL, ModelState, TritonCalls
+from dfclient.calls import ModelState
+from dfclient.connection import Connection
 from dfclient.detector import Detector
 from dfclient.errors import ContractError, ModelNotFound
-from dfclient.retry import Retrying, RetryPolicy
-from dfclient.transport import Transport
 from dfcontract.card import ModelCard
 from dfcontract.live import detectors_among
 
@@ -43,7 +40,7 @@ class Health:
         return self.is_live and self.is_ready and bool(self.models) and all(model.is_ready for model in self.models)
 
 
-class Server:
+class Server(Connection):
     """A Triton server.
 
         with Server("host:8001") as server:
@@ -61,38 +58,6 @@ class Server:
         InputError: an address or a deadline that can be none. The server itself is asked only by the methods, which
             raise ServerError.
     """
-
-    def __init__(
-        self,
-        url: str = DEFAULT_URL,
-        *,
-        timeout_s: float = DEFAULT_TIMEOUT_S,
-        retry: RetryPolicy | None = None,
-        transport: TritonCalls | None = None,
-    ) -> None:
-        self._owns_transport = transport is None
-        self._calls = Retrying(transport or Transport(url, timeout_s=timeout_s), retry or RetryPolicy())
-
-    def __enter__(self) -> Self:
-        """Itself: `close` comes at the end of the block."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Close the connection, that of its detectors too."""
-        self.close()
-
-    def close(self) -> None:
-        """Let requests in flight end, try none again, and close the connection."""
-        self._calls.close()
-        if self._owns_transport:
-            self._calls.calls.close()
-
-    @property
-    def url(self) -> str:
-        """Its address."""
-        return self._calls.calls.url
 
     def models(self) -> list[ModelCard]:
         """Cards of the detectors that are ready, in the order of their names; models without a card are left out."""
