@@ -60,15 +60,12 @@ class Server(Connection):
     """
 
     def models(self) -> list[ModelCard]:
-        """Cards of the detectors that are ready, in the order of their names; models without a card are left out."""
-        ready = [state.name for state in self._calls.model_states() if state.state == "READY"]
-        cards = []
-        for name in detectors_among(ready):
-            try:
-                cards.append(self._calls.model_info(name).card())
-            except ContractError:  # another's model beside ours
-                continue
-        return cards
+        """Cards of the detectors that are ready, in the order of their names; see `unusable` for the others."""
+        return [card for card in self._cards().values() if isinstance(card, ModelCard)]
+
+    def unusable(self) -> dict[str, str]:
+        """Ready models without a usable card → why: another's model beside ours, or a detector whose card is broken."""
+        return {name: str(card) for name, card in self._cards().items() if isinstance(card, ContractError)}
 
     def health(self) -> Health:
         """How the server is now: each question is asked once.
@@ -84,6 +81,15 @@ class Server(Connection):
     def detector(self, name: str, version: str = "") -> Detector:
         """A detector that shares this server's connection, and is of no use once that is closed."""
         return Detector(self.url, name, version=version, retry=self._calls.policy, transport=self._calls.calls)
+
+    def _cards(self) -> dict[str, ModelCard | ContractError]:
+        cards: dict[str, ModelCard | ContractError] = {}
+        for name in detectors_among([state.name for state in self._calls.model_states() if state.state == "READY"]):
+            try:
+                cards[name] = self._calls.model_info(name).card()
+            except ContractError as error:
+                cards[name] = error
+        return cards
 
     def _health_of(self, state: ModelState) -> ModelHealth:
         try:
