@@ -2,14 +2,16 @@
 
     utt_id,score,path,model,version,weights,checkpoint_sha256,…
 
-CSV with a header, one row a recording. Lists are joined by `;`. Scores have the nine significant digits that bring a
-float32 back exactly. ASVspoof's own format, `utt_id score` a line without header, is read and written too.
+CSV with a header, one row a recording. Lists are joined by `;`; in a list of texts, a `;` that belongs to a text has a
+backslash before it. Scores have the nine significant digits that bring a float32 back exactly. ASVspoof's own format,
+`utt_id score` a line without header, is read and written too.
 """
 
 import contextlib
 import csv
 import io
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import repeat
@@ -21,6 +23,9 @@ from dfcontract.files import read_bytes, whole_file, write_whole
 from dfcontract.text import number
 
 LIST_SEPARATOR = ";"
+# In a list of texts: what is escaped, an escaped character, and one text with the separator that ends it.
+_SPECIAL, _ESCAPED = re.compile(r"[;\\]"), re.compile(r"\\(.)", re.DOTALL)
+_PART = re.compile(r"((?:[^;\\]|\\.)*);", re.DOTALL)
 FORMATS = ("csv", "asvspoof")
 # Rows of recordings of many hours have cells beyond the csv module's own limit of 131,072 characters.
 csv.field_size_limit(1 << 30)
@@ -109,17 +114,20 @@ def from_row(row: Mapping[str, str]) -> dict[str, Any]:
 def _text(kind: str, value: Any) -> str:
     if value is None:
         return ""
-    if kind in ("numbers", "texts"):
-        return LIST_SEPARATOR.join(map(number, value) if kind == "numbers" else map(str, value))
+    if kind == "numbers":
+        return LIST_SEPARATOR.join(map(number, value))
+    if kind == "texts":
+        return LIST_SEPARATOR.join(_SPECIAL.sub(r"\\\g<0>", text) for text in value)
     return number(value) if kind == "number" else str(value)
 
 
 def _value(kind: str, text: str) -> Any:
     if kind == "text":
         return text
-    if kind in ("numbers", "texts"):
-        parts = text.split(LIST_SEPARATOR) if text else []
-        return tuple(map(float, parts)) if kind == "numbers" else tuple(parts)
+    if kind == "numbers":
+        return tuple(map(float, text.split(LIST_SEPARATOR))) if text else ()
+    if kind == "texts":
+        return tuple(_ESCAPED.sub(r"\1", part) for part in _PART.findall(text + LIST_SEPARATOR)) if text else ()
     if not text:
         return None
     return float(text) if kind == "number" else int(text)
