@@ -193,7 +193,7 @@ def _write(
             batch_tolerance=reduction.limits.max_difference,
         )
     card = with_self_check(replace(plan, drift=moved.summary() if moved else ""), spec, checked.self_check_logits)
-    repository.write_model(folder, card, wave(1, spec.window_samples))
+    repository.write_model(folder, spec, card, wave(1, spec.window_samples))
     return card, checked, moved
 
 
