@@ -289,10 +289,15 @@ def _sasv(arguments: argparse.Namespace) -> int:
         print(json.dumps(figures, indent=2))
         return 0
     print(", ".join(f"{figures[f'n_{kind}']:,} {kind}" for kind in ("target", "nontarget", "spoof")) + " trials")
-    print(f"  a-DCF      {figures['a_dcf']:.5f}")
-    print(f"  t-EER      {figures['t_eer']:.2%}")
-    print(f"  min t-DCF  {figures['min_tdcf']:.5f}  (2019 form, the ASV rates of the ASVspoof 5 organisers)")
-    print(f"  CM EER     {figures['cm_eer']:.2%}")
+    shown = (
+        ("a-DCF", "a_dcf", ".5f", ""),
+        ("t-EER", "t_eer", ".2%", ""),
+        ("min t-DCF", "min_tdcf", ".5f", "  (2021 form, the ASV rates of the ASVspoof 5 organisers)"),
+        ("CM EER", "cm_eer", ".2%", ""),
+    )
+    for label, name, layout, note in shown:
+        value = f"{figures[name]:{layout}}{note}" if name in figures else "-  (its scores are not in the file)"
+        print(f"  {label:<9}  {value}")
     return 0
 
 
