@@ -49,6 +49,48 @@ def test_json_is_json_and_says_the_same(run, small_data, small_trials):
     assert figures["decisions"]["positive_class"] == "spoof"
 
 
+@pytest.mark.parametrize(
+    "order",
+    [
+        "SCORES --protocol PROTOCOL --json --bootstrap 0",
+        "--protocol PROTOCOL SCORES --json --bootstrap 0",
+        "--json --bootstrap 0 --protocol PROTOCOL SCORES",
+        "--protocol PROTOCOL --json SCORES --bootstrap 0",
+        "--json --bootstrap 0 --protocol PROTOCOL --by system SCORES",
+    ],
+)
+def test_scores_may_stand_anywhere(run, small_data, order):
+    places = dict(zip(("SCORES", "PROTOCOL"), small_data, strict=True))
+    code, out, _ = run("metrics", *(places.get(word, word) for word in order.split()))
+    assert code == 0
+    assert json.loads(out)["scores"] == small_data[0].name
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        ("metrics --protocol PROTOCOL", "expected a file or more of SCORES, found 0"),
+        ("compare SCORES --protocol PROTOCOL", "expected 2 files of SCORES, found 1"),
+        ("metrics SCORES --protocol PROTOCOL --nonsense", "unrecognized arguments: --nonsense"),
+        ("sasv SCORES OTHER --key PROTOCOL", "unrecognized arguments: OTHER"),
+    ],
+)
+def test_a_command_line_that_lacks_or_exceeds_something(run, small_data, capsys, words, problem):
+    places = dict(zip(("SCORES", "PROTOCOL"), small_data, strict=True))
+    with pytest.raises(SystemExit) as stopped:
+        run(*(places.get(word, word) for word in words.split()))
+    assert stopped.value.code == 2
+    assert problem in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("threshold", ["-1e-3", "-1E0", "-.5e-1", "-2", "1e-3"])
+def test_thresholds_are_numbers_of_any_spelling(run, small_data, threshold):
+    scores, protocol = small_data
+    code, out, _ = run("metrics", scores, "--protocol", protocol, "--threshold", threshold, "--json", "--bootstrap", 0)
+    assert code == 0
+    assert json.loads(out)["decisions"]["threshold"] == float(threshold)
+
+
 def test_bona_fide_and_spoof_scores_in_two_files_are_one_detectors(run, small_data):
     scores, protocol = small_data
     header, *rows = scores.read_text().splitlines(keepends=True)
