@@ -121,7 +121,10 @@ def _add_protocol(command: argparse.ArgumentParser) -> None:
 
 def _add_settings(command: argparse.ArgumentParser) -> None:
     command.add_argument(
-        "--by", nargs="*", metavar="COLUMN", help="break figures down by these protocol columns; none: pooled alone"
+        "--by",
+        nargs="*",
+        metavar="COLUMN",
+        help="break figures down by these protocol columns, numbers at edges as in duration_s:2,4; none: pooled alone",
     )
     command.add_argument(
         "--threshold", type=float, help="decide at this score (default: this data's own EER threshold)"
