@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from functools import partial
 
 from dfclient.audio import extents
-from dfclient.audio.extents import Walk, walk_au, walk_chunks, walk_ebml, walk_nist
+from dfclient.audio.extents import Extent, Walk, walk_au, walk_chunks, walk_ebml, walk_nist
 from dfclient.audio.files import Reader
-from dfclient.audio.flac import walk_flac
+from dfclient.audio.flac import glance_flac, is_flac_over, walk_flac
 from dfclient.audio.frames import adts_frame, begins_with_frames, mpeg_count_in_tag, mpeg_frame, walk_amr, walk_frames
 from dfclient.audio.ogg import walk_ogg
 from dfclient.audio.tags import tags_end
@@ -30,6 +30,8 @@ class Container:
         walk: finds its extent; None where that is left to the decoder.
         is_sndfile: whether libsndfile may read it.
         is_live: whether it can be decoded while it comes through a pipe.
+        glance: where the walk reads all of the file: its extent if nothing follows it; None where only the walk tells.
+        is_over: once it is decoded as glanced: whether nothing follows indeed.
     """
 
     name: str
@@ -39,6 +41,8 @@ class Container:
     walk: Walk | None = None
     is_sndfile: bool = False
     is_live: bool = True
+    glance: Callable[[Reader, int], Extent | None] | None = None
+    is_over: Callable[[Reader, int], bool] | None = None
 
 
 def _begins(*magics: bytes) -> Matches:
@@ -94,7 +98,7 @@ CONTAINERS = (
     Container("AU", _begins(b".snd"), (".au", ".snd"), "au", walk_au, True),
     Container("CAF", _begins(b"caff"), (".caf",), "caf", walk_chunks(extents.CAF), True, is_live=False),
     Container("NIST", _begins(b"NIST_1A\n"), (".sph", ".nist"), "nistsphere", walk_nist, True),
-    Container("FLAC", _begins(b"fLaC"), (".flac",), "flac", walk_flac, True),
+    Container("FLAC", _begins(b"fLaC"), (".flac",), "flac", walk_flac, True, glance=glance_flac, is_over=is_flac_over),
     Container("Ogg", _begins(b"OggS"), (".ogg", ".oga", ".opus", ".spx", ".ogv"), "ogg", walk_ogg, True),
     Container(
         "MP3",

@@ -46,13 +46,7 @@ def decoded(recording: Recording, options: AudioOptions, say: Say) -> Iterator[B
         InputError: `recording` is neither a path, bytes nor a binary file.
     """
     with audio_errors(), opened(recording) as reader:
-        pieces = _pieces(reader, say)
-        if pieces[0].container is None and (kind := _headerless_kind(recording)):
-            say(f"no header: read as {kind} because its name says so")
-            pieces = [replace(pieces[0], headerless=kind)]
-        if len(pieces) > 1:
-            say(f"{len(pieces)} recordings follow one another in this file: all of them were read")
-        for piece in pieces:
+        for piece in _pieces(reader, _headerless_kind(recording), say):
             for warning in piece.extent.warnings:
                 say(warning)
             yield from _blocks(reader, piece, options, say)
@@ -82,28 +76,44 @@ def _headerless_kind(recording: Recording) -> str:
     return HEADERLESS.get(PurePath(recording).suffix.lower(), "") if isinstance(recording, str | PurePath) else ""
 
 
-def _pieces(reader: Reader, say: Say) -> list[Piece]:
-    """Where the file's recordings lie; what is none of them is told to `say`."""
-    found: list[Piece] = []
-    at = skipped = 0
-    while at < reader.size and len(found) < MAX_RECORDINGS:
+def _pieces(reader: Reader, headerless: str, say: Say) -> Iterator[Piece]:
+    """The file's recordings: each is to be decoded before the next is asked for. What is none of them `say` is told."""
+    count = at = skipped = 0
+    while at < reader.size and count < MAX_RECORDINGS:
         container, body = recognised(reader, at)
-        if container is None and found:
+        if container is None and count:
             break
-        extent = container.walk(reader, body) if container and container.walk else Extent(reader.size)
-        found.append(Piece(container, at, extent))
-        skipped += extent.skipped_bytes
-        at = tags_end(reader, extent.end)
-        at += _padding(reader, at)
+        if container is None and headerless:
+            say(f"no header: read as {headerless} because its name says so")
+        glanced = container.glance(reader, body) if container and container.glance and count == 0 else None
+        piece = Piece(container, at, glanced or _walked(reader, container, body), "" if container else headerless)
+        at = _next_start(reader, piece.extent.end)
+        if count == 0 and at >= reader.size and not piece.extent.patches:
+            # The only one. Decoders step over the tags themselves, and read a whole file faster than a part of it.
+            piece = replace(piece, extent=replace(piece.extent, end=reader.size))
+        yield piece
+        if glanced and container and container.is_over and not container.is_over(reader, body):
+            piece = replace(piece, extent=_walked(reader, container, body))
+            at = _next_start(reader, piece.extent.end)
+        skipped += piece.extent.skipped_bytes
+        count += 1
+    if count > 1:
+        say(f"{count} recordings follow one another in this file: all of them were read")
     if skipped:
         say(f"{skipped} bytes within it were not read: no audio that is known")
     if at < reader.size:
         say(f"its last {reader.size - at} bytes were not read: no audio that is known")
-    only = found[0]
-    if len(found) == 1 and at >= reader.size > only.extent.end and not only.extent.patches:
-        # Decoders step over the tags themselves, and read a whole file faster than a part of it.
-        return [replace(only, extent=replace(only.extent, end=reader.size))]
-    return found
+
+
+def _walked(reader: Reader, container: Container | None, body: int) -> Extent:
+    """The extent of a recording whose first byte behind tags is at `body`."""
+    return container.walk(reader, body) if container and container.walk else Extent(reader.size)
+
+
+def _next_start(reader: Reader, end: int) -> int:
+    """Where the next recording would begin behind one that ends at `end`."""
+    at = tags_end(reader, end)
+    return at + _padding(reader, at)
 
 
 def _padding(reader: Reader, at: int) -> int:
@@ -125,7 +135,10 @@ def _blocks(reader: Reader, piece: Piece, options: AudioOptions, say: Say) -> It
                 if not _does_ffmpeg_better(file, piece, options):
                     _refuse_other_tracks(options)
                     yield from sndfile.blocks(file, piece.extent)
+                    reader.note_position()
                     return
+    if piece.container and piece.container.glance:  # FFmpeg would read on into what follows
+        piece = replace(piece, extent=_walked(reader, piece.container, tags_end(reader, piece.start)))
     yield from _ffmpeg_blocks(reader, piece, options, say, reason)
 
 
