@@ -34,11 +34,22 @@ class Reader:
         """The bytes from `offset` on: fewer than `n_bytes` where the file ends, none outside it."""
         if offset < 0 or offset >= self.size or n_bytes <= 0:
             return b""
+        start = self._cache(offset, n_bytes)
+        return self._cached[start : start + n_bytes]
+
+    def match_end(self, pattern: re.Pattern[bytes], offset: int, n_bytes: int) -> int | None:
+        """Where a match of `pattern`, which takes at most `n_bytes`, ends that begins at `offset`; None without one."""
+        start = self._cache(offset, n_bytes)
+        found = pattern.match(self._cached, start)
+        return found and self._cached_at + found.end()
+
+    def _cache(self, offset: int, n_bytes: int) -> int:
+        """Have so many bytes in memory; where there they begin."""
         start = offset - self._cached_at
-        if start < 0 or start + n_bytes > len(self._cached):
+        if start < 0 or min(offset + n_bytes, self.size) > self._cached_at + len(self._cached):
             self._cached, self._cached_at = self._read(offset, max(n_bytes, CACHE_BYTES)), offset
             start = 0
-        return self._cached[start : start + n_bytes]
+        return start
 
     def descriptor(self) -> int | None:
         """The system's number of the open file, at its start; None where there is none, or Python buffers it."""

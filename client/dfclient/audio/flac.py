@@ -40,21 +40,23 @@ def glance_flac(reader: Reader, start: int) -> Extent | None:
     """FLAC in a file that libsndfile reads by itself: it stops after as many samples as the header states.
 
     How far it has read then says whether there is more, and spares a search through all of the file. None where the
-    header states no number, or where FFmpeg is to read it (surround).
+    header states no number, where FFmpeg is to read it (surround), or where the file does not end with a whole frame.
     """
     info = reader.at(start, STREAM_INFO_BYTES)[8:]
     frames = frames_in_stream_info(info)
-    is_surround = len(info) > 12 and info[12] >> 1 & 7 > 1
-    return None if frames is None or is_surround or reader.descriptor() is None else Extent(reader.size, frames=frames)
+    if frames is None or info[12] >> 1 & 7 > 1 or reader.descriptor() is None:
+        return None
+    return Extent(reader.size, frames=frames) if _ends_with_frame(_tail(reader, start)) else None
 
 
 def is_flac_over(reader: Reader, start: int) -> bool:
-    """Whether the last bytes of a file, all of which libsndfile took to decode one recording, are that one's own."""
-    if reader.decoder_position < reader.size:
-        return False
-    tail_at = max(start + STREAM_INFO_BYTES, reader.size - TAIL_BYTES)
-    tail = reader.at(tail_at, reader.size - tail_at)
-    return tail.find(b"fLaC", -READ_AHEAD_BYTES) < 0 and _ends_with_frame(tail)
+    """Whether libsndfile has read all of a file that was glanced at, and nothing begins in what it has read last."""
+    return reader.decoder_position >= reader.size and _tail(reader, start).find(b"fLaC", -READ_AHEAD_BYTES) < 0
+
+
+def _tail(reader: Reader, start: int) -> bytes:
+    at = max(start + STREAM_INFO_BYTES, reader.size - TAIL_BYTES)
+    return reader.at(at, reader.size - at)
 
 
 def _ends_with_frame(content: bytes) -> bool:
@@ -63,7 +65,8 @@ def _ends_with_frame(content: bytes) -> bool:
     for _ in range(MAX_TRIES):
         at = max(content.rfind(sync, 0, at) for sync in SYNCS)
         if at < 0 or is_frame(content[at:]):
-            return at >= 0
+            # Zeros behind a frame change no remainder: where one can be spared, it is none of the frame's.
+            return at >= 0 and not (content.endswith(b"\0") and is_frame(content[at:-1]))
         at += 1
     return False
 

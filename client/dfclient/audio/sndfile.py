@@ -10,6 +10,7 @@ from dfclient.audio.samples import MAX_CHANNELS, Block
 from dfclient.errors import AudioError
 
 BLOCK_SAMPLES = 1 << 18  # of all channels together
+LEAST_FRAMES = 1 << 12  # asked for where the length is an estimate: the read that finds the end needs little memory
 # Formats whose length libsndfile knows once it has opened them. MP3's is an estimate, a truncated OGG's is nonsense.
 KNOWN_LENGTHS = frozenset({"WAV", "WAVEX", "FLAC", "AIFF", "AU", "CAF", "RF64", "W64", "NIST"})
 
@@ -48,7 +49,7 @@ def blocks(file: Any, extent: Extent) -> Iterator[Block]:
     file.seekable = _never  # soundfile seeks after each read, to where it is; in a damaged FLAC that fails
     frames, most = 0, BLOCK_SAMPLES // channels
     try:
-        while wanted := most if stated is None else min(most, stated - frames):
+        while wanted := min(most, max(file.frames - frames, LEAST_FRAMES if stated is None else 0)):
             samples = file.read(wanted, dtype="float32", always_2d=True)
             if not len(samples):
                 break
