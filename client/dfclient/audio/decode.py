@@ -46,7 +46,7 @@ def decoded(recording: Recording, options: AudioOptions, say: Say) -> Iterator[B
         InputError: `recording` is neither a path, bytes nor a binary file.
     """
     with audio_errors(), opened(recording) as reader:
-        for piece in _pieces(reader, _headerless_kind(recording), say):
+        for piece in _pieces(reader, recording, say):
             for warning in piece.extent.warnings:
                 say(warning)
             yield from _blocks(reader, piece, options, say)
@@ -76,19 +76,20 @@ def _headerless_kind(recording: Recording) -> str:
     return HEADERLESS.get(PurePath(recording).suffix.lower(), "") if isinstance(recording, str | PurePath) else ""
 
 
-def _pieces(reader: Reader, headerless: str, say: Say) -> Iterator[Piece]:
+def _pieces(reader: Reader, recording: Recording, say: Say) -> Iterator[Piece]:
     """The file's recordings: each is to be decoded before the next is asked for. What is none of them `say` is told."""
     count = at = skipped = 0
     while at < reader.size and count < MAX_RECORDINGS:
         container, body = recognised(reader, at)
         if container is None and count:
             break
-        if container is None and headerless:
+        headerless = _headerless_kind(recording) if container is None else ""
+        if headerless:
             say(f"no header: read as {headerless} because its name says so")
         glanced = container.glance(reader, body) if container and container.glance and count == 0 else None
-        piece = Piece(container, at, glanced or _walked(reader, container, body), "" if container else headerless)
+        piece = Piece(container, at, glanced or _walked(reader, container, body), headerless)
         at = _next_start(reader, piece.extent.end)
-        if count == 0 and at >= reader.size and not piece.extent.patches:
+        if count == 0 and at >= reader.size > piece.extent.end and not piece.extent.patches:
             # The only one. Decoders step over the tags themselves, and read a whole file faster than a part of it.
             piece = replace(piece, extent=replace(piece.extent, end=reader.size))
         yield piece
@@ -158,7 +159,8 @@ def _ffmpeg_blocks(reader: Reader, piece: Piece, options: AudioOptions, say: Say
     if not ffmpeg.is_available():
         hint = "for m4a, mp4 and other containers: pip install 'dfserve[containers]'"
         raise AudioError(f"not audio that libsndfile reads ({reason}); {hint}")
-    section = Section(reader, piece.start, piece.extent.end, piece.extent.patches)
+    extent = piece.extent
+    section = Section(reader, piece.start, extent.end + extent.slack_bytes, extent.patches)
     try:
         decoder = ffmpeg.Decoder(section, piece.demuxer)
     except Exception as error:

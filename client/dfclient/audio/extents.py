@@ -36,6 +36,7 @@ class Extent:
         frames: samples a channel that its header promises; None where it does not say.
         cut: how it can be seen that it was cut short, where that is certain and no amount known.
         patches: bytes of the header to replace by offset, where it is wrong in a way that can be put right.
+        slack_bytes: behind `end` that may be the recording's own.
         skipped_bytes: of it that are no audio and were stepped over.
         warnings: what the reader of a score should know.
     """
@@ -45,6 +46,7 @@ class Extent:
     frames: int | None = None
     cut: str = ""
     patches: Mapping[int, bytes] = field(default_factory=dict)
+    slack_bytes: int = 0
     skipped_bytes: int = 0
     warnings: tuple[str, ...] = ()
 

@@ -15,6 +15,7 @@ TAIL_BYTES = 1 << 14  # enough for the last frame, of most recordings
 SYNCS = (b"\xff\xf8", b"\xff\xf9")
 SYNC = re.compile(b"|".join(SYNCS))
 MAX_TRIES = 200  # a sync code may stand within a frame by chance, once in 32 KB
+MAX_ZEROS = 8  # so many behind what may be the last frame's end may be its own: they change no remainder
 CRC_POLYNOMIAL = 0x8005
 
 
@@ -33,7 +34,9 @@ def walk_flac(reader: Reader, start: int) -> Extent:
     tail_at = max(first, limit - longest)
     if _ends_with_frame(reader.at(tail_at, limit - tail_at)):
         return Extent(limit, frames=frames)
-    return Extent(_last_frame_end(reader, first, limit, longest), frames=frames)
+    end = _last_frame_end(reader, first, limit, longest)
+    behind = reader.at(end, MAX_ZEROS)
+    return Extent(end, frames=frames, slack_bytes=len(behind) - len(behind.lstrip(b"\0")))
 
 
 def glance_flac(reader: Reader, start: int) -> Extent | None:
@@ -61,13 +64,14 @@ def _tail(reader: Reader, start: int) -> bytes:
 
 def _ends_with_frame(content: bytes) -> bool:
     """Whether the last of these bytes are a whole frame, from a sync code on."""
-    at = len(content)
-    for _ in range(MAX_TRIES):
-        at = max(content.rfind(sync, 0, at) for sync in SYNCS)
-        if at < 0 or is_frame(content[at:]):
-            # Zeros behind a frame change no remainder: where one can be spared, it is none of the frame's.
-            return at >= 0 and not (content.endswith(b"\0") and is_frame(content[at:-1]))
-        at += 1
+    for sync in SYNCS:
+        at = len(content)
+        for _ in range(MAX_TRIES):
+            at = content.rfind(sync, 0, at + 1)
+            if at < 0:
+                break
+            if is_frame(content[at:]):
+                return not content.endswith(b"\0" * 3)  # zeros behind a frame change no remainder; two may be its own
     return False
 
 
@@ -114,7 +118,7 @@ def is_frame(content: bytes) -> bool:
     bits = int.from_bytes(content, "big")
     if bits.bit_count() % 2:
         return False
-    for k in reversed(range(bits.bit_length().bit_length())):
+    for k in reversed(range((bits.bit_length() // 15).bit_length())):
         while high := bits >> (15 << k):
             bits ^= high << (15 << k) ^ high << (1 << k) ^ high
     return bits == 0

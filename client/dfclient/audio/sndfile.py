@@ -27,7 +27,7 @@ def opened(reader: Reader, start: int, extent: Extent) -> Any:
     try:
         if whole and (descriptor := reader.descriptor()) is not None:
             return soundfile.SoundFile(descriptor, closefd=False)
-        return soundfile.SoundFile(Section(reader, start, extent.end, extent.patches))
+        return soundfile.SoundFile(Section(reader, start, extent.end + extent.slack_bytes, extent.patches))
     except soundfile.LibsndfileError as error:
         raise NotForSndfile(_reason(error)) from None
 
