@@ -137,6 +137,10 @@ def _blocks(reader: Reader, piece: Piece, options: AudioOptions, say: Say) -> It
                     _refuse_other_tracks(options)
                     yield from sndfile.blocks(file, piece.extent)
                     reader.note_position()
+                    if piece.container is None and file.format == "MP3":
+                        say("damaged: it does not begin with frames of MP3, which it was read as")
+                    if piece.container and piece.container.is_doubted and ffmpeg.is_available():
+                        _say_what_ffmpeg_says(reader, piece, say)
                     return
     if piece.container and piece.container.glance:  # FFmpeg would read on into what follows
         piece = replace(piece, extent=_walked(reader, piece.container, tags_end(reader, piece.start)))
@@ -146,7 +150,7 @@ def _blocks(reader: Reader, piece: Piece, options: AudioOptions, say: Say) -> It
 def _does_ffmpeg_better(file: Any, piece: Piece, options: AudioOptions) -> bool:
     """Whether it is surround to be mixed, of which FFmpeg knows the layout, or of a codec whose damage FFmpeg sees."""
     is_surround = file.channels > 2 and options.channels == MIX
-    is_lax = "ADPCM" in file.subtype  # libsndfile decodes it to something, however damaged
+    is_lax = file.subtype in ("MS_ADPCM", "IMA_ADPCM")  # libsndfile decodes it to something, however damaged
     return (is_surround or is_lax) and piece.demuxer != "" and ffmpeg.is_available()
 
 
@@ -159,13 +163,25 @@ def _ffmpeg_blocks(reader: Reader, piece: Piece, options: AudioOptions, say: Say
     if not ffmpeg.is_available():
         hint = "for m4a, mp4 and other containers: pip install 'dfserve[containers]'"
         raise AudioError(f"not audio that libsndfile reads ({reason}); {hint}")
-    extent = piece.extent
-    section = Section(reader, piece.start, extent.end + extent.slack_bytes, extent.patches)
     try:
-        decoder = ffmpeg.Decoder(section, piece.demuxer)
+        decoder = ffmpeg.Decoder(_section(reader, piece), piece.demuxer)
     except Exception as error:
         raise AudioError(f"not readable as audio (libsndfile: {reason}; FFmpeg: {words_of(error)})") from None
     with contextlib.closing(decoder):
         yield from decoder.blocks(options, say)
         if decoder.rate_hz:
             keep_promise(piece.extent, decoder.frames, decoder.rate_hz)
+
+
+def _say_what_ffmpeg_says(reader: Reader, piece: Piece, say: Say) -> None:
+    """Have FFmpeg decode what libsndfile has decoded without a word, of kinds that it reads however damaged."""
+    try:
+        with contextlib.closing(ffmpeg.Decoder(_section(reader, piece), piece.demuxer)) as decoder:
+            for _ in decoder.blocks(AudioOptions(), say):
+                pass
+    except Exception as error:
+        say(f"damaged: FFmpeg does not read it to its end ({words_of(error)}), libsndfile does")
+
+
+def _section(reader: Reader, piece: Piece) -> Section:
+    return Section(reader, piece.start, piece.extent.end + piece.extent.slack_bytes, piece.extent.patches)

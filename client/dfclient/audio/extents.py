@@ -19,6 +19,7 @@ ASF_HEADER = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
 ASF_DATA = bytes.fromhex("3626b2758e66cf11a6d900aa0062ce6c")
 W64_RIFF = b"riff" + bytes.fromhex("2e91cf11a5d628db04c10000")
 W64_DATA = b"data" + bytes.fromhex("f3acd3118cd100c04f8edb8a")
+TS_PACKET_BYTES = 188
 EBML = b"\x1aE\xdf\xa3"
 EBML_SEGMENT = b"\x18S\x80g"
 
@@ -135,7 +136,9 @@ def walk_chunks(chunks: Chunks) -> Walk:
         total = chunks.total_at and reader.number(start + chunks.total_at[0], chunks.total_at[1], chunks.order)
         if total and chunks.total_at and end <= start + total + chunks.total_at[2] <= reader.size and not patches:
             end = start + total + chunks.total_at[2]
-        return Extent(end, found / promised if promised else 1.0, patches=patches, warnings=warnings)
+        if not has_audio:
+            warnings = ("damaged: the sizes in its header lead to no audio",)
+        return _shared(end, found, promised, patches, warnings)
 
     return walk
 
@@ -217,6 +220,13 @@ def walk_nist(reader: Reader, start: int) -> Extent:
     return _stated(reader, start + header_bytes, samples * sample_bytes * channels)
 
 
+def walk_ts(reader: Reader, start: int) -> Extent:
+    """MPEG-TS: packets of one size, and nothing that says how many."""
+    left = (reader.size - start) % TS_PACKET_BYTES
+    warnings = ("its last packet is incomplete: it may have been cut short",) if left else ()
+    return Extent(reader.size, warnings=warnings)
+
+
 def walk_ebml(reader: Reader, start: int) -> Extent:
     """Matroska and WebM: a header and a segment, each with its size; a live one's segment states none."""
     at, body, size = start, start, 0
@@ -243,5 +253,13 @@ def _ebml_body(reader: Reader, at: int, id_bytes: int) -> tuple[int, int | None]
 
 
 def _stated(reader: Reader, body: int, size: int) -> Extent:
-    found = max(0, min(size, reader.size - body))
-    return Extent(min(body + size, reader.size), found / size if size else 1.0)
+    return _shared(min(body + size, reader.size), max(0, min(size, reader.size - body)), size)
+
+
+def _shared(
+    end: int, found: int, promised: int, patches: Mapping[int, bytes] | None = None, warnings: tuple[str, ...] = ()
+) -> Extent:
+    """The extent of a recording with `found` of the bytes of audio that its header promises."""
+    if found < promised:  # enough of them, and it is refused
+        warnings = (*warnings, f"cut short: the last {promised - found} bytes that its header promises are missing")
+    return Extent(end, found / promised if promised else 1.0, patches=patches or {}, warnings=warnings)
