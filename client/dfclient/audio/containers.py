@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from dfclient.audio import extents
-from dfclient.audio.extents import Extent, Walk, walk_au, walk_chunks, walk_ebml, walk_nist, walk_ts
+from dfclient.audio.extents import Extent, Walk, walk_au, walk_chunks, walk_ebml, walk_flv, walk_nist, walk_ts
 from dfclient.audio.files import Reader
 from dfclient.audio.flac import glance_flac, is_flac_over, walk_flac
 from dfclient.audio.frames import (
@@ -113,7 +113,7 @@ CONTAINERS = (
     ),
     Container("AU", _begins(b".snd"), (".au", ".snd"), "au", walk_au, True),
     Container(
-        "CAF", _begins(b"caff"), (".caf",), "caf", walk_chunks(extents.CAF), True, is_live=False, is_doubted=True
+        "CAF", _begins(b"caff\0\1"), (".caf",), "caf", walk_chunks(extents.CAF), True, is_live=False, is_doubted=True
     ),
     Container("NIST", _begins(b"NIST_1A\n"), (".sph", ".nist"), "nistsphere", walk_nist, True, is_doubted=True),
     Container("FLAC", _begins(b"fLaC"), (".flac",), "flac", walk_flac, True, glance=glance_flac, is_over=is_flac_over),
@@ -138,7 +138,7 @@ CONTAINERS = (
     Container("ASF", _begins(extents.ASF_HEADER), (".wma", ".asf", ".wmv"), "asf", walk_chunks(extents.ASF)),
     Container("AMR", _begins(b"#!AMR\n", b"#!AMR-WB\n"), (".amr", ".awb"), "amr", walk_amr),
     Container("AVI", _begins(b"RIFF????AVI "), (".avi",), "avi", is_live=False),
-    Container("FLV", _begins(b"FLV\x01"), (".flv",), "flv"),
+    Container("FLV", _begins(b"FLV\x01"), (".flv",), "flv", walk_flv),
     Container("MPEG-TS", _transport_stream, (".ts", ".mts", ".m2ts"), "mpegts", walk_ts),
     Container("WavPack", _begins(b"wvpk"), (".wv",), "wv"),
     Container("TTA", _begins(b"TTA1"), (".tta",), "tta", is_live=False),

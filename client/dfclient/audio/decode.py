@@ -137,8 +137,8 @@ def _blocks(reader: Reader, piece: Piece, options: AudioOptions, say: Say) -> It
                     _refuse_other_tracks(options)
                     yield from sndfile.blocks(file, piece.extent)
                     reader.note_position()
-                    if piece.container is None and file.format == "MP3":
-                        say("damaged: it does not begin with frames of MP3, which it was read as")
+                    if piece.container is None and file.format in sndfile.KNOWN_BEGINNINGS:
+                        say(f"damaged: it does not begin as {file.format} does, which it was read as")
                     if piece.container and piece.container.is_doubted and ffmpeg.is_available():
                         _say_what_ffmpeg_says(reader, piece, say)
                     return

@@ -20,6 +20,7 @@ ASF_DATA = bytes.fromhex("3626b2758e66cf11a6d900aa0062ce6c")
 W64_RIFF = b"riff" + bytes.fromhex("2e91cf11a5d628db04c10000")
 W64_DATA = b"data" + bytes.fromhex("f3acd3118cd100c04f8edb8a")
 TS_PACKET_BYTES = 188
+FLV_HEADER_BYTES = 9
 EBML = b"\x1aE\xdf\xa3"
 EBML_SEGMENT = b"\x18S\x80g"
 
@@ -218,6 +219,12 @@ def walk_nist(reader: Reader, start: int) -> Extent:
     except (ValueError, KeyError, IndexError):
         return Extent(reader.size)
     return _stated(reader, start + header_bytes, samples * sample_bytes * channels)
+
+
+def walk_flv(reader: Reader, start: int) -> Extent:
+    """FLV: nothing says how long it is; its header, of 9 bytes in every version, says where it begins."""
+    is_right = reader.number(start + 5, 4, "big") == FLV_HEADER_BYTES
+    return Extent(reader.size, warnings=() if is_right else ("damaged: its header states a wrong length of its own",))
 
 
 def walk_ts(reader: Reader, start: int) -> Extent:

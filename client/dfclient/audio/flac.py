@@ -9,6 +9,7 @@ from dfclient.audio.files import Reader
 
 STREAM_INFO = re.compile(rb"fLaC[\x00\x80]\x00\x00\x22")  # the mark and the head of the block that must come first
 STREAM_INFO_BYTES = 4 + 4 + 34
+LEAST_BLOCK = 16  # samples: fewer are allowed in the last one alone
 MAX_FRAME_BYTES = 1 << 17  # where the header does not say
 READ_AHEAD_BYTES = 1 << 13  # libFLAC reads so many at once: so much may follow unseen where its decoder has stopped
 TAIL_BYTES = 1 << 14  # enough for the last frame, of most recordings
@@ -33,10 +34,19 @@ def walk_flac(reader: Reader, start: int) -> Extent:
     longest = int.from_bytes(info[7:10], "big") or MAX_FRAME_BYTES
     tail_at = max(first, limit - longest)
     if _ends_with_frame(reader.at(tail_at, limit - tail_at)):
-        return Extent(limit, frames=frames)
+        return Extent(limit, frames=frames, warnings=_warnings_of(info))
     end = _last_frame_end(reader, first, limit, longest)
     behind = reader.at(end, MAX_ZEROS)
-    return Extent(end, frames=frames, slack_bytes=len(behind) - len(behind.lstrip(b"\0")))
+    slack_bytes = len(behind) - len(behind.lstrip(b"\0"))
+    return Extent(end, frames=frames, slack_bytes=slack_bytes, warnings=_warnings_of(info))
+
+
+def _warnings_of(info: bytes) -> tuple[str, ...]:
+    """What is to be said of a STREAMINFO block, which libFLAC itself does not check."""
+    fewest, most = int.from_bytes(info[:2], "big"), int.from_bytes(info[2:4], "big")
+    return (
+        () if LEAST_BLOCK <= fewest <= most else (f"damaged: its header states blocks of {fewest} to {most} samples",)
+    )
 
 
 def glance_flac(reader: Reader, start: int) -> Extent | None:
@@ -49,7 +59,9 @@ def glance_flac(reader: Reader, start: int) -> Extent | None:
     frames = frames_in_stream_info(info)
     if frames is None or info[12] >> 1 & 7 > 1 or reader.descriptor() is None:
         return None
-    return Extent(reader.size, frames=frames) if _ends_with_frame(_tail(reader, start)) else None
+    if not _ends_with_frame(_tail(reader, start)):
+        return None
+    return Extent(reader.size, frames=frames, warnings=_warnings_of(info))
 
 
 def is_flac_over(reader: Reader, start: int) -> bool:

@@ -13,6 +13,8 @@ BLOCK_SAMPLES = 1 << 18  # of all channels together
 LEAST_FRAMES = 1 << 12  # asked for where the length is an estimate: the read that finds the end needs little memory
 # Formats whose length libsndfile knows once it has opened them. MP3's is an estimate, a truncated OGG's is nonsense.
 KNOWN_LENGTHS = frozenset({"WAV", "WAVEX", "FLAC", "AIFF", "AU", "CAF", "RF64", "W64", "NIST"})
+# Formats that `containers` knows by their first bytes: a file that does not begin so and is read as one is damaged.
+KNOWN_BEGINNINGS = KNOWN_LENGTHS | {"OGG", "MP3"}
 
 
 class NotForSndfile(Exception):
