@@ -68,6 +68,7 @@ class Chunks:
         align: chunks begin at multiples of it, counted from the recording's start.
         size_first: whether the size stands before the name.
         total_at: offset and bytes of the recording's size in the header, and what to add; None where none is stated.
+        least_bytes: of the chunk that holds the samples, of which some are no samples.
         mends_zero: whether a size of 0 with samples behind it can be put right (a recorder that crashed).
     """
 
@@ -80,6 +81,7 @@ class Chunks:
     align: int = 1
     size_first: bool = False
     total_at: tuple[int, int, int] | None = None
+    least_bytes: int = 0
     mends_zero: bool = False
 
     @property
@@ -90,7 +92,7 @@ class Chunks:
 
 WAV = Chunks(12, b"data", align=2, total_at=(4, 4, 8), mends_zero=True)
 RIFX = Chunks(12, b"data", order="big", align=2, total_at=(4, 4, 8), mends_zero=True)
-AIFF = Chunks(12, b"SSND", order="big", align=2, total_at=(4, 4, 8))
+AIFF = Chunks(12, b"SSND", order="big", align=2, total_at=(4, 4, 8), least_bytes=8)
 CAF = Chunks(8, b"data", size_bytes=8, order="big")
 W64 = Chunks(40, W64_DATA, 16, 8, counts_head=True, align=8, total_at=(16, 8, 0), mends_zero=True)
 ASF = Chunks(0, ASF_DATA, 16, 8, counts_head=True)
@@ -126,6 +128,8 @@ def walk_chunks(chunks: Chunks) -> Walk:
                 order = "little" if chunks.order == "little" else "big"
                 patches[chunk.size_at] = min(size, limit).to_bytes(chunk.size_bytes, order)  # type: ignore[arg-type]
                 warnings = (f"its header says 0 bytes of audio, as after a crash: the {left} bytes there were read",)
+            if is_audio and chunk.size is not None and chunk.size < chunks.least_bytes:
+                warnings = (f"damaged: its header says {chunk.size} bytes of audio",)
             if chunk.size is None:
                 chunk.size = _until_another(reader, chunk.body) - chunk.body
             if is_audio:
