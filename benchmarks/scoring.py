@@ -3,8 +3,8 @@
     python benchmarks/scoring.py FOLDER [--files N] [--rounds N] [--other CHECKOUT] [--onnx MODEL]
 
 The folder's recordings under N names are scored into a file. The server is one in memory that answers at once; with
-`--other`, another checkout does the same in turns. With `--onnx` a model answers instead, on all cores: what counts then
-is the share of time in which fewer windows than cores were at the server, because too little had been decoded.
+`--other`, another checkout does the same in turns. With `--onnx` a model answers instead, on all cores: what counts
+then is the share of time in which fewer windows than cores were at the server, because too little had been decoded.
 """
 
 import argparse
