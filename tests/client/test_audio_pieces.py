@@ -8,7 +8,7 @@ import soundfile
 
 import audio_forms
 from dfclient import audio
-from dfclient.audio import flac
+from dfclient.audio import flac, mpeg
 from dfclient.errors import AudioError
 
 RATE_HZ = 16000
@@ -281,3 +281,25 @@ def test_an_mp3_within_a_file_is_found_by_its_tag(tmp_path, seconds):
     loaded = audio.load(path, RATE_HZ)
     assert loaded.warnings == ("3 recordings follow one another in this file: all of them were read",)
     assert loaded.duration_s == pytest.approx(2 * seconds + 1, abs=0.2)
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("rate_hz", [16000, 44100])  # MPEG versions 2 and 1, whose frames differ
+def test_an_mp3_frame_that_nothing_can_decode_is_named(tmp_path, rate_hz, channels):
+    """A granule has 576 lines, and so at most 288 pairs of big values; each decoder leaves out a frame with more."""
+    path = tmp_path / "a.mp3"
+    samples = np.stack([audio_forms.speechlike(rate_hz * 2, rate_hz)] * channels, 1)
+    content = bytearray(written(path, samples, "mp3", rate_hz))
+    assert audio.load(path, RATE_HZ).warnings == ()
+    frames, at = [], 0
+    while (frame := mpeg.mpeg_frame(bytes(content[at : at + 56]))) is not None:
+        frames.append(at)
+        at += frame.n_bytes
+    private_bits = {(16000, 1): 9, (16000, 2): 10, (44100, 1): 18, (44100, 2): 20}[rate_hz, channels]
+    for at in frames[11:13]:
+        first_bit = 8 * 4 + private_bits + 12
+        number = int.from_bytes(content[at : at + 16], "big")
+        number |= 0x1FF << 8 * 16 - first_bit - 9
+        content[at : at + 16] = number.to_bytes(16, "big")
+    path.write_bytes(content)
+    assert audio.load(path, RATE_HZ).warnings == ("damaged: 2 of its frames can't be decoded",)
