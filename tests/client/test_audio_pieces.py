@@ -303,3 +303,35 @@ def test_an_mp3_frame_that_nothing_can_decode_is_named(tmp_path, rate_hz, channe
         content[at : at + 16] = number.to_bytes(16, "big")
     path.write_bytes(content)
     assert audio.load(path, RATE_HZ).warnings == ("damaged: 2 of its frames can't be decoded",)
+
+
+def changed(content: bytes, at: int, by: bytes) -> bytes:
+    return content[:at] + by + content[at + len(by) :]
+
+
+DAMAGED_HEADERS = {  # suffix → what is done to the file, and what is said
+    "wav": (lambda content: content[:-2], "cut short: the last 2 bytes that its header promises are missing"),
+    "aiff": (
+        lambda content: changed(content, content.index(b"SSND") + 4, bytes(4)),
+        "damaged: its header says 0 bytes of audio",
+    ),
+    "flac": (lambda content: changed(content, 8, bytes(4)), "damaged: its header states blocks of 0 to 0 samples"),
+}
+
+
+@pytest.mark.parametrize("suffix", DAMAGED_HEADERS)
+def test_damage_that_costs_no_second_is_said_all_the_same(tmp_path, suffix):
+    path = tmp_path / f"a.{suffix}"
+    damage, said = DAMAGED_HEADERS[suffix]
+    path.write_bytes(damage(written(path, FIRST, suffix)))
+    loaded = audio.load(path, RATE_HZ)
+    assert (loaded.warnings, loaded.source_frames) == ((said,), len(FIRST) - (suffix == "wav"))
+
+
+def test_what_libsndfile_reads_however_damaged_ffmpeg_is_asked(tmp_path):
+    pytest.importorskip("av", reason="the extra `containers` is not installed")
+    path = tmp_path / "a.sph"
+    soundfile.write(path, FIRST, RATE_HZ, format="NIST")
+    assert audio.load(path, RATE_HZ).warnings == ()
+    path.write_bytes(path.read_bytes().replace(b"end_head", b"end_hexd"))
+    assert "damaged: FFmpeg does not read it to its end" in audio.load(path, RATE_HZ).warnings[0]
