@@ -82,7 +82,7 @@ def score_set(
     with ExitStack() as stack:
         rows = None
         if out is not None:
-            run = run_values(detector.card, windowing)
+            run = run_values(detector.card, windowing, chosen)
             rows = stack.enter_context(ScoreFile(out, run, file_format=file_format, opening=opening))
         missing = [clip for clip in clips if rows is None or not has_rows(rows, clip, chosen)]
         if rows is not None:

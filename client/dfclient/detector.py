@@ -239,7 +239,7 @@ class Detector(Connection):
             answered = ordered_map(senders, self._infer_window, jobs, 2 * concurrency)
             for clip, first in answered:
                 others = itertools.islice(answered, max(len(clip.starts) - 1, 0))
-                yield self._assembled(clip, [first, *(answer for _, answer in others)], windowing)
+                yield self._assembled(clip, [first, *(answer for _, answer in others)], windowing, options)
         finally:
             decoders.shutdown(wait=False, cancel_futures=True)
             senders.shutdown(wait=False, cancel_futures=True)
@@ -290,7 +290,11 @@ class Detector(Connection):
             return clip, error
 
     def _assembled(
-        self, decoded: _Decoded, answers: list[WindowAnswer | RequestRefused | None], windowing: Windowing
+        self,
+        decoded: _Decoded,
+        answers: list[WindowAnswer | RequestRefused | None],
+        windowing: Windowing,
+        options: AudioOptions,
     ) -> Score | Failed:
         clip, waveform, card = decoded.clip, decoded.waveform, self.card
         error = decoded.error or next((answer for answer in answers if isinstance(answer, RequestRefused)), None)
@@ -309,7 +313,7 @@ class Detector(Connection):
         scored = [cut(waveform.samples, start, card.window_samples) for start in decoded.starts]
         warnings = audio.warnings_of(waveform, scored)
         facts = AudioFacts(
-            waveform.duration_s, waveform.source_rate_hz, waveform.source_channels, warnings, waveform.channel
+            waveform.duration_s, waveform.source_rate_hz, waveform.source_channels, warnings, waveform.channel, options
         )
         return Score.of(clip, card, windowing=windowing, windows=windows, facts=facts)
 

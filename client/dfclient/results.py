@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
+from dfclient.audio.options import AudioOptions
 from dfclient.clips import Clip
 from dfclient.errors import DfclientError
 from dfcontract.calibration import Calibration
@@ -31,6 +32,7 @@ class AudioFacts:
     channels: int
     warnings: tuple[str, ...]
     channel: int | None = None
+    choice: AudioOptions = field(default_factory=AudioOptions)
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,7 @@ class Score:
     warnings: tuple[str, ...]
     card: ModelCard = field(repr=False)
     channel: int | None = None  # from 1 on, where each channel is scored by itself
+    choice: AudioOptions = field(default_factory=AudioOptions)  # what of the recording was asked for
 
     @classmethod
     def of(
@@ -85,6 +88,7 @@ class Score:
             channels=facts.channels,
             warnings=facts.warnings,
             channel=facts.channel,
+            choice=facts.choice,
             card=card,
         )
 
@@ -125,6 +129,7 @@ class Score:
             "mode": self.mode,
             "pool": self.pool,
             "hop_s": self.hop_s,
+            **_of_choice(self.choice),
             "n_windows": len(self.windows),
             "window_starts_s": tuple(window.start_s for window in self.windows),
             "window_scores": tuple(window.score for window in self.windows),
@@ -146,16 +151,20 @@ class Failed:
     error: DfclientError
 
 
-def run_values(card: ModelCard, windowing: Windowing) -> dict[str, Any]:
+def run_values(card: ModelCard, windowing: Windowing, choice: AudioOptions) -> dict[str, Any]:
     """The values of a score file's columns that are the same in every row of a run."""
     cut = {"mode": windowing.mode, "pool": windowing.pool_stated, "hop_s": windowing.hop_s}
-    return {**_of_card(card, calibration_for(card, windowing.words)), **cut}
+    return {**_of_card(card, calibration_for(card, windowing.words)), **cut, **_of_choice(choice)}
 
 
 def calibration_for(card: ModelCard, words: str) -> Calibration | None:
     """The card's calibration, unless it was fitted on recordings that were cut otherwise than `words` say."""
     calibration = card.calibration
     return calibration if calibration is not None and calibration.suits(words) else None
+
+
+def _of_choice(choice: AudioOptions) -> dict[str, Any]:
+    return {"channel_choice": str(choice.channels), "track": "" if choice.track is None else str(choice.track)}
 
 
 def _of_card(card: ModelCard, calibration: Calibration | None) -> dict[str, Any]:

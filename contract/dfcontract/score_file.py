@@ -72,6 +72,8 @@ COLUMNS = (
     Column("mode", "text", "`protocol` (one window) or `sliding`", True),
     Column("pool", "text", "sliding mode: `mean`, `min` or a percentile", True),
     Column("hop_s", "number", "sliding mode: seconds from window to window", True),
+    Column("channel_choice", "text", "`mix`, `each`, or the number of the one channel that was scored", True),
+    Column("track", "text", "number or language of the audio track asked for; empty: each file's default", True),
     Column("n_windows", "whole", "windows scored"),
     Column("window_starts_s", "numbers", "where each begins"),
     Column("window_scores", "numbers", "what each scored"),

@@ -8,6 +8,7 @@ import soundfile
 
 import audio_forms
 from dfclient import audio
+from dfclient.audio import flac, mpeg
 from dfclient.errors import AudioError
 
 RATE_HZ = 16000
@@ -231,3 +232,106 @@ def test_aac_that_changes_its_rate(tmp_path, rates_hz):
     second = audio.from_array(audio_forms.speechlike(rates_hz[1] * 2, rates_hz[1]), rates_hz[1], RATE_HZ).samples
     heard = loaded.samples[2 * RATE_HZ :][: 2 * RATE_HZ + 6000]
     assert np.correlate(heard, second[2000:-2000]).max() > 0.9 * np.dot(second[2000:-2000], second[2000:-2000])
+
+
+def flac_ending_with(path, last_byte: int) -> bytes:
+    """A FLAC whose last frame's checksum ends so."""
+    for seed in range(5000):
+        content = written(path, audio_forms.speechlike(2000, RATE_HZ, seed), "flac")
+        if content[-1] == last_byte:
+            return content
+    raise AssertionError("none found")
+
+
+@pytest.mark.parametrize("last_byte", [0, 1])
+def test_flac_whose_checksum_ends_with_zero_is_whole(tmp_path, last_byte):
+    """Zeros behind a frame leave its checksum right: it can't be told by that alone where the frame ends."""
+    path = tmp_path / "a.flac"
+    content = flac_ending_with(path, last_byte)
+    path.write_bytes(content)
+    alone = audio.load(path, RATE_HZ)
+    assert (alone.source_frames, alone.warnings) == (2000, ())
+    for junk in (bytes(100), b"no audio at all"):
+        path.write_bytes(content + junk)
+        loaded = audio.load(path, RATE_HZ)
+        np.testing.assert_array_equal(loaded.samples, alone.samples)
+        assert any("bytes were not read: no audio that is known" in warning for warning in loaded.warnings)
+    path.write_bytes(content + content)  # the second so short that the decoder has read it together with the first
+    assert audio.load(path, RATE_HZ).source_frames == 4000
+
+
+def test_a_flac_frame_is_what_its_crc_16_divides():
+    rng = np.random.default_rng(1)
+    for size in (0, 1, 7, 300, 9000):
+        content = rng.bytes(size)
+        remainder = 0
+        for byte in content:
+            remainder = flac.crc16_step(remainder, byte)
+        assert flac.is_frame(content + remainder.to_bytes(2, "big"))
+        assert not flac.is_frame(content + (remainder ^ 0x8421).to_bytes(2, "big"))
+
+
+@pytest.mark.parametrize("seconds", [0.2, 1.0, 10.0])
+def test_an_mp3_within_a_file_is_found_by_its_tag(tmp_path, seconds):
+    """Frames of one kind are passed over in runs, but not a tag among them."""
+    path = tmp_path / "a.mp3"
+    samples = audio_forms.speechlike(round(seconds * RATE_HZ), RATE_HZ)
+    contents = [written(path, part, "mp3") for part in (samples, FIRST, samples)]
+    path.write_bytes(b"".join(contents))
+    loaded = audio.load(path, RATE_HZ)
+    assert loaded.warnings == ("3 recordings follow one another in this file: all of them were read",)
+    assert loaded.duration_s == pytest.approx(2 * seconds + 1, abs=0.2)
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("rate_hz", [16000, 44100])  # MPEG versions 2 and 1, whose frames differ
+def test_an_mp3_frame_that_nothing_can_decode_is_named(tmp_path, rate_hz, channels):
+    """A granule has 576 lines, and so at most 288 pairs of big values; each decoder leaves out a frame with more."""
+    path = tmp_path / "a.mp3"
+    samples = np.stack([audio_forms.speechlike(rate_hz * 2, rate_hz)] * channels, 1)
+    content = bytearray(written(path, samples, "mp3", rate_hz))
+    assert audio.load(path, RATE_HZ).warnings == ()
+    frames, at = [], 0
+    while (frame := mpeg.mpeg_frame(bytes(content[at : at + 56]))) is not None:
+        frames.append(at)
+        at += frame.n_bytes
+    private_bits = {(16000, 1): 9, (16000, 2): 10, (44100, 1): 18, (44100, 2): 20}[rate_hz, channels]
+    for at in frames[11:13]:
+        first_bit = 8 * 4 + private_bits + 12
+        number = int.from_bytes(content[at : at + 16], "big")
+        number |= 0x1FF << 8 * 16 - first_bit - 9
+        content[at : at + 16] = number.to_bytes(16, "big")
+    path.write_bytes(content)
+    assert audio.load(path, RATE_HZ).warnings == ("damaged: 2 of its frames can't be decoded",)
+
+
+def changed(content: bytes, at: int, by: bytes) -> bytes:
+    return content[:at] + by + content[at + len(by) :]
+
+
+DAMAGED_HEADERS = {  # suffix → what is done to the file, and what is said
+    "wav": (lambda content: content[:-2], "cut short: the last 2 bytes that its header promises are missing"),
+    "aiff": (
+        lambda content: changed(content, content.index(b"SSND") + 4, bytes(4)),
+        "damaged: its header says 0 bytes of audio",
+    ),
+    "flac": (lambda content: changed(content, 8, bytes(4)), "damaged: its header states blocks of 0 to 0 samples"),
+}
+
+
+@pytest.mark.parametrize("suffix", DAMAGED_HEADERS)
+def test_damage_that_costs_no_second_is_said_all_the_same(tmp_path, suffix):
+    path = tmp_path / f"a.{suffix}"
+    damage, said = DAMAGED_HEADERS[suffix]
+    path.write_bytes(damage(written(path, FIRST, suffix)))
+    loaded = audio.load(path, RATE_HZ)
+    assert (loaded.warnings, loaded.source_frames) == ((said,), len(FIRST) - (suffix == "wav"))
+
+
+def test_what_libsndfile_reads_however_damaged_ffmpeg_is_asked(tmp_path):
+    pytest.importorskip("av", reason="the extra `containers` is not installed")
+    path = tmp_path / "a.sph"
+    soundfile.write(path, FIRST, RATE_HZ, format="NIST")
+    assert audio.load(path, RATE_HZ).warnings == ()
+    path.write_bytes(path.read_bytes().replace(b"end_head", b"end_hexd"))
+    assert "damaged: FFmpeg does not read it to its end" in audio.load(path, RATE_HZ).warnings[0]

@@ -151,7 +151,28 @@ def test_rows_of_channels_and_of_wholes_do_not_mix(detector, tmp_path, speechlik
     call, again = two_sided(tmp_path / "a.wav", speechlike), Opening(resume=True)
     score_set(detector, [call], tmp_path / "whole.csv")
     score_set(detector, [call], tmp_path / "each.csv", channels="each")
-    with pytest.raises(ScoreFileError, match="has a row as a whole, this run scores each of its channels"):
+    with pytest.raises(ScoreFileError, match="made with channel_choice 'mix', this run has 'each'"):
         score_set(detector, [call], tmp_path / "whole.csv", channels="each", opening=again)
-    with pytest.raises(ScoreFileError, match="has a row a channel, this run scores it as a whole"):
+    with pytest.raises(ScoreFileError, match="made with channel_choice 'each', this run has 'mix'"):
         score_set(detector, [call], tmp_path / "each.csv", opening=again)
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "said"),
+    [
+        ({"channels": 1}, {"channels": 2}, "channel_choice '1', this run has '2'"),
+        ({}, {"channels": 2}, "channel_choice 'mix', this run has '2'"),
+        ({"track": 1}, {}, "track '1', this run has 'none'"),
+        ({}, {"track": "deu"}, "track 'none', this run has 'deu'"),
+    ],
+)
+def test_a_run_of_other_channels_or_another_track_is_not_gone_on_with(
+    detector, tmp_path, speechlike, before, now, said
+):
+    calls, out = [two_sided(tmp_path / f"{name}.wav", speechlike) for name in "ab"], tmp_path / "s.csv"
+    score_set(detector, calls[:1], out, **before)
+    content, again = out.read_bytes(), Opening(resume=True)
+    with pytest.raises(ScoreFileError, match=f"can't resume: row 2 was made with {said}: use the same settings"):
+        score_set(detector, calls, out, opening=again, **now)
+    assert out.read_bytes() == content
+    assert score_set(detector, calls, out, opening=again, **before) == (1, 0, 1)

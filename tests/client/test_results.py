@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from dfclient.audio import AudioOptions
 from dfclient.cli import report
 from dfclient.clips import Clip
 from dfclient.results import AudioFacts, Score, WindowScore, run_values
@@ -13,7 +14,7 @@ from dfcontract.score_file import NAMES, RUN_NAMES, from_row, to_row
 from dfcontract.windows import SLIDING, Windowing
 
 WINDOWS = [WindowScore(0.0, 1.0, 0.25, (-0.25, 0.25)), WindowScore(0.5, 1.5, -1.25, (1.25, -1.25))]
-FACTS = AudioFacts(1.5, 44_100, 2, ("short: 0.1 s", "silence: all"))
+FACTS = AudioFacts(1.5, 44_100, 2, ("short: 0.1 s", "silence: all"), 1, AudioOptions("each", "deu"))
 WINDOWING = Windowing.checked(16_000, 16_000, SLIDING, hop_s=0.5)
 AFFINE = Calibration(
     kind="affine",
@@ -57,6 +58,8 @@ def test_a_row_says_all_there_is_and_comes_back(score):
         "mode": "sliding",
         "pool": "mean",
         "hop_s": "0.5",
+        "channel_choice": "each",
+        "track": "deu",
         "n_windows": "2",
         "window_starts_s": "0;0.5",
         "window_scores": "0.25;-1.25",
@@ -72,7 +75,7 @@ def test_a_row_says_all_there_is_and_comes_back(score):
 
 def test_what_is_of_the_run_is_the_same_in_each_row(score):
     made = score(identity="12")
-    values = run_values(made.card, WINDOWING)
+    values = run_values(made.card, WINDOWING, made.choice)
     assert set(values) == set(RUN_NAMES)
     assert values == {name: made.as_dict()[name] for name in values}
 

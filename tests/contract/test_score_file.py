@@ -121,6 +121,8 @@ def test_a_row_says_all_there_is(tmp_path):
         "mode": "sliding",
         "pool": "mean",
         "hop_s": "0.5",
+        "channel_choice": "",
+        "track": "",
         "n_windows": "2",
         "window_starts_s": "0;0.5",
         "window_scores": "1.25;1.25",

@@ -2,7 +2,7 @@
 
 files       bytes at any offset: of a path, an open file, or memory
 containers  the kinds of file that are known, one row each
-extents     where a recording ends, and whether all of it is there: chunks; frames, flac, ogg: the others
+extents     where a recording ends, and whether all of it is there: chunks; frames, mpeg, flac, ogg: the others
 sndfile, ffmpeg   the two decoders
 decode      a recording's blocks by whichever reads it; the one place that maps decoders' errors
 channels    which channels are scored, and how they are mixed

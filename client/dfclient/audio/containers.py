@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from functools import partial
 
 from dfclient.audio import extents
-from dfclient.audio.extents import Walk, walk_au, walk_chunks, walk_ebml, walk_nist
+from dfclient.audio.extents import Extent, Walk, walk_au, walk_chunks, walk_ebml, walk_flv, walk_nist, walk_ts
 from dfclient.audio.files import Reader
-from dfclient.audio.flac import walk_flac
-from dfclient.audio.frames import adts_frame, begins_with_frames, mpeg_count_in_tag, mpeg_frame, walk_amr, walk_frames
+from dfclient.audio.flac import glance_flac, is_flac_over, walk_flac
+from dfclient.audio.frames import adts_frame, begins_with_frames, walk_amr, walk_frames
+from dfclient.audio.mpeg import is_mpeg_damaged, mpeg_count_in_tag, mpeg_frame, mpeg_run
 from dfclient.audio.ogg import walk_ogg
 from dfclient.audio.tags import tags_end
 
@@ -30,6 +31,9 @@ class Container:
         walk: finds its extent; None where that is left to the decoder.
         is_sndfile: whether libsndfile may read it.
         is_live: whether it can be decoded while it comes through a pipe.
+        is_doubted: whether libsndfile reads it however damaged, so that FFmpeg is asked, too; that takes as long again.
+        glance: where the walk reads all of the file: its extent if nothing follows it; None where only the walk tells.
+        is_over: once it is decoded as glanced: whether nothing follows indeed.
     """
 
     name: str
@@ -39,6 +43,9 @@ class Container:
     walk: Walk | None = None
     is_sndfile: bool = False
     is_live: bool = True
+    is_doubted: bool = False
+    glance: Callable[[Reader, int], Extent | None] | None = None
+    is_over: Callable[[Reader, int], bool] | None = None
 
 
 def _begins(*magics: bytes) -> Matches:
@@ -71,18 +78,24 @@ def _never(_head: bytes) -> bool:
 
 def _transport_stream(head: bytes) -> bool | None:
     """MPEG-TS: a byte 0x47 every 188 bytes."""
-    if any(byte != 0x47 for byte in head[: 188 * 4 : 188]):
+    if any(byte != 0x47 for byte in head[: extents.TS_PACKET_BYTES * 4 : extents.TS_PACKET_BYTES]):
         return False
-    return True if len(head) > 188 * 3 else None
+    return True if len(head) > extents.TS_PACKET_BYTES * 3 else None
 
 
 CONTAINERS = (
     Container("WAV", _begins(b"RIFF????WAVE"), (".wav", ".wave"), "wav", walk_chunks(extents.WAV), True),
     Container("RIFX", _begins(b"RIFX????WAVE"), (), "wav", walk_chunks(extents.RIFX), True),
     Container(
-        "RF64", _begins(b"RF64????WAVE", b"BW64????WAVE"), (".rf64", ".bwf"), "wav", walk_chunks(extents.WAV), True
+        "RF64",
+        _begins(b"RF64????WAVE", b"BW64????WAVE"),
+        (".rf64", ".bwf"),
+        "wav",
+        walk_chunks(extents.WAV),
+        True,
+        is_doubted=True,
     ),
-    Container("W64", _begins(extents.W64_RIFF), (".w64",), "w64", walk_chunks(extents.W64), True),
+    Container("W64", _begins(extents.W64_RIFF), (".w64",), "w64", walk_chunks(extents.W64), True, is_doubted=True),
     Container(
         "AIFF",
         _begins(b"FORM????AIFF", b"FORM????AIFC"),
@@ -92,16 +105,18 @@ CONTAINERS = (
         True,
     ),
     Container("AU", _begins(b".snd"), (".au", ".snd"), "au", walk_au, True),
-    Container("CAF", _begins(b"caff"), (".caf",), "caf", walk_chunks(extents.CAF), True, is_live=False),
-    Container("NIST", _begins(b"NIST_1A\n"), (".sph", ".nist"), "nistsphere", walk_nist, True),
-    Container("FLAC", _begins(b"fLaC"), (".flac",), "flac", walk_flac, True),
+    Container(
+        "CAF", _begins(b"caff\0\1"), (".caf",), "caf", walk_chunks(extents.CAF), True, is_live=False, is_doubted=True
+    ),
+    Container("NIST", _begins(b"NIST_1A\n"), (".sph", ".nist"), "nistsphere", walk_nist, True, is_doubted=True),
+    Container("FLAC", _begins(b"fLaC"), (".flac",), "flac", walk_flac, True, glance=glance_flac, is_over=is_flac_over),
     Container("Ogg", _begins(b"OggS"), (".ogg", ".oga", ".opus", ".spx", ".ogv"), "ogg", walk_ogg, True),
     Container(
         "MP3",
         _frames(mpeg_frame),
         (".mp3", ".mp2", ".mpga"),
         "mp3",
-        walk_frames(mpeg_frame, mpeg_count_in_tag),
+        walk_frames(mpeg_frame, mpeg_count_in_tag, mpeg_run, is_mpeg_damaged),
         True,
     ),
     Container("ADTS", _frames(adts_frame), (".aac", ".adts"), "aac", walk_frames(adts_frame)),
@@ -116,8 +131,8 @@ CONTAINERS = (
     Container("ASF", _begins(extents.ASF_HEADER), (".wma", ".asf", ".wmv"), "asf", walk_chunks(extents.ASF)),
     Container("AMR", _begins(b"#!AMR\n", b"#!AMR-WB\n"), (".amr", ".awb"), "amr", walk_amr),
     Container("AVI", _begins(b"RIFF????AVI "), (".avi",), "avi", is_live=False),
-    Container("FLV", _begins(b"FLV\x01"), (".flv",), "flv"),
-    Container("MPEG-TS", _transport_stream, (".ts", ".mts", ".m2ts"), "mpegts"),
+    Container("FLV", _begins(b"FLV\x01"), (".flv",), "flv", walk_flv),
+    Container("MPEG-TS", _transport_stream, (".ts", ".mts", ".m2ts"), "mpegts", walk_ts),
     Container("WavPack", _begins(b"wvpk"), (".wv",), "wv"),
     Container("TTA", _begins(b"TTA1"), (".tta",), "tta", is_live=False),
     Container("Monkey's Audio", _begins(b"MAC "), (".ape",), "ape", is_live=False),

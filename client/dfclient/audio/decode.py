@@ -46,13 +46,7 @@ def decoded(recording: Recording, options: AudioOptions, say: Say) -> Iterator[B
         InputError: `recording` is neither a path, bytes nor a binary file.
     """
     with audio_errors(), opened(recording) as reader:
-        pieces = _pieces(reader, say)
-        if pieces[0].container is None and (kind := _headerless_kind(recording)):
-            say(f"no header: read as {kind} because its name says so")
-            pieces = [replace(pieces[0], headerless=kind)]
-        if len(pieces) > 1:
-            say(f"{len(pieces)} recordings follow one another in this file: all of them were read")
-        for piece in pieces:
+        for piece in _pieces(reader, recording, say):
             for warning in piece.extent.warnings:
                 say(warning)
             yield from _blocks(reader, piece, options, say)
@@ -82,28 +76,45 @@ def _headerless_kind(recording: Recording) -> str:
     return HEADERLESS.get(PurePath(recording).suffix.lower(), "") if isinstance(recording, str | PurePath) else ""
 
 
-def _pieces(reader: Reader, say: Say) -> list[Piece]:
-    """Where the file's recordings lie; what is none of them is told to `say`."""
-    found: list[Piece] = []
-    at = skipped = 0
-    while at < reader.size and len(found) < MAX_RECORDINGS:
+def _pieces(reader: Reader, recording: Recording, say: Say) -> Iterator[Piece]:
+    """The file's recordings: each is to be decoded before the next is asked for. What is none of them `say` is told."""
+    count = at = skipped = 0
+    while at < reader.size and count < MAX_RECORDINGS:
         container, body = recognised(reader, at)
-        if container is None and found:
+        if container is None and count:
             break
-        extent = container.walk(reader, body) if container and container.walk else Extent(reader.size)
-        found.append(Piece(container, at, extent))
-        skipped += extent.skipped_bytes
-        at = tags_end(reader, extent.end)
-        at += _padding(reader, at)
+        headerless = _headerless_kind(recording) if container is None else ""
+        if headerless:
+            say(f"no header: read as {headerless} because its name says so")
+        glanced = container.glance(reader, body) if container and container.glance and count == 0 else None
+        piece = Piece(container, at, glanced or _walked(reader, container, body), headerless)
+        at = _next_start(reader, piece.extent.end)
+        if count == 0 and at >= reader.size > piece.extent.end and not piece.extent.patches:
+            # The only one. Decoders step over the tags themselves, and read a whole file faster than a part of it.
+            piece = replace(piece, extent=replace(piece.extent, end=reader.size))
+        yield piece
+        if glanced and container and container.is_over and not container.is_over(reader, body):
+            piece = replace(piece, extent=_walked(reader, container, body))
+            at = _next_start(reader, piece.extent.end)
+        skipped += piece.extent.skipped_bytes
+        count += 1
+    if count > 1:
+        say(f"{count} recordings follow one another in this file: all of them were read")
     if skipped:
         say(f"{skipped} bytes within it were not read: no audio that is known")
     if at < reader.size:
         say(f"its last {reader.size - at} bytes were not read: no audio that is known")
-    only = found[0]
-    if len(found) == 1 and at >= reader.size > only.extent.end and not only.extent.patches:
-        # Decoders step over the tags themselves, and read a whole file faster than a part of it.
-        return [replace(only, extent=replace(only.extent, end=reader.size))]
-    return found
+
+
+def _walked(reader: Reader, container: Container | None, body: int) -> Extent:
+    """The extent of a recording whose first byte behind tags is at `body`."""
+    return container.walk(reader, body) if container and container.walk else Extent(reader.size)
+
+
+def _next_start(reader: Reader, end: int) -> int:
+    """Where the next recording would begin behind one that ends at `end`."""
+    at = tags_end(reader, end)
+    return at + _padding(reader, at)
 
 
 def _padding(reader: Reader, at: int) -> int:
@@ -125,14 +136,21 @@ def _blocks(reader: Reader, piece: Piece, options: AudioOptions, say: Say) -> It
                 if not _does_ffmpeg_better(file, piece, options):
                     _refuse_other_tracks(options)
                     yield from sndfile.blocks(file, piece.extent)
+                    reader.note_position()
+                    if piece.container is None and file.format in sndfile.KNOWN_BEGINNINGS:
+                        say(f"damaged: it does not begin as {file.format} does, which it was read as")
+                    if piece.container and piece.container.is_doubted and ffmpeg.is_available():
+                        _say_what_ffmpeg_says(reader, piece, say)
                     return
+    if piece.container and piece.container.glance:  # FFmpeg would read on into what follows
+        piece = replace(piece, extent=_walked(reader, piece.container, tags_end(reader, piece.start)))
     yield from _ffmpeg_blocks(reader, piece, options, say, reason)
 
 
 def _does_ffmpeg_better(file: Any, piece: Piece, options: AudioOptions) -> bool:
     """Whether it is surround to be mixed, of which FFmpeg knows the layout, or of a codec whose damage FFmpeg sees."""
     is_surround = file.channels > 2 and options.channels == MIX
-    is_lax = "ADPCM" in file.subtype  # libsndfile decodes it to something, however damaged
+    is_lax = file.subtype in ("MS_ADPCM", "IMA_ADPCM")  # libsndfile decodes it to something, however damaged
     return (is_surround or is_lax) and piece.demuxer != "" and ffmpeg.is_available()
 
 
@@ -145,12 +163,25 @@ def _ffmpeg_blocks(reader: Reader, piece: Piece, options: AudioOptions, say: Say
     if not ffmpeg.is_available():
         hint = "for m4a, mp4 and other containers: pip install 'dfserve[containers]'"
         raise AudioError(f"not audio that libsndfile reads ({reason}); {hint}")
-    section = Section(reader, piece.start, piece.extent.end, piece.extent.patches)
     try:
-        decoder = ffmpeg.Decoder(section, piece.demuxer)
+        decoder = ffmpeg.Decoder(_section(reader, piece), piece.demuxer)
     except Exception as error:
         raise AudioError(f"not readable as audio (libsndfile: {reason}; FFmpeg: {words_of(error)})") from None
     with contextlib.closing(decoder):
         yield from decoder.blocks(options, say)
         if decoder.rate_hz:
             keep_promise(piece.extent, decoder.frames, decoder.rate_hz)
+
+
+def _say_what_ffmpeg_says(reader: Reader, piece: Piece, say: Say) -> None:
+    """Have FFmpeg decode what libsndfile has decoded without a word, of kinds that it reads however damaged."""
+    try:
+        with contextlib.closing(ffmpeg.Decoder(_section(reader, piece), piece.demuxer)) as decoder:
+            for _ in decoder.blocks(AudioOptions(), say):
+                pass
+    except Exception as error:
+        say(f"damaged: FFmpeg does not read it to its end ({words_of(error)}), libsndfile does")
+
+
+def _section(reader: Reader, piece: Piece) -> Section:
+    return Section(reader, piece.start, piece.extent.end + piece.extent.slack_bytes, piece.extent.patches)

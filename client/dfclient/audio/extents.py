@@ -19,6 +19,8 @@ ASF_HEADER = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
 ASF_DATA = bytes.fromhex("3626b2758e66cf11a6d900aa0062ce6c")
 W64_RIFF = b"riff" + bytes.fromhex("2e91cf11a5d628db04c10000")
 W64_DATA = b"data" + bytes.fromhex("f3acd3118cd100c04f8edb8a")
+TS_PACKET_BYTES = 188
+FLV_HEADER_BYTES = 9
 EBML = b"\x1aE\xdf\xa3"
 EBML_SEGMENT = b"\x18S\x80g"
 
@@ -36,6 +38,7 @@ class Extent:
         frames: samples a channel that its header promises; None where it does not say.
         cut: how it can be seen that it was cut short, where that is certain and no amount known.
         patches: bytes of the header to replace by offset, where it is wrong in a way that can be put right.
+        slack_bytes: behind `end` that may be the recording's own.
         skipped_bytes: of it that are no audio and were stepped over.
         warnings: what the reader of a score should know.
     """
@@ -45,6 +48,7 @@ class Extent:
     frames: int | None = None
     cut: str = ""
     patches: Mapping[int, bytes] = field(default_factory=dict)
+    slack_bytes: int = 0
     skipped_bytes: int = 0
     warnings: tuple[str, ...] = ()
 
@@ -64,6 +68,7 @@ class Chunks:
         align: chunks begin at multiples of it, counted from the recording's start.
         size_first: whether the size stands before the name.
         total_at: offset and bytes of the recording's size in the header, and what to add; None where none is stated.
+        least_bytes: of the chunk that holds the samples, of which some are no samples.
         mends_zero: whether a size of 0 with samples behind it can be put right (a recorder that crashed).
     """
 
@@ -76,6 +81,7 @@ class Chunks:
     align: int = 1
     size_first: bool = False
     total_at: tuple[int, int, int] | None = None
+    least_bytes: int = 0
     mends_zero: bool = False
 
     @property
@@ -86,7 +92,7 @@ class Chunks:
 
 WAV = Chunks(12, b"data", align=2, total_at=(4, 4, 8), mends_zero=True)
 RIFX = Chunks(12, b"data", order="big", align=2, total_at=(4, 4, 8), mends_zero=True)
-AIFF = Chunks(12, b"SSND", order="big", align=2, total_at=(4, 4, 8))
+AIFF = Chunks(12, b"SSND", order="big", align=2, total_at=(4, 4, 8), least_bytes=8)
 CAF = Chunks(8, b"data", size_bytes=8, order="big")
 W64 = Chunks(40, W64_DATA, 16, 8, counts_head=True, align=8, total_at=(16, 8, 0), mends_zero=True)
 ASF = Chunks(0, ASF_DATA, 16, 8, counts_head=True)
@@ -122,6 +128,8 @@ def walk_chunks(chunks: Chunks) -> Walk:
                 order = "little" if chunks.order == "little" else "big"
                 patches[chunk.size_at] = min(size, limit).to_bytes(chunk.size_bytes, order)  # type: ignore[arg-type]
                 warnings = (f"its header says 0 bytes of audio, as after a crash: the {left} bytes there were read",)
+            if is_audio and chunk.size is not None and chunk.size < chunks.least_bytes:
+                warnings = (f"damaged: its header says {chunk.size} bytes of audio",)
             if chunk.size is None:
                 chunk.size = _until_another(reader, chunk.body) - chunk.body
             if is_audio:
@@ -133,7 +141,9 @@ def walk_chunks(chunks: Chunks) -> Walk:
         total = chunks.total_at and reader.number(start + chunks.total_at[0], chunks.total_at[1], chunks.order)
         if total and chunks.total_at and end <= start + total + chunks.total_at[2] <= reader.size and not patches:
             end = start + total + chunks.total_at[2]
-        return Extent(end, found / promised if promised else 1.0, patches=patches, warnings=warnings)
+        if not has_audio:
+            warnings = ("damaged: the sizes in its header lead to no audio",)
+        return _shared(end, found, promised, patches, warnings)
 
     return walk
 
@@ -215,6 +225,19 @@ def walk_nist(reader: Reader, start: int) -> Extent:
     return _stated(reader, start + header_bytes, samples * sample_bytes * channels)
 
 
+def walk_flv(reader: Reader, start: int) -> Extent:
+    """FLV: nothing says how long it is; its header, of 9 bytes in every version, says where it begins."""
+    is_right = reader.number(start + 5, 4, "big") == FLV_HEADER_BYTES
+    return Extent(reader.size, warnings=() if is_right else ("damaged: its header states a wrong length of its own",))
+
+
+def walk_ts(reader: Reader, start: int) -> Extent:
+    """MPEG-TS: packets of one size, and nothing that says how many."""
+    left = (reader.size - start) % TS_PACKET_BYTES
+    warnings = ("its last packet is incomplete: it may have been cut short",) if left else ()
+    return Extent(reader.size, warnings=warnings)
+
+
 def walk_ebml(reader: Reader, start: int) -> Extent:
     """Matroska and WebM: a header and a segment, each with its size; a live one's segment states none."""
     at, body, size = start, start, 0
@@ -241,5 +264,13 @@ def _ebml_body(reader: Reader, at: int, id_bytes: int) -> tuple[int, int | None]
 
 
 def _stated(reader: Reader, body: int, size: int) -> Extent:
-    found = max(0, min(size, reader.size - body))
-    return Extent(min(body + size, reader.size), found / size if size else 1.0)
+    return _shared(min(body + size, reader.size), max(0, min(size, reader.size - body)), size)
+
+
+def _shared(
+    end: int, found: int, promised: int, patches: Mapping[int, bytes] | None = None, warnings: tuple[str, ...] = ()
+) -> Extent:
+    """The extent of a recording with `found` of the bytes of audio that its header promises."""
+    if found < promised:  # enough of them, and it is refused
+        warnings = (*warnings, f"cut short: the last {promised - found} bytes that its header promises are missing")
+    return Extent(end, found / promised if promised else 1.0, patches=patches or {}, warnings=warnings)

@@ -66,17 +66,18 @@ class Decoder:
         """
         stream = _track(self._container.streams.audio, options.track, say)
         gathered = _Gathered()
-        damaged = 0
+        damaged_packets = damaged_frames = 0
         for packet in self._container.demux(stream):
             if packet.pos is not None:
                 self.end = max(self.end, packet.pos + packet.size)
-            damaged += packet.is_corrupt
+            damaged_packets += packet.is_corrupt
             for frame in packet.decode():
+                damaged_frames += frame.is_corrupt
                 self.frames, self.rate_hz = self.frames + frame.samples, frame.sample_rate
                 yield from gathered.push(frame)
         yield from gathered.rest()
-        if damaged:
-            say(f"damaged: FFmpeg calls {damaged} of its packets corrupt")
+        if damaged_packets or damaged_frames:
+            say(f"damaged: FFmpeg calls {damaged_packets} of its packets and {damaged_frames} of its frames corrupt")
 
 
 def _track(tracks: Any, wanted: str | int | None, say: Say) -> Any:

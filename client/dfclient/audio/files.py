@@ -14,7 +14,7 @@ from dfclient.errors import AudioError, InputError
 
 Recording = str | Path | bytes | BinaryIO  # a path, the bytes of a file, or a file opened for reading bytes
 
-CACHE_BYTES = 1 << 16
+CACHE_BYTES = 1 << 14
 LONGEST_PATTERN_BYTES = 16
 COPY_BYTES = 1 << 20
 MAX_SPOOLED_BYTES = 1 << 30  # of what can't be read twice, such as a named pipe
@@ -28,16 +28,28 @@ class Reader:
         self.origin = file.tell()
         self.size = file.seek(0, os.SEEK_END) - self.origin
         self._cached, self._cached_at = b"", 0
+        self.decoder_position = 0  # how far a decoder has read that reads the file by its descriptor; 0: not known
 
     def at(self, offset: int, n_bytes: int) -> bytes:
         """The bytes from `offset` on: fewer than `n_bytes` where the file ends, none outside it."""
-        if offset < 0 or n_bytes <= 0:
+        if offset < 0 or offset >= self.size or n_bytes <= 0:
             return b""
+        start = self._cache(offset, n_bytes)
+        return self._cached[start : start + n_bytes]
+
+    def match_end(self, pattern: re.Pattern[bytes], offset: int, n_bytes: int) -> int | None:
+        """Where a match of `pattern`, which takes at most `n_bytes`, ends that begins at `offset`; None without one."""
+        start = self._cache(offset, n_bytes)
+        found = pattern.match(self._cached, start)
+        return found and self._cached_at + found.end()
+
+    def _cache(self, offset: int, n_bytes: int) -> int:
+        """Have so many bytes in memory; where there they begin."""
         start = offset - self._cached_at
-        if start < 0 or start + n_bytes > len(self._cached):
+        if start < 0 or min(offset + n_bytes, self.size) > self._cached_at + len(self._cached):
             self._cached, self._cached_at = self._read(offset, max(n_bytes, CACHE_BYTES)), offset
             start = 0
-        return self._cached[start : start + n_bytes]
+        return start
 
     def descriptor(self) -> int | None:
         """The system's number of the open file, at its start; None where there is none, or Python buffers it."""
@@ -45,6 +57,11 @@ class Reader:
             return None
         self.file.seek(0)
         return self.file.fileno()
+
+    def note_position(self) -> None:
+        """Take down how far a decoder has read that was given the descriptor of the whole file."""
+        if isinstance(self.file, io.FileIO) and not self.origin:
+            self.decoder_position = self.file.tell()
 
     def _read(self, offset: int, n_bytes: int) -> bytes:
         self.file.seek(self.origin + offset)

@@ -2,20 +2,22 @@
 
 import re
 from functools import cache
-
-import numpy as np
-import numpy.typing as npt
+from itertools import islice
 
 from dfclient.audio.extents import Extent
 from dfclient.audio.files import Reader
 
 STREAM_INFO = re.compile(rb"fLaC[\x00\x80]\x00\x00\x22")  # the mark and the head of the block that must come first
 STREAM_INFO_BYTES = 4 + 4 + 34
+LEAST_BLOCK = 16  # samples: fewer are allowed in the last one alone
 MAX_FRAME_BYTES = 1 << 17  # where the header does not say
-SYNC = re.compile(rb"\xff[\xf8\xf9]")
+READ_AHEAD_BYTES = 1 << 13  # libFLAC reads so many at once: so much may follow unseen where its decoder has stopped
+TAIL_BYTES = 1 << 14  # enough for the last frame, of most recordings
+SYNCS = (b"\xff\xf8", b"\xff\xf9")
+SYNC = re.compile(b"|".join(SYNCS))
+MAX_TRIES = 200  # a sync code may stand within a frame by chance, once in 32 KB
+MAX_ZEROS = 8  # so many behind what may be the last frame's end may be its own: they change no remainder
 CRC_POLYNOMIAL = 0x8005
-ROW_BYTES = 64
-COLUMN_STARTS = np.arange(ROW_BYTES) * 256
 
 
 def frames_in_stream_info(info: bytes) -> int | None:
@@ -31,10 +33,58 @@ def walk_flac(reader: Reader, start: int) -> Extent:
     limit = reader.find(first, STREAM_INFO) or reader.size
     longest = int.from_bytes(info[7:10], "big") or MAX_FRAME_BYTES
     tail_at = max(first, limit - longest)
-    tail = reader.at(tail_at, limit - tail_at)
-    if any(crc16(tail[start:]) == 0 for start in reversed([sync.start() for sync in SYNC.finditer(tail)])):
-        return Extent(limit, frames=frames)
-    return Extent(_last_frame_end(reader, first, limit, longest), frames=frames)
+    if _ends_with_frame(reader.at(tail_at, limit - tail_at)):
+        return Extent(limit, frames=frames, warnings=_warnings_of(info))
+    end = _last_frame_end(reader, first, limit, longest)
+    behind = reader.at(end, MAX_ZEROS)
+    slack_bytes = len(behind) - len(behind.lstrip(b"\0"))
+    return Extent(end, frames=frames, slack_bytes=slack_bytes, warnings=_warnings_of(info))
+
+
+def _warnings_of(info: bytes) -> tuple[str, ...]:
+    """What is to be said of a STREAMINFO block, which libFLAC itself does not check."""
+    fewest, most = int.from_bytes(info[:2], "big"), int.from_bytes(info[2:4], "big")
+    return (
+        () if LEAST_BLOCK <= fewest <= most else (f"damaged: its header states blocks of {fewest} to {most} samples",)
+    )
+
+
+def glance_flac(reader: Reader, start: int) -> Extent | None:
+    """FLAC in a file that libsndfile reads by itself: it stops after as many samples as the header states.
+
+    How far it has read then says whether there is more, and spares a search through all of the file. None where the
+    header states no number, where FFmpeg is to read it (surround), or where the file does not end with a whole frame.
+    """
+    info = reader.at(start, STREAM_INFO_BYTES)[8:]
+    frames = frames_in_stream_info(info)
+    if frames is None or info[12] >> 1 & 7 > 1 or reader.descriptor() is None:
+        return None
+    if not _ends_with_frame(_tail(reader, start)):
+        return None
+    return Extent(reader.size, frames=frames, warnings=_warnings_of(info))
+
+
+def is_flac_over(reader: Reader, start: int) -> bool:
+    """Whether libsndfile has read all of a file that was glanced at, and nothing begins in what it has read last."""
+    return reader.decoder_position >= reader.size and _tail(reader, start).find(b"fLaC", -READ_AHEAD_BYTES) < 0
+
+
+def _tail(reader: Reader, start: int) -> bytes:
+    at = max(start + STREAM_INFO_BYTES, reader.size - TAIL_BYTES)
+    return reader.at(at, reader.size - at)
+
+
+def _ends_with_frame(content: bytes) -> bool:
+    """Whether the last of these bytes are a whole frame, from a sync code on."""
+    for sync in SYNCS:
+        at = len(content)
+        for _ in range(MAX_TRIES):
+            at = content.rfind(sync, 0, at + 1)
+            if at < 0:
+                break
+            if is_frame(content[at:]):
+                return not content.endswith(b"\0" * 3)  # zeros behind a frame change no remainder; two may be its own
+    return False
 
 
 def _first_frame(reader: Reader, start: int) -> int:
@@ -52,8 +102,8 @@ def _last_frame_end(reader: Reader, first: int, limit: int, longest: int) -> int
     at = end = first
     while at < limit:
         block = reader.at(at, min(longest + 2, limit - at))
-        starts = [sync.start() for sync in SYNC.finditer(block) if sync.start() > 0]
-        size = next((n for n in starts if crc16(block[:n]) == 0), None)
+        starts = [sync.start() for sync in islice(SYNC.finditer(block, 1), MAX_TRIES)]
+        size = next((n for n in starts if is_frame(block[:n])), None)
         if size is None:  # the last one, which no frame follows
             size = _shortest_remainder_0(block)
             return at + size if size else end
@@ -71,18 +121,19 @@ def _shortest_remainder_0(block: bytes) -> int | None:
     return None
 
 
-def crc16(content: bytes) -> int:
-    """FLAC's CRC-16 of `content`: 0 for a frame with its own checksum at the end.
+def is_frame(content: bytes) -> bool:
+    """Whether `content` ends with its own CRC-16, as a whole frame does: its polynomial divides it.
 
-    NumPy takes the remainder of each row of bytes by a table for each column; only the rows are joined one by one.
+    x^16 + x^15 + x^2 + 1 is (x + 1)(x^15 + x + 1). The first divides what has an even number of bits set. By the second
+    x^15 is as good as x + 1, hence x^(15·2^k) as x^(2^k) + 1: so the bits from there on are folded down, k by k.
     """
-    columns, high, low = _tables()
-    padded = bytes(-len(content) % ROW_BYTES) + content  # zeros in front change nothing
-    places = np.frombuffer(padded, np.uint8).reshape(-1, ROW_BYTES) + COLUMN_STARTS
-    remainder = 0
-    for row in np.bitwise_xor.reduce(columns.take(places), axis=1).tolist():
-        remainder = high[remainder >> 8] ^ low[remainder & 255] ^ row
-    return remainder
+    bits = int.from_bytes(content, "big")
+    if bits.bit_count() % 2:
+        return False
+    for k in reversed(range((bits.bit_length() // 15).bit_length())):
+        while high := bits >> (15 << k):
+            bits ^= high << (15 << k) ^ high << (1 << k) ^ high
+    return bits == 0
 
 
 def crc16_step(remainder: int, byte: int) -> int:
@@ -93,20 +144,10 @@ def crc16_step(remainder: int, byte: int) -> int:
 @cache
 def _byte_table() -> list[int]:
     """The CRC-16 of each single byte."""
-    values = np.arange(256, dtype=np.uint32) << 8
-    for _ in range(8):
-        values = np.where(values & 0x8000, values << 1 ^ CRC_POLYNOMIAL, values << 1) & 0xFFFF
-    return [int(value) for value in values]
-
-
-@cache
-def _tables() -> tuple[npt.NDArray[np.uint16], list[int], list[int]]:
-    """The CRC-16 of each byte in each column of a row, column by column, and the first two columns again.
-
-    The remainder of the rows before is as good as added to a row's first two bytes.
-    """
-    by_byte = np.array(_byte_table(), np.uint16)
-    columns = [by_byte]
-    for _ in range(ROW_BYTES - 1):  # one column to the left is one more byte of zeros behind
-        columns.insert(0, (columns[0] << 8) ^ by_byte[columns[0] >> 8])
-    return np.concatenate(columns), columns[0].tolist(), columns[1].tolist()
+    table = []
+    for value in range(256):
+        remainder = value << 8
+        for _ in range(8):
+            remainder = (remainder << 1 ^ (CRC_POLYNOMIAL if remainder & 0x8000 else 0)) & 0xFFFF
+        table.append(remainder)
+    return table

@@ -11,6 +11,8 @@ from dfclient.audio.tags import tags_end
 RESYNC_BYTES = 1 << 16  # so far the next frame is searched for behind something that is none
 HEAD_BYTES = 56  # of a frame: enough for what says how long a recording is
 SYNC = re.compile(b"\xff")
+LONGEST_FRAME = 2881  # of MPEG audio: layer 2, 160 kbit/s, 8 kHz
+RUN_FRAMES = 8
 LONGEST_HEAD = 7  # bytes that a frame's head itself takes
 
 Kind = tuple[int, ...]  # what stays the same within a recording: rate, layer, mono or not …
@@ -27,46 +29,11 @@ class Frame:
 FrameAt = Callable[[bytes], Frame | None]  # the first bytes of a frame → what they say; None: no frame begins so
 
 
-def _mpeg_frames() -> dict[tuple[int, int], Frame]:
-    """Every valid second and third byte of an MPEG audio frame (ISO 11172-3, 13818-3 and the 2.5 extension)."""
-    kbits = {  # by (is version 1, layer)
-        (True, 1): (32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
-        (True, 2): (32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384),
-        (True, 3): (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
-        (False, 1): (32, 48, 56, 64, 80, 96, 112, 128, 144, 160, 176, 192, 224, 256),
-        (False, 2): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
-        (False, 3): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
-    }
-    rates_hz = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 12000, 8000)}  # by version bits
-    frames = {}
-    for second in range(0xE0, 0x100):
-        version, layer = second >> 3 & 3, 4 - (second >> 1 & 3)
-        for third in range(0x100):
-            bitrate, rate, padding = third >> 4, third >> 2 & 3, third >> 1 & 1
-            if version not in rates_hz or layer == 4 or rate == 3 or bitrate in (0, 15):
-                continue
-            bits_s, rate_hz = 1000 * kbits[version == 3, layer][bitrate - 1], rates_hz[version][rate]
-            if layer == 1:
-                n_bytes = (12 * bits_s // rate_hz + padding) * 4
-            else:
-                n_bytes = (72 if layer == 3 and version != 3 else 144) * bits_s // rate_hz + padding
-            frames[second, third] = Frame(n_bytes, (rate_hz, version, layer))
-    return frames
-
-
-_MPEG = _mpeg_frames()
 _ADTS_RATES_HZ = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000, 7350)
 _AMR_BYTES = {  # of a frame by its type: speech, comfort noise, nothing
     b"#!AMR\n": (13, 14, 16, 18, 20, 21, 27, 32, 6, 6, 6, 6, 1, 1, 1, 1),
     b"#!AMR-WB\n": (18, 24, 33, 37, 41, 47, 51, 59, 61, 6, 1, 1, 1, 1, 1, 1),
 }
-
-
-def mpeg_frame(head: bytes) -> Frame | None:
-    """MPEG audio, layers 1 to 3 (not of free bit rate)."""
-    if len(head) < 4 or head[0] != 0xFF or (frame := _MPEG.get((head[1], head[2]))) is None:
-        return None
-    return Frame(frame.n_bytes, (*frame.kind, head[3] >> 6 == 3))
 
 
 def adts_frame(head: bytes) -> Frame | None:
@@ -88,8 +55,16 @@ def begins_with_frames(frame_at: FrameAt, head: bytes) -> bool | None:
     return True
 
 
-def walk_frames(frame_at: FrameAt, count_in_tag: Callable[[bytes], int | None] | None = None) -> Walk:
+def walk_frames(
+    frame_at: FrameAt,
+    count_in_tag: Callable[[bytes], int | None] | None = None,
+    run_of: Callable[[Kind], re.Pattern[bytes]] | None = None,
+    is_damaged: Callable[[bytes, Kind], bool] | None = None,
+) -> Walk:
     """The walk of recordings made of such frames.
+
+    `run_of` gives a pattern that matches RUN_FRAMES sound frames of a kind at once: to look at each takes longer.
+    `is_damaged` says of one by its first bytes that no decoder can decode it.
 
     One ends where frames of another kind begin, where another tag stands (a frame of its own, the first, which says how
     many follow), or after as many frames as its tag says.
@@ -99,7 +74,7 @@ def walk_frames(frame_at: FrameAt, count_in_tag: Callable[[bytes], int | None] |
         at = end = end_as_promised = start
         kind: Kind | None = None
         count = skipped = 0
-        promised = 0
+        promised = damaged = 0
         while (frame := frame_at(head := reader.at(at, HEAD_BYTES))) is not None or at < reader.size:
             tag = count_in_tag(head) if frame and count_in_tag else None
             is_another = frame is not None and kind is not None and (frame.kind != kind or tag is not None)
@@ -117,12 +92,22 @@ def walk_frames(frame_at: FrameAt, count_in_tag: Callable[[bytes], int | None] |
                 count = 0 if tag is not None else 1
             else:
                 count += 1
+            damaged += is_damaged is not None and is_damaged(head, kind)
             end = at = at + frame.n_bytes
+            while run_of and (count + RUN_FRAMES < promised or not promised) and at < reader.size:
+                after = reader.match_end(run_of(kind), at, RUN_FRAMES * LONGEST_FRAME)
+                if after is None:
+                    break
+                end, at, count = after, after, count + RUN_FRAMES
             if count == promised:
                 end_as_promised = end
-            if promised and count > promised + 1:  # some encoders count the tag's own frame, too
-                return Extent(end_as_promised, skipped_bytes=skipped)
+            if promised and count > promised + 1:
+                break
         warnings = ("its last frame is incomplete: it may have been cut short",) if end > reader.size else ()
+        if damaged:
+            warnings = (*warnings, f"damaged: {damaged} of its frames can't be decoded")
+        if promised and count > promised + 1:  # some encoders count the tag's own frame, too
+            return Extent(end_as_promised, skipped_bytes=skipped, warnings=warnings)
         whole = count - (end > reader.size)
         share = min(1.0, whole / promised) if promised else 1.0
         return Extent(min(end, reader.size), share, skipped_bytes=skipped, warnings=warnings)
@@ -144,16 +129,6 @@ def _resynchronised(reader: Reader, frame_at: FrameAt, at: int) -> int | None:
         if frame is not None and _is_followed(reader, frame_at, found, frame):
             return found
         at = found + 1
-    return None
-
-
-def mpeg_count_in_tag(head: bytes) -> int | None:
-    """How many frames follow, as an Info, Xing or VBRI tag says (0: it does not); None without a tag."""
-    if head[36:40] == b"VBRI":
-        return int.from_bytes(head[50:54], "big")
-    for at in (13, 15, 21, 23, 36, 38):  # after the side information: mono or stereo, version 1 or 2, checksum or not
-        if head[at : at + 4] in (b"Xing", b"Info"):
-            return int.from_bytes(head[at + 8 : at + 12], "big") if head[at + 7] & 1 else 0
     return None
 
 

@@ -10,8 +10,11 @@ from dfclient.audio.samples import MAX_CHANNELS, Block
 from dfclient.errors import AudioError
 
 BLOCK_SAMPLES = 1 << 18  # of all channels together
+LEAST_FRAMES = 1 << 12  # asked for where the length is an estimate: the read that finds the end needs little memory
 # Formats whose length libsndfile knows once it has opened them. MP3's is an estimate, a truncated OGG's is nonsense.
 KNOWN_LENGTHS = frozenset({"WAV", "WAVEX", "FLAC", "AIFF", "AU", "CAF", "RF64", "W64", "NIST"})
+# Formats that `containers` knows by their first bytes: a file that does not begin so and is read as one is damaged.
+KNOWN_BEGINNINGS = KNOWN_LENGTHS | {"OGG", "MP3"}
 
 
 class NotForSndfile(Exception):
@@ -26,7 +29,7 @@ def opened(reader: Reader, start: int, extent: Extent) -> Any:
     try:
         if whole and (descriptor := reader.descriptor()) is not None:
             return soundfile.SoundFile(descriptor, closefd=False)
-        return soundfile.SoundFile(Section(reader, start, extent.end, extent.patches))
+        return soundfile.SoundFile(Section(reader, start, extent.end + extent.slack_bytes, extent.patches))
     except soundfile.LibsndfileError as error:
         raise NotForSndfile(_reason(error)) from None
 
@@ -48,7 +51,7 @@ def blocks(file: Any, extent: Extent) -> Iterator[Block]:
     file.seekable = _never  # soundfile seeks after each read, to where it is; in a damaged FLAC that fails
     frames, most = 0, BLOCK_SAMPLES // channels
     try:
-        while wanted := most if stated is None else min(most, stated - frames):
+        while wanted := min(most, max(file.frames - frames, LEAST_FRAMES if stated is None else 0)):
             samples = file.read(wanted, dtype="float32", always_2d=True)
             if not len(samples):
                 break

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, nullco
 from dataclasses import dataclass, field, replace
 from types import FrameType
 
-from dfclient.audio import EACH, sources
+from dfclient.audio import EACH, AudioOptions, sources
 from dfclient.batch import has_rows, is_written, write_result
 from dfclient.cli import report
 from dfclient.cli.console import audio_options_of, detector_of, notice, opening_of, say
@@ -37,7 +37,8 @@ def run(options: argparse.Namespace) -> int:
         windowing = detector.windowing(SLIDING, options.hop, options.pool)
         rows = None
         if options.out is not None:
-            rows = stack.enter_context(ScoreFile(options.out, run_values(detector.card, windowing), opening=opening))
+            run = run_values(detector.card, windowing, chosen)
+            rows = stack.enter_context(ScoreFile(options.out, run, opening=opening))
             if raw is None and has_rows(rows, clip, chosen):
                 notice(f"{clip.path}: {options.out} has its row already")
                 return 0
@@ -84,7 +85,8 @@ def _listen(
             numbered = options.channels == EACH
             _Listening(lives, chunks, numbered, is_pipe=options.source == sources.PIPE).until_the_end()
             results = [
-                _result(live, clip, source, number if numbered else None) for number, live in enumerate(lives, 1)
+                _result(live, clip, source, number if numbered else None, audio_options_of(options))
+                for number, live in enumerate(lives, 1)
             ]
     except AudioError as error:
         failed = Failed(clip.utt_id, clip.path or options.source, error)
@@ -99,12 +101,12 @@ def _listen(
     return 0
 
 
-def _result(live: LiveStream, clip: Clip, source: sources.Source, channel: int | None) -> Score:
+def _result(live: LiveStream, clip: Clip, source: sources.Source, channel: int | None, chosen: AudioOptions) -> Score:
     """The row of a stream that has ended: its windows, and what the source says of the recording."""
     utt_id = clip.utt_id if channel is None else channel_id(clip.utt_id, channel)
     result = live.result(utt_id, clip.path)
     warnings = (*dict.fromkeys(source.warnings), *result.warnings)
-    return replace(result, channels=source.channels, channel=channel, warnings=warnings)
+    return replace(result, channels=source.channels, channel=channel, choice=chosen, warnings=warnings)
 
 
 @dataclass
