@@ -102,9 +102,8 @@ def score_set(
 
 
 def has_rows(rows: ScoreFile, clip: Clip, options: AudioOptions) -> bool:
-    """Whether all rows of a recording are in the file; ScoreFileError where they are of other channels than wanted."""
-    has = rows.has_channels_of if options.channels == EACH else rows.has_whole
-    return has(clip.path, clip.utt_id)
+    """Whether all rows of a recording are in the file."""
+    return rows.has_channels_of(clip.path, clip.utt_id) if options.channels == EACH else clip.path in rows.done
 
 
 def is_written(rows: ScoreFile, result: Score | Failed) -> bool:

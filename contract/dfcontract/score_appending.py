@@ -131,33 +131,10 @@ class ScoreFile:
         return self.written.keys()
 
     def has_channels_of(self, path: str, utt_id: str) -> bool:
-        """Whether each channel of a recording has its row, where each is scored by itself.
-
-        Raises:
-            ScoreFileError: it has a row as a whole.
-        """
+        """Whether each channel of a recording has its row, where each is scored by itself."""
         rows = self.written.get(path, {})
-        if utt_id in rows:
-            raise ScoreFileError(
-                f"{self.path}: can't resume: {path} has a row as a whole, this run scores each of its channels: "
-                "use the same --channels, or another --out"
-            )
         count = rows.get(channel_id(utt_id, 1), "")
         return count.isdecimal() and all(channel_id(utt_id, number) in rows for number in range(1, int(count) + 1))
-
-    def has_whole(self, path: str, utt_id: str) -> bool:
-        """Whether a recording has its row, where its channels are scored as one.
-
-        Raises:
-            ScoreFileError: it has rows of single channels.
-        """
-        rows = self.written.get(path, {})
-        if utt_id not in rows and channel_id(utt_id, 1) in rows:
-            raise ScoreFileError(
-                f"{self.path}: can't resume: {path} has a row a channel, this run scores it as a whole: "
-                "use the same --channels, or another --out"
-            )
-        return path in self.written
 
     def retrying(self, paths: Collection[str]) -> None:
         """Forget the earlier errors of recordings that are about to be scored again; those of others stay."""
