@@ -75,6 +75,7 @@ CODES = {
     ErrorCode.TOO_MANY_STREAMS: Cause(ServerBusy, "{url}: {details}"),
     ErrorCode.TOO_FAR_AHEAD: REFUSED,
     ErrorCode.DETECTOR_BUSY: OVERLOADED,
+    ErrorCode.SERVER_STOPPING: LOADING,
 }
 
 # Triton's own words, as release 24.10 says them (tests/client/test_triton_words.py causes them); the first that fits

@@ -31,6 +31,7 @@ STUB_DIED = (S.INTERNAL, "Failed to process the request(s), message: Stub proces
 LOADING = (S.UNAVAILABLE, "Request for unknown model: 'toy' version 10 is not at ready state")
 UNLOADED = (S.NOT_FOUND, "Request for unknown model: 'toy' has no available versions")
 STOPPING = (S.UNAVAILABLE, "Server is stopping, scheduler for model has stopped accepting new inference requests")
+CODED_STOPPING = (S.UNAVAILABLE, "DF_SERVER_STOPPING: begin the stream anew when it is back")
 BROKEN_OFF = (S.INTERNAL, "Received RST_STREAM with error code 2")
 CODED_BUSY = (S.UNAVAILABLE, "tiny: DF_DETECTOR_BUSY: its queue stayed full for 3 s")
 BAD_REQUEST = (S.INVALID_ARGUMENT, "WAVEFORM holds NaN")
@@ -47,6 +48,7 @@ RETRIED = [
     (LOADING, ServerUnavailable),
     (UNLOADED, ServerUnavailable),
     (STOPPING, ServerUnavailable),
+    (CODED_STOPPING, ServerUnavailable),
     (BROKEN_OFF, ServerUnavailable),
 ]
 PATIENT = RetryPolicy(first_pause_s=0.001, max_pause_s=0.01)
