@@ -3,6 +3,7 @@
 Each method makes one attempt, and may be called from many threads. `retry.py` repeats what can succeed later.
 """
 
+import math
 import re
 import threading
 from collections.abc import Callable, Iterator
@@ -136,8 +137,8 @@ class Transport:
     def __init__(self, url: str, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
         if not re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[^\s:/]+):\d{1,5}", url):
             raise InputError(f"expected the server's gRPC address as HOST:PORT such as 127.0.0.1:8001, found {url!r}")
-        if not timeout_s > 0:
-            raise InputError(f"expected a timeout above 0 s, found {timeout_s}")
+        if not (math.isfinite(timeout_s) and timeout_s > 0):
+            raise InputError(f"expected a timeout in seconds, above 0 and finite, found {timeout_s}")
         self.url = url
         self.timeout_s = timeout_s
         self._channel = grpc.insecure_channel(url, options=CHANNEL_OPTIONS)

@@ -28,11 +28,11 @@ def main(argv: list[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     try:
         return _run(arguments)
+    except BrokenPipeError:
+        raise
     except (DfserveError, OSError) as error:
         print(f"dfdeploy: error: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        return 130
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -185,7 +185,3 @@ def _bench(arguments: argparse.Namespace) -> int:
     from dfdeploy.bench import bench
 
     return bench.run(arguments, _console())
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,13 +29,10 @@ def main(argv: list[str] | None = None) -> int:
         print(f"dfeval: error: {error}", file=sys.stderr)
     except ModuleNotFoundError as error:
         print(f"dfeval: error: {error.name} is missing; pip install 'dfserve[eval]'", file=sys.stderr)
+    except BrokenPipeError:
+        raise
     except OSError as error:
-        if isinstance(error, BrokenPipeError):  # whoever read our output has seen enough
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return 0
         print(f"dfeval: error: {error.filename}: {error.strerror}", file=sys.stderr)
-    except KeyboardInterrupt:
-        return 130
     return 1
 
 
@@ -294,7 +290,3 @@ def _sasv(arguments: argparse.Namespace) -> int:
     print(f"  min t-DCF  {figures['min_tdcf']:.5f}  (2019 form, the ASV rates of the ASVspoof 5 organisers)")
     print(f"  CM EER     {figures['cm_eer']:.2%}")
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -41,11 +41,10 @@ def main(argv: list[str] | None = None) -> int:
         print(f"dfexport: error: {error}", file=sys.stderr)
     except ModuleNotFoundError as error:
         print(f"dfexport: error: {error.name} is missing; pip install 'dfserve[export]'", file=sys.stderr)
+    except BrokenPipeError:
+        raise
     except OSError as error:
         print(f"dfexport: error: {error}", file=sys.stderr)
-    except KeyboardInterrupt:
-        print("dfexport: stopped; what had been built stays", file=sys.stderr)
-        return 130
     return 1
 
 
@@ -271,7 +270,3 @@ def _repository(arguments: argparse.Namespace) -> Path:
 
 def _describe(parity: "Parity") -> str:
     return f"logits equal eager's to {parity.eager_difference:.1e}, whatever the batch to {parity.batch_difference:.1e}"
-
-
-if __name__ == "__main__":
-    sys.exit(main())
