@@ -50,7 +50,7 @@ def _write_model(folder: Path, name: str, *, weights: Weights) -> None:
     card = with_self_check(card, SPEC, (spoof, bonafide))
     if weights == "custom":
         card = dataclasses.replace(card, threshold=0.25, threshold_source="a made-up set")
-    repository.write_model(folder / name, card, waveform)
+    repository.write_model(folder / name, SPEC, card, waveform)
     live.write_live_model(folder / live_name(name), name, WINDOW_SAMPLES)
 
 

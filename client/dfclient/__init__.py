@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from dfclient.server import Health, ModelHealth, Server
     from dfclient.transport import Transport
     from dfcontract.card import ModelCard
-    from dfcontract.score_file import Opening
+    from dfcontract.score_appending import Opening
 
 _HOMES = {
     "AsyncLiveStream": "dfclient.live.stream",
@@ -50,7 +50,7 @@ _HOMES = {
     "ModelChanged": "dfclient.errors",
     "ModelHealth": "dfclient.server",
     "ModelNotFound": "dfclient.errors",
-    "Opening": "dfcontract.score_file",
+    "Opening": "dfcontract.score_appending",
     "RequestRefused": "dfclient.errors",
     "RetryPolicy": "dfclient.retry",
     "Score": "dfclient.results",

@@ -11,7 +11,7 @@ from dfclient.audio import EACH, MIX, AudioOptions
 from dfclient.clips import Clip
 from dfclient.errors import InputError
 from dfclient.results import Failed, Score, run_values
-from dfcontract.score_file import Opening, ScoreFile
+from dfcontract.score_appending import Opening, ScoreFile
 from dfcontract.windows import Windowing
 
 if TYPE_CHECKING:

@@ -6,8 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from types import TracebackType
-from typing import BinaryIO, Self
+from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -17,13 +16,13 @@ from dfclient.audio import EACH, MIX, AudioOptions
 from dfclient.batch import ordered_map
 from dfclient.calls import DEFAULT_TIMEOUT_S, DEFAULT_URL, TritonCalls, WindowAnswer, check_identity
 from dfclient.clips import Clip, Recording, clip_of
+from dfclient.connection import Connection
 from dfclient.errors import ContractError, DfclientError, InputError, RequestRefused
 from dfclient.live.core import LiveCore
 from dfclient.live.stream import AsyncLiveStream, LiveStream
 from dfclient.live.wire import Wire
 from dfclient.results import AudioFacts, Failed, Score, WindowScore
-from dfclient.retry import Retrying, RetryPolicy
-from dfclient.transport import Transport
+from dfclient.retry import RetryPolicy
 from dfcontract.card import ModelCard
 from dfcontract.errors import WindowError
 from dfcontract.live import live_name
@@ -47,7 +46,7 @@ class _Decoded:
     error: DfclientError | None = None
 
 
-class Detector:
+class Detector(Connection):
     """A model on a Triton server.
 
         with Detector("host:8001", "aasist") as detector:
@@ -77,29 +76,12 @@ class Detector:
         retry: RetryPolicy | None = None,
         transport: TritonCalls | None = None,
     ) -> None:
-        self._owns_transport = transport is None
-        self._calls = Retrying(transport or Transport(url, timeout_s=timeout_s), retry or RetryPolicy())
+        super().__init__(url, timeout_s=timeout_s, retry=retry, transport=transport)
         try:
             self.card = self._card_of(model, version)
         except BaseException:
             self.close()
             raise
-
-    def __enter__(self) -> Self:
-        """Itself: `close` comes at the end of the block."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Close the connection."""
-        self.close()
-
-    def close(self) -> None:
-        """Let requests in flight end, try none again, and close the connection."""
-        self._calls.close()
-        if self._owns_transport:
-            self._calls.calls.close()
 
     def windowing(self, mode: str = PROTOCOL, hop_s: float | None = None, pool: str | None = None) -> Windowing:
         """How recordings are cut and pooled, checked against the model's window.

@@ -1,14 +1,11 @@
 """`Server`: what one Triton server serves, whether it is well, and its detectors over one connection."""
 
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Self
 
-from dfclient.calls import DEFAULT_TIMEOUT_S, DEFAULT_URL, ModelState, TritonCalls
+from dfclient.calls import ModelState
+from dfclient.connection import Connection
 from dfclient.detector import Detector
 from dfclient.errors import ContractError, ModelNotFound
-from dfclient.retry import Retrying, RetryPolicy
-from dfclient.transport import Transport
 from dfcontract.card import ModelCard
 from dfcontract.live import detectors_among
 
@@ -43,7 +40,7 @@ class Health:
         return self.is_live and self.is_ready and bool(self.models) and all(model.is_ready for model in self.models)
 
 
-class Server:
+class Server(Connection):
     """A Triton server.
 
         with Server("host:8001") as server:
@@ -62,48 +59,13 @@ class Server:
             raise ServerError.
     """
 
-    def __init__(
-        self,
-        url: str = DEFAULT_URL,
-        *,
-        timeout_s: float = DEFAULT_TIMEOUT_S,
-        retry: RetryPolicy | None = None,
-        transport: TritonCalls | None = None,
-    ) -> None:
-        self._owns_transport = transport is None
-        self._calls = Retrying(transport or Transport(url, timeout_s=timeout_s), retry or RetryPolicy())
-
-    def __enter__(self) -> Self:
-        """Itself: `close` comes at the end of the block."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Close the connection, that of its detectors too."""
-        self.close()
-
-    def close(self) -> None:
-        """Let requests in flight end, try none again, and close the connection."""
-        self._calls.close()
-        if self._owns_transport:
-            self._calls.calls.close()
-
-    @property
-    def url(self) -> str:
-        """Its address."""
-        return self._calls.calls.url
-
     def models(self) -> list[ModelCard]:
-        """Cards of the detectors that are ready, in the order of their names; models without a card are left out."""
-        ready = [state.name for state in self._calls.model_states() if state.state == "READY"]
-        cards = []
-        for name in detectors_among(ready):
-            try:
-                cards.append(self._calls.model_info(name).card())
-            except ContractError:  # another's model beside ours
-                continue
-        return cards
+        """Cards of the detectors that are ready, in the order of their names; see `unusable` for the others."""
+        return [card for card in self._cards().values() if isinstance(card, ModelCard)]
+
+    def unusable(self) -> dict[str, str]:
+        """Ready models without a usable card → why: another's model beside ours, or a detector whose card is broken."""
+        return {name: str(card) for name, card in self._cards().items() if isinstance(card, ContractError)}
 
     def health(self) -> Health:
         """How the server is now: each question is asked once.
@@ -119,6 +81,15 @@ class Server:
     def detector(self, name: str, version: str = "") -> Detector:
         """A detector that shares this server's connection, and is of no use once that is closed."""
         return Detector(self.url, name, version=version, retry=self._calls.policy, transport=self._calls.calls)
+
+    def _cards(self) -> dict[str, ModelCard | ContractError]:
+        cards: dict[str, ModelCard | ContractError] = {}
+        for name in detectors_among([state.name for state in self._calls.model_states() if state.state == "READY"]):
+            try:
+                cards[name] = self._calls.model_info(name).card()
+            except ContractError as error:
+                cards[name] = error
+        return cards
 
     def _health_of(self, state: ModelState) -> ModelHealth:
         try:

@@ -50,6 +50,7 @@ def command(repository: Path, *, profile: str, host: str, host_ports: Mapping[st
         "run",
         "--rm",
         "--init",
+        "--stop-timeout=40",  # Triton's own exit timeout, and a little more; Docker would kill it after 10 s
         *(["--gpus=all"] if profile == "gpu" else []),
         *published,
         # Triton writes to none of its mounts; a process that breaks out of it finds nothing to gain.

@@ -21,6 +21,7 @@ from dfcontract.live import DRAIN_DIR_VARIABLE, STOP_FILE, live_name
 from dfdeploy import doors, environment, guard, ports, selfcheck
 from dfdeploy.errors import DeployError, ModelsUnusable, ServerFailed
 from dfdeploy.leftovers import PREFIX, sweep
+from dfdeploy.processes import is_alive
 from dfdeploy.repository import built_models, unusable_models
 
 # A proxy of the environment has no way to this machine's loopback.
@@ -194,7 +195,7 @@ class Server:
         """
         if self._guard is None:
             return
-        if not drain and self._triton is not None and _is_alive(self._triton):
+        if not drain and self._triton is not None and is_alive(self._triton):
             guard.kill_group(self._triton.pid)
         if self._guard.stdin is not None:
             self._guard.stdin.close()
@@ -220,11 +221,11 @@ class Server:
         """
         if self._guard is None:
             return "the server is not running"
-        if self._triton is not None and not _is_alive(self._triton):  # its backends follow it; the guard says why
+        if self._triton is not None and not is_alive(self._triton):  # its backends follow it; the guard says why
             self._guard.wait(STOP_TIMEOUT_S)
         if (status := self._guard.poll()) is not None:
             return f"{ending_of(status)}{self._last_words()}"
-        dead = [process.pid for process in self._backends if not _is_alive(process)]
+        dead = [process.pid for process in self._backends if not is_alive(process)]
         return f"backend process {dead[0]} has died" if dead else ""
 
     def _command(self, found: environment.ServerEnvironment, *, region_prefix: str) -> list[str]:
@@ -311,12 +312,5 @@ def ending_of(status: int) -> str:
 
 def _wait_until_gone(processes: list[psutil.Process]) -> None:
     deadline = time.monotonic() + STOP_TIMEOUT_S
-    while any(_is_alive(process) for process in processes) and time.monotonic() < deadline:
+    while any(is_alive(process) for process in processes) and time.monotonic() < deadline:
         time.sleep(POLL_S)
-
-
-def _is_alive(process: psutil.Process) -> bool:
-    try:
-        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
-        return False

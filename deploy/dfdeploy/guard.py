@@ -4,9 +4,11 @@ Run as ``python guard.py PREFIX STOP_FILE COMMAND…``, so standard library only
 stops Triton by closing the pipe; an owner that dies closes it too. STOP_FILE then asks the live models to end their
 streams, see dfdeploy/backends/live/drain.py. Triton's Python backends share its process group and would outlive it, and
 so would their shared-memory regions, whose names begin with PREFIX.
+
+A guard that is killed takes the group with it (`_tie_group`); the regions go at the next start.
 """
 
-import ctypes
+import fcntl
 import os
 import select
 import signal
@@ -20,7 +22,6 @@ from types import FrameType
 from typing import NoReturn
 
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  (where Linux keeps POSIX shared memory)
-PR_SET_PDEATHSIG = 1  # prctl(2)
 SIGNALLED = 128  # an exit status above it says by which signal a process ended, as in a shell
 DRAIN_S = 20  # a client's request that never ends would keep Triton alive for ever
 LIVE_DRAIN_S = 10  # of it, for live streams
@@ -34,8 +35,16 @@ def main() -> int:
     signal.signal(signal.SIGTERM, _exit)
     signal.signal(signal.SIGINT, _exit)
     os.umask(0o077)
+    tied, _kept_open = os.pipe()
     # A session of its own: a Ctrl-C at the terminal reaches the owner alone, and the whole group can be killed.
-    triton = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True, preexec_fn=_die_with_parent)  # noqa: PLW1509
+    triton = subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,
+        pass_fds=[tied],
+        preexec_fn=lambda: _tie_group(tied),  # noqa: PLW1509  (the guard has one thread)
+    )
+    os.close(tied)
     exited = os.pidfd_open(triton.pid)
     try:
         readable, _, _ = select.select([sys.stdin, exited], [], [])
@@ -124,9 +133,18 @@ def _own_regions(prefix: str) -> Iterator[Path]:
                 yield region
 
 
-def _die_with_parent() -> None:
-    """Between fork and exec: have the kernel kill Triton when the guard dies."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+def _tie_group(pipe: int) -> None:
+    """Between fork and exec: have the kernel kill Triton's process group when the guard dies, however it does.
+
+    Only the guard holds the pipe's other end. When that is gone, the kernel sends the signal that is set here to the
+    group that is set here, whatever its processes are doing. (A parent-death signal would reach Triton alone, and a
+    thread that watches from inside a backend waits for ever when Triton dies while it holds Python's lock.)
+    """
+    fcntl.fcntl(pipe, fcntl.F_SETOWN, -os.getpid())
+    fcntl.fcntl(pipe, fcntl.F_SETSIG, signal.SIGKILL)
+    fcntl.fcntl(pipe, fcntl.F_SETFL, fcntl.fcntl(pipe, fcntl.F_GETFL) | os.O_ASYNC)
+    if select.select([pipe], [], [], 0)[0]:  # it died before all was set
+        os._exit(1)
 
 
 def _exit(number: int, _frame: FrameType | None) -> NoReturn:

@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 
 from dfdeploy import guard
+from dfdeploy.processes import is_alive_pid
 
 PREFIX = "dfserve-"  # then the owner's process id: of run folders, their logs, and regions of shared memory
 KEPT_LOGS = 5  # of servers that failed
@@ -42,7 +43,7 @@ def _is_in_use(entry: Path) -> bool:
     owner = entry.name.removeprefix(PREFIX).partition("-")[0]
     if not owner.isdecimal():
         return True  # none of ours
-    return psutil.pid_exists(int(owner)) and (entry.suffix != ".log" or entry.with_suffix("").is_dir())
+    return is_alive_pid(int(owner)) and (entry.suffix != ".log" or entry.with_suffix("").is_dir())
 
 
 def _kill_processes_of(run_dirs: list[Path]) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dfcontract.errors import DfserveError
+from dfeval.arguments import parse
 from dfeval.formats import FORMATS
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ DESCRIPTION = "Scores and a protocol in, the figures that the field publishes ou
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; 0 when the figures could be had, 1 when not."""
-    arguments = _parser().parse_args(argv)
+    arguments = parse(_parser(), sys.argv[1:] if argv is None else argv)
     try:
         return int(arguments.run(arguments))
     except DfserveError as error:
@@ -41,18 +42,18 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     metrics = commands.add_parser("metrics", help="figures of one detector, in the terminal or as JSON")
-    metrics.add_argument("scores", type=Path, nargs="+", metavar="SCORES", help=PARTS)
+    metrics.add_argument("scores", type=Path, nargs="*", metavar="SCORES", help=PARTS)
     metrics.add_argument("--json", action="store_true", help="print JSON instead of tables")
     metrics.set_defaults(run=_metrics)
 
     report = commands.add_parser("report", help="one HTML page with pictures, tables and files; several detectors")
-    report.add_argument("scores", type=Path, nargs="+", metavar="SCORES")
+    report.add_argument("scores", type=Path, nargs="*", metavar="SCORES")
     report.add_argument("--out", type=Path, required=True, metavar="DIR", help="where index.html and the rest go")
     report.set_defaults(run=_report)
 
     compare = commands.add_parser("compare", help="is one detector better than another on the same trials?")
-    compare.add_argument("scores", type=Path, nargs=2, metavar="SCORES")
-    compare.set_defaults(run=_compare)
+    compare.add_argument("scores", type=Path, nargs="*", metavar="SCORES", help="two files")
+    compare.set_defaults(run=_compare, n_scores=2)
 
     fitting, applying = _add_calibrate(commands)
     _add_timeline(commands)
@@ -78,7 +79,7 @@ def _add_calibrate(commands: "Commands") -> tuple[argparse.ArgumentParser, argpa
     calibrate = commands.add_parser("calibrate", help="fit a calibration and a threshold, or apply one")
     actions = calibrate.add_subparsers(required=True, metavar="ACTION")
     fitting = actions.add_parser("fit", help="fit on labelled scores, write JSON")
-    fitting.add_argument("scores", type=Path, nargs="+", metavar="SCORES", help=PARTS)
+    fitting.add_argument("scores", type=Path, nargs="*", metavar="SCORES", help=PARTS)
     _add_calibration(fitting)
     applying = actions.add_parser("apply", help="add the columns llr and verdict to a score file")
     applying.add_argument("scores", type=Path, metavar="SCORES")
@@ -116,7 +117,10 @@ def _add_protocol(command: argparse.ArgumentParser) -> None:
 
 def _add_settings(command: argparse.ArgumentParser) -> None:
     command.add_argument(
-        "--by", nargs="*", metavar="COLUMN", help="break figures down by these protocol columns; none: pooled alone"
+        "--by",
+        nargs="*",
+        metavar="COLUMN",
+        help="break figures down by these protocol columns, numbers at edges as in duration_s:2,4; none: pooled alone",
     )
     command.add_argument(
         "--threshold", type=float, help="decide at this score (default: this data's own EER threshold)"
@@ -285,8 +289,13 @@ def _sasv(arguments: argparse.Namespace) -> int:
         print(json.dumps(figures, indent=2))
         return 0
     print(", ".join(f"{figures[f'n_{kind}']:,} {kind}" for kind in ("target", "nontarget", "spoof")) + " trials")
-    print(f"  a-DCF      {figures['a_dcf']:.5f}")
-    print(f"  t-EER      {figures['t_eer']:.2%}")
-    print(f"  min t-DCF  {figures['min_tdcf']:.5f}  (2019 form, the ASV rates of the ASVspoof 5 organisers)")
-    print(f"  CM EER     {figures['cm_eer']:.2%}")
+    shown = (
+        ("a-DCF", "a_dcf", ".5f", ""),
+        ("t-EER", "t_eer", ".2%", ""),
+        ("min t-DCF", "min_tdcf", ".5f", "  (2021 form, the ASV rates of the ASVspoof 5 organisers)"),
+        ("CM EER", "cm_eer", ".2%", ""),
+    )
+    for label, name, layout, note in shown:
+        value = f"{figures[name]:{layout}}{note}" if name in figures else "-  (its scores are not in the file)"
+        print(f"  {label:<9}  {value}")
     return 0

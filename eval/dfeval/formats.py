@@ -30,6 +30,7 @@ class ProtocolFormat:
         groups: columns that figures are broken down by.
         phase_column: the column that parts a data set's trials into phases.
         default_phase: the phase that counts when nobody asks for another.
+        n_files: that its protocol is in.
     """
 
     title: str
@@ -40,6 +41,7 @@ class ProtocolFormat:
     groups: tuple[str, ...] = ()
     phase_column: str | None = None
     default_phase: str = ALL_PHASES
+    n_files: int = 1
 
 
 FORMATS: Mapping[str, ProtocolFormat] = MappingProxyType(
@@ -94,6 +96,7 @@ FORMATS: Mapping[str, ProtocolFormat] = MappingProxyType(
             rename={"relative_path": "utt_id", "df_class": "label"},
             groups=("tts", "subset"),
             phase_column="subset",
+            n_files=2,
         ),
         "csv": ProtocolFormat(
             title="CSV",

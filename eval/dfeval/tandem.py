@@ -9,11 +9,13 @@ import pandas as pd
 from dfeval.errors import EvalError, ScoreFileError
 from dfeval.formats import ALL_PHASES, BONAFIDE
 from dfeval.metrics.eer import Floats, error_rates
-from dfeval.metrics.sasv import AdcfCosts, min_a_dcf, verification_rates
-from dfeval.metrics.tdcf import AsvRates, TdcfCosts, asv_rates, min_tdcf_2019
+from dfeval.metrics.sasv import ASVSPOOF5_COSTS, VerificationRates, min_a_dcf, verification_rates
+from dfeval.metrics.tdcf import AsvRates, TdcfCosts, asv_rates, min_tdcf_2021
 from dfeval.metrics.teer import concurrent_teer
 
 KINDS = ("target", "nontarget", "spoof")
+CM, ASV, SASV = SCORES = ("cm-score", "asv-score", "sasv-score")
+ABSENT = "-"
 KEY_COLUMN, PHASE_COLUMN = 5, 7  # ASVspoof 2021's ASV/trial_metadata.txt: speaker utt codec tx attack key trim phase
 # The organisers' verifier, by whose rates the ASVspoof 5 package computes the t-DCF of every submission.
 ASVSPOOF5_ASV = AsvRates(p_fa=0.01881016557566423, p_miss=0.01880141010575793, p_fa_spoof=0.4607082907604729)
@@ -58,19 +60,20 @@ def load_tandem(scores: Path, key: Path) -> pd.DataFrame:
     """Trials of ASVspoof 5, track 2, scored by a countermeasure, a verifier and both.
 
     Args:
-        scores: TSV with the header ``spk filename cm-score asv-score sasv-score``.
+        scores: TSV with the header ``spk filename cm-score asv-score sasv-score``; a system that a submission does
+            not have is ``-`` throughout, and its column is left out of what is returned.
         key: TSV with the header ``spk filename cm-label asv-label``.
 
     Returns:
         Both, joined on speaker and file.
 
     Raises:
-        ScoreFileError: unreadable, a column is missing, the files do not have the same trials.
+        ScoreFileError: unreadable, a column is missing, the files do not have the same trials, a label is unknown or
+            the two labels of a trial contradict each other.
     """
     ids = ["spk", "filename"]
     tables = [
-        _read_headed(path, ids, columns)
-        for path, columns in ((scores, ["cm-score", "asv-score", "sasv-score"]), (key, ["cm-label", "asv-label"]))
+        _read_headed(path, ids, columns) for path, columns in ((scores, list(SCORES)), (key, ["cm-label", "asv-label"]))
     ]
     joined = tables[0].merge(tables[1], on=ids, how="inner", validate="one_to_one")
     if not len(joined) == len(tables[0]) == len(tables[1]):
@@ -78,13 +81,20 @@ def load_tandem(scores: Path, key: Path) -> pd.DataFrame:
             f"{scores.name} has {len(tables[0]):,} trials and {key.name} {len(tables[1]):,}, of which {len(joined):,} "
             "are the same; expected the same trials in both"
         )
-    for column in ("cm-score", "asv-score", "sasv-score"):
-        joined[column] = _numbers(joined[column], scores)
+    _check_labels(joined, key)
+    for column in SCORES:
+        if (joined[column] == ABSENT).all():
+            del joined[column]
+        else:
+            joined[column] = _numbers(joined[column], scores)
     return joined
 
 
 def evaluate_tandem(scores: Path, key: Path) -> dict[str, float | int]:
-    """Figures of ASVspoof 5, track 2, as its package defines them, with the number of trials of each kind.
+    """Figures of ASVspoof 5, track 2, as its package defines them since June 2024, with the trials of each kind.
+
+    `a_dcf` needs SASV scores, `cm_eer` and `min_tdcf` those of the countermeasure, `t_eer` those of both systems; what
+    can't be computed from a submission is left out.
 
     Raises:
         ScoreFileError: see load_tandem.
@@ -92,18 +102,34 @@ def evaluate_tandem(scores: Path, key: Path) -> dict[str, float | int]:
     """
     table = load_tandem(scores, key)
     of_kind = {kind: (table["asv-label"] == kind).to_numpy(dtype=bool) for kind in KINDS}
-    cm, asv, sasv = (table[name].to_numpy(dtype=np.float64) for name in ("cm-score", "asv-score", "sasv-score"))
-    bonafide = of_kind["target"] | of_kind["nontarget"]
-    is_bonafide = (table["cm-label"] == BONAFIDE).to_numpy(dtype=bool)
-    verifier = verification_rates(*(asv[of_kind[kind]] for kind in KINDS))
-    detector = error_rates(cm[bonafide], cm[of_kind["spoof"]])
-    return {
-        **{f"n_{kind}": int(mask.sum()) for kind, mask in of_kind.items()},
-        "a_dcf": min_a_dcf(verification_rates(*(sasv[of_kind[kind]] for kind in KINDS)), AdcfCosts()).value,
-        "t_eer": concurrent_teer(detector, verifier),
-        "min_tdcf": min_tdcf_2019(error_rates(cm[is_bonafide], cm[~is_bonafide]), ASVSPOOF5_ASV, TdcfCosts()).value,
-        "cm_eer": detector.eer.value,
-    }
+    values = {name: table[name].to_numpy(dtype=np.float64) for name in SCORES if name in table}
+    figures: dict[str, float | int] = {f"n_{kind}": int(mask.sum()) for kind, mask in of_kind.items()}
+
+    def verifier(column: str) -> VerificationRates:
+        return verification_rates(*(values[column][of_kind[kind]] for kind in KINDS))
+
+    if SASV in values:
+        figures["a_dcf"] = min_a_dcf(verifier(SASV), ASVSPOOF5_COSTS).value
+    if CM in values:
+        detector = error_rates(values[CM][~of_kind["spoof"]], values[CM][of_kind["spoof"]])
+        if ASV in values:
+            figures["t_eer"] = concurrent_teer(detector, verifier(ASV))
+        figures["min_tdcf"] = min_tdcf_2021(detector, ASVSPOOF5_ASV, TdcfCosts()).value
+        figures["cm_eer"] = detector.eer.value
+    return figures
+
+
+def _check_labels(table: pd.DataFrame, key: Path) -> None:
+    unknown = sorted(set(table["asv-label"]) - set(KINDS))
+    if unknown:
+        raise ScoreFileError(f"{key}: expected the asv-labels {', '.join(KINDS)}, found {', '.join(unknown[:5])}")
+    contradicts = (table["cm-label"] == BONAFIDE) == (table["asv-label"] == "spoof")
+    if contradicts.any():
+        spk, filename = table.loc[contradicts, ["spk", "filename"]].iloc[0]
+        raise ScoreFileError(
+            f"{key}: the labels of {int(contradicts.sum()):,} trials contradict each other, such as {spk} {filename}: "
+            "expected cm-label bonafide for targets and nontargets, spoof for spoofs"
+        )
 
 
 def _numbers(column: "pd.Series[Any]", path: Path) -> Floats:

@@ -184,9 +184,16 @@ def _write(
     moved = None
     if reduction is not None:
         run, moved = _reduce(served, reduction, plan, variant, folder)
-        checked = parity.of_reduced(spec, checked, run, plan.identity, batches=reduction.max_batch_size != 1)
+        checked = parity.of_reduced(
+            spec,
+            checked,
+            run,
+            plan.identity,
+            batches=reduction.max_batch_size != 1,
+            batch_tolerance=reduction.limits.max_difference,
+        )
     card = with_self_check(replace(plan, drift=moved.summary() if moved else ""), spec, checked.self_check_logits)
-    repository.write_model(folder, card, wave(1, spec.window_samples))
+    repository.write_model(folder, spec, card, wave(1, spec.window_samples))
     return card, checked, moved
 
 

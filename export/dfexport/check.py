@@ -51,4 +51,5 @@ def check_built(weights: LoadedWeights, folder: Path) -> Parity:
         form.open(folder / "1" / form.file),
         card.identity,
         batches=reduction is None or reduction.max_batch_size != 1,
+        batch_tolerance=parity.BATCH_TOLERANCE if reduction is None else reduction.limits.max_difference,
     )

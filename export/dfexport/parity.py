@@ -32,7 +32,14 @@ def probes(window_samples: int) -> Samples:
 
 
 def check(
-    spec: DetectorSpec, network: nn.Module, runtime: str, run: Runner, identity: int, *, batches: bool = True
+    spec: DetectorSpec,
+    network: nn.Module,
+    runtime: str,
+    run: Runner,
+    identity: int,
+    *,
+    batches: bool = True,
+    batch_tolerance: float = BATCH_TOLERANCE,
 ) -> Parity:
     """Compare the network with what was written, and a batch with its rows alone.
 
@@ -43,9 +50,10 @@ def check(
         run: the written model.
         identity: what it should answer as IDENTITY; 0 where it has none.
         batches: whether it answers batches; otherwise each clip is sent alone.
+        batch_tolerance: how far a batch's logits may be from those of its rows alone.
 
     Raises:
-        ParityError: a difference beyond the detector's tolerance, or another identity.
+        ParityError: a difference beyond a tolerance, or another identity.
     """
     waveforms = probes(spec.window_samples)
     with torch.inference_mode():
@@ -62,23 +70,26 @@ def check(
         self_check_logits=(float(eager[0, 0]), float(eager[0, 1])),
     )
     judge(spec, f"eager and {runtime}", parity.eager_difference, spec.tolerance)
-    judge(spec, "a batch and its rows alone", parity.batch_difference, BATCH_TOLERANCE)
+    judge(spec, "a batch and its rows alone", parity.batch_difference, batch_tolerance)
     return parity
 
 
-def of_reduced(spec: DetectorSpec, fp32: Parity, run: Runner, identity: int, *, batches: bool) -> Parity:
+def of_reduced(
+    spec: DetectorSpec, fp32: Parity, run: Runner, identity: int, *, batches: bool, batch_tolerance: float
+) -> Parity:
     """The parity of a file of fewer bits, from that of the fp32 file that it was made from.
 
     The difference from eager stays the fp32 file's, since drift judges how far fewer bits move the scores. What two
     runs of the new file give is its own: the self-check's logits, and how far a batch is from its rows alone.
 
     Raises:
-        ParityError: another identity than it should have.
+        ParityError: another identity than it should have, or a batch farther from its rows than `batch_tolerance`.
     """
     waveforms = probes(spec.window_samples)
     answer = run(waveforms[:1])
     check_identity(spec, answer, identity)
     batch = batch_difference(run, waveforms, run(waveforms).logits) if batches else 0.0
+    judge(spec, "a batch and its rows alone", batch, batch_tolerance)
     spoof, bonafide = answer.logits[0].tolist()
     return replace(fp32, batch_difference=batch, self_check_logits=(spoof, bonafide))
 

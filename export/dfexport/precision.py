@@ -79,6 +79,7 @@ class Reduction:
         max_batch_size: 1 where a batch would share one scale for its activations: then a clip's score would depend on
             its neighbours.
         has_range: whether its weights can use fewer values than their type has.
+        runs_on_gpu: whether ONNX Runtime's CUDA provider has its operators; else it runs on the CPU in every profile.
     """
 
     convert: Callable[[Conversion], None]
@@ -88,6 +89,7 @@ class Reduction:
     formats: tuple[str, ...] = ("onnx",)
     max_batch_size: int | None = None
     has_range: bool = False
+    runs_on_gpu: bool = True
 
     def note_for(self, *, reduce_range: bool) -> str:
         """The note, with the range of the weights where that matters."""
@@ -158,6 +160,7 @@ PRECISIONS: dict[str, Reduction | None] = {
         self_check_tolerance=0.2,
         max_batch_size=1,
         has_range=True,
+        runs_on_gpu=False,
     ),
 }
 

@@ -49,6 +49,7 @@ _ROWS = (
         name="aasist",
         family="aasist:FULL",
         window_samples=64_600,
+        max_batch_size=8,
         checkpoint=_aasist_checkpoint(
             "AASIST.pth", "51d2d9cf0738172f61e2a384ec50a54a55363240f67c971ed55a92435bc1a1c0", "1.3 MB"
         ),
@@ -62,6 +63,7 @@ _ROWS = (
         name="aasist_l",
         family="aasist:LIGHT",
         window_samples=64_600,
+        max_batch_size=8,
         checkpoint=_aasist_checkpoint(
             "AASIST-L.pth", "814331d088032bb4c3fa61cc014789eadeed464209dd094ab3a2dd6ffbdce27a", "0.4 MB"
         ),

@@ -4,7 +4,8 @@ Format: Triton's ``model_config.proto``, through the protobuf classes that trito
 name is an error here and not at the server.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from google.protobuf import text_format
@@ -16,6 +17,7 @@ from dfexport.errors import ExportError
 from dfexport.formats import find_format
 from dfexport.precision import find_precision
 from dfexport.registry import DETECTORS
+from dfexport.spec import DetectorSpec
 
 HEADER = "# Written by dfexport; build again rather than edit.\n"
 CONFIG_FILE = "config.pbtxt"
@@ -30,9 +32,11 @@ class Profile:
         name: in the table, and of the file under ``configs``.
         instance_kind: KIND_CPU or KIND_GPU.
         max_batch_size: clips of one inference.
-        warmup_batches: batch sizes tried before the model is ready.
+        warmup_batches: batch sizes tried before the model is ready, in this order.
         max_queue_delay_us: how long a request may wait for companions.
         max_queue_size: requests waiting; more are rejected at once.
+        preferred_batch_sizes: what a batch is sent off at without waiting longer.
+        least_tolerance: of the self-check: how far other hardware than that of the build moves logits.
     """
 
     name: str
@@ -41,30 +45,37 @@ class Profile:
     warmup_batches: tuple[int, ...]
     max_queue_delay_us: int
     max_queue_size: int
+    preferred_batch_sizes: tuple[int, ...] = ()
+    least_tolerance: float = 0.0
 
 
 _PROFILES = (
     # A batch is no faster than its clips on a CPU, so nothing waits for companions; what queues up goes together.
     Profile("cpu", "KIND_CPU", max_batch_size=8, warmup_batches=(1,), max_queue_delay_us=0, max_queue_size=128),
-    # The first request of a new batch size can take seconds.
+    # The first request of a new batch size can take seconds, and each change of size has cuDNN plan its convolutions
+    # anew, so there are few sizes. The largest is tried first: memory taken for it serves the smaller ones, where the
+    # other way round each would add its own (AASIST up to 32: 7.6 GB; down from 8: 1.1, simulated).
     Profile(
         "gpu",
         "KIND_GPU",
         max_batch_size=32,
-        warmup_batches=(1, 2, 4, 8, 16, 32),
+        warmup_batches=(32, 16, 8, 4, 2, 1),
         max_queue_delay_us=2_000,
         max_queue_size=512,
+        preferred_batch_sizes=(8, 16, 32),
+        least_tolerance=1e-3,
     ),
 )
 PROFILES = {profile.name: profile for profile in _PROFILES}
 DEFAULT_PROFILE = "cpu"
 
 
-def write_model(folder: Path, card: ModelCard, waveform: Samples) -> None:
+def write_model(folder: Path, spec: DetectorSpec, card: ModelCard, waveform: Samples) -> None:
     """Write configs and warm-up data beside ``<folder>/1``.
 
     Args:
         folder: the model's folder.
+        spec: the detector.
         card: the model card, which names the model at the server.
         waveform: ``(window_samples,)``, the warm-up's and the self-check's input.
     """
@@ -72,22 +83,24 @@ def write_model(folder: Path, card: ModelCard, waveform: Samples) -> None:
     (folder / WARMUP_FILE).parent.mkdir(exist_ok=True)
     waveform.astype("<f4").tofile(folder / WARMUP_FILE)
     for profile in PROFILES.values():
-        text = config_text(card, profile)
+        text = config_text(spec, card, profile)
         (folder / "configs" / f"{profile.name}.pbtxt").write_text(text, encoding="utf-8")
         if profile.name == DEFAULT_PROFILE:
             (folder / CONFIG_FILE).write_text(text, encoding="utf-8")
 
 
-def config_text(card: ModelCard, profile: Profile) -> str:
+def config_text(spec: DetectorSpec, card: ModelCard, profile: Profile) -> str:
     """A ``config.pbtxt`` for one profile."""
-    return HEADER + text_format.MessageToString(model_config(card, profile))
+    return HEADER + text_format.MessageToString(model_config(spec, card, profile))
 
 
-def model_config(card: ModelCard, profile: Profile) -> pb.ModelConfig:
-    """The same as Triton's own message, from the card, the format's row and the precision's."""
+def model_config(spec: DetectorSpec, card: ModelCard, profile: Profile) -> pb.ModelConfig:
+    """The same as Triton's own message, from the detector, its card, the format's row and the precision's."""
     form, reduction = find_format(card.format), find_precision(card.precision)
-    limits = (profile.max_batch_size, form.max_batch_size, reduction.max_batch_size if reduction else None)
-    max_batch_size = min(limit for limit in limits if limit is not None)
+    if reduction is not None and not reduction.runs_on_gpu:
+        profile = PROFILES["cpu"]
+    own_limits = (form.max_batch_size, reduction.max_batch_size if reduction else None)
+    max_batch_size = min(profile.max_batch_size, spec.max_batch_size, *filter(None, own_limits))
     outputs = {name: tensor for name, tensor in OUTPUTS.items() if name != IDENTITY or card.identity}
     config = pb.ModelConfig(
         name=card.model,
@@ -105,13 +118,27 @@ def model_config(card: ModelCard, profile: Profile) -> pb.ModelConfig:
                 max_queue_size=profile.max_queue_size,
             ),
         ),
-        model_warmup=[
-            _warmup(batch, card.window_samples) for batch in profile.warmup_batches if batch <= max_batch_size
-        ],
+        model_warmup=[_warmup(batch, card.window_samples) for batch in _up_to(max_batch_size, profile.warmup_batches)],
     )
-    for key, value in sorted({**card.to_parameters(), **form.parameters.get(profile.name, {})}.items()):
+    config.dynamic_batching.preferred_batch_size.extend(_up_to(max_batch_size, profile.preferred_batch_sizes))
+    if profile.instance_kind == "KIND_GPU" and card.precision in form.cuda_options:
+        accelerator = config.optimization.execution_accelerators.gpu_execution_accelerator.add(name="cuda")
+        accelerator.parameters.update(form.cuda_options[card.precision])
+    parameters = {**_tolerant(card, profile).to_parameters(), **form.parameters.get(profile.name, {})}
+    for key, value in sorted(parameters.items()):
         config.parameters[key].string_value = value
     return config
+
+
+def _tolerant(card: ModelCard, profile: Profile) -> ModelCard:
+    check = card.self_check
+    if check is None:
+        return card
+    return replace(card, self_check=replace(check, tolerance=max(check.tolerance, profile.least_tolerance)))
+
+
+def _up_to(limit: int, sizes: Iterable[int]) -> list[int]:
+    return [size for size in sizes if size <= limit]
 
 
 def model_output(name: str, tensor: Tensor) -> pb.ModelOutput:

@@ -68,6 +68,8 @@ class DetectorSpec:
         threshold: where the authors' scores separate best, if they say.
         tolerance: largest difference of a logit between eager and exported that a build may have.
         precisions: what it can be built in; a network of 1 MB has nothing to gain.
+        max_batch_size: clips of one inference, less where what is computed on the way takes much memory: some 140 MB a
+            clip for AASIST and 50 for XLS-R (simulated, ONNX Runtime's arena).
     """
 
     name: str
@@ -83,6 +85,7 @@ class DetectorSpec:
     threshold: OperatingPoint | None = None
     tolerance: float = 1e-4
     precisions: tuple[str, ...] = ("fp32",)
+    max_batch_size: int = 32
 
     @property
     def window_s(self) -> float:

@@ -172,6 +172,7 @@ class MemoryTriton:
         self.identity = self.n_inferred = 0
         self.exchange_after: tuple[int, int] | None = None  # after so many windows, that identity
         self.is_closed = False
+        self.others: dict[str, dict[str, str]] = {}  # further models: their parameters
 
     def is_live(self) -> bool:
         return True
@@ -183,9 +184,11 @@ class MemoryTriton:
         return True
 
     def model_states(self) -> list[ModelState]:
-        return [ModelState("toy", "1", "READY", "")]
+        return [ModelState(name, "1", "READY", "") for name in ("toy", *self.others)]
 
     def model_info(self, model: str, version: str = "") -> ModelInfo:
+        if model in self.others:
+            return ModelInfo(model, "1", self.others[model])
         parameters = {"sample_rate_hz": "16000", "window_samples": "16000", "weights": "custom"}
         return ModelInfo(model, "1", {**parameters, "identity": str(self.identity)})
 

@@ -63,6 +63,16 @@ def test_a_model_that_is_not_ready_is_bad_health(faulty_server):
         assert [card.model for card in server.models()] == ["toy"]
 
 
+def test_models_that_cant_be_used_say_why(memory_triton):
+    card = {"sample_rate_hz": "16000", "window_samples": "16000", "weights": "custom"}
+    memory_triton.others = {"whisper": {}, "worn": {**card, "calibration": "{"}}
+    server = Server(transport=memory_triton)
+    assert [card.model for card in server.models()] == ["toy"]
+    assert server.unusable().keys() == {"whisper", "worn"}
+    assert "it is no detector" in server.unusable()["whisper"]
+    assert "the calibration in its card" in server.unusable()["worn"]
+
+
 def test_another_transport_takes_the_place_of_grpc(memory_triton, speechlike):
     server = Server(transport=memory_triton)
     assert [card.model for card in server.models()] == ["toy"]

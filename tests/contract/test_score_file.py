@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dfcontract import score_file
+from dfcontract import score_appending, score_file
 from dfcontract.errors import ScoreFileError
-from dfcontract.score_file import COLUMNS, NAMES, RUN_NAMES, Opening, ScoreFile
+from dfcontract.score_appending import ERROR_COLUMNS, Opening, ScoreFile
+from dfcontract.score_file import COLUMNS, NAMES, RUN_NAMES
 from dfcontract.text import number
 
 RUN = {
@@ -32,7 +33,7 @@ VALUES = {
     "number": st.none() | st.floats(width=32, allow_nan=False, allow_infinity=False),
     "whole": st.integers(0, 10**12),
     "numbers": st.lists(st.floats(-1e6, 1e6, width=32)).map(tuple),
-    "texts": st.lists(PLAIN.filter(lambda text: text and ";" not in text)).map(tuple),
+    "texts": st.lists(st.text("a ;\\\n", min_size=1) | PLAIN.filter(bool)).map(tuple),
 }
 
 
@@ -216,6 +217,22 @@ def test_a_lock_of_something_else_counts_too(tmp_path):
             ScoreFile(tmp_path / "s.csv", RUN)
 
 
+def test_a_run_that_ended_meanwhile_is_not_overwritten(tmp_path, monkeypatch):
+    """Another run may write the file and end between this one's start and its lock."""
+    monkeypatch.setattr(score_appending, "lock", lambda path, file: path.write_text("its rows\n"))
+    with pytest.raises(ScoreFileError, match="exists already"):
+        ScoreFile(tmp_path / "s.csv", RUN)
+    assert (tmp_path / "s.csv").read_text() == "its rows\n"
+
+
+def test_files_of_one_stem_keep_their_own_errors(tmp_path):
+    for name, file_format in (("k.csv", "csv"), ("k.txt", "asvspoof")):
+        with ScoreFile(tmp_path / name, RUN, file_format=file_format) as file:
+            file.append_error(f"bad for {name}", "bad", "why")
+    assert errors_of(tmp_path / "k.errors.csv")[1:] == [["bad for k.csv", "bad", "why"]]
+    assert errors_of(tmp_path / "k.txt.errors.csv")[1:] == [["bad for k.txt", "bad", "why"]]
+
+
 def errors_of(path: Path) -> list[list[str]]:
     with path.open(newline="") as file:
         return list(csv.reader(file))
@@ -226,7 +243,7 @@ def test_errors_have_a_file_beside_and_are_forgotten_when_tried_again(tmp_path):
     with ScoreFile(tmp_path / "s.csv", RUN) as file:
         file.append_error("bad.wav", "bad", "no, really")
         file.append_error("worse.wav", "worse", "it\nis")
-    header = list(score_file.ERROR_COLUMNS)
+    header = list(ERROR_COLUMNS)
     assert errors_of(errors) == [header, ["bad.wav", "bad", "no, really"], ["worse.wav", "worse", "it\nis"]]
     with ScoreFile(tmp_path / "s.csv", RUN, opening=Opening(resume=True)) as file:
         file.retrying(["bad.wav"])

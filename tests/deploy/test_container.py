@@ -33,7 +33,7 @@ def test_the_live_backend_is_brought_along_whole() -> None:
 
 def test_the_command_for_a_gpu() -> None:
     assert text("gpu") == (
-        "docker run --rm --init --gpus=all "
+        "docker run --rm --init --stop-timeout=40 --gpus=all "
         "--publish=127.0.0.1:8001:8001 --publish=127.0.0.1:8000:8000 --publish=127.0.0.1:8002:8002 "
         "--mount=type=bind,source=/data/models,target=/models,readonly LIVE --read-only --tmpfs=/tmp "
         "--cap-drop=ALL --security-opt=no-new-privileges --user=1000:1000 --shm-size=1g "

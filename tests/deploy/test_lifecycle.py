@@ -21,6 +21,7 @@ import tiny_repository
 from dfdeploy import guard, leftovers, ports, supervisor
 from dfdeploy.crashes import CrashCounter
 from dfdeploy.embedded import Server
+from dfdeploy.processes import is_alive
 
 SHARED_MEMORY = Path("/dev/shm")
 
@@ -41,7 +42,7 @@ class Serving:
         return list(SHARED_MEMORY.glob(f"dfserve-{self.process.pid}-*"))
 
     def wait_until_nothing_is_left(self) -> None:
-        wait_for(lambda: not any(process.is_running() for process in self.tree), "a process outlived its server")
+        wait_for(lambda: not any(map(is_alive, self.tree)), "a process outlived its server")
         wait_for(lambda: not self.regions(), "shared memory outlived its server")
 
 
@@ -126,7 +127,7 @@ def test_whatever_dies_the_server_comes_back(serving: Serving, victim: str) -> N
     assert next(words for part, words in cause.items() if part in victim) in reason
     read_until(serving.process, "ready.*")
     assert read_until(serving.process, r"gRPC +(\S+)").group(1) == serving.grpc_url
-    wait_for(lambda: not any(process.is_running() for process in serving.tree), "an old process outlived its server")
+    wait_for(lambda: not any(map(is_alive, serving.tree)), "an old process outlived its server")
     with triton.InferenceServerClient(serving.grpc_url) as client:
         assert client.is_model_ready("tiny")
     serving.tree = psutil.Process(serving.process.pid).children(recursive=True)
@@ -178,7 +179,7 @@ def test_everything_killed_at_once_leaves_no_process(serving: Serving, tiny_mode
     for process in (serving.process, serving.tree[0], serving.tree[1]):
         process.kill()
     serving.process.wait()
-    wait_for(lambda: not any(process.is_running() for process in serving.tree), "a backend outlived its Triton")
+    wait_for(lambda: not any(map(is_alive, serving.tree)), "a backend outlived its Triton")
     assert serving.regions()
     with Server(tiny_models):
         assert not serving.regions()
@@ -188,7 +189,7 @@ def test_the_kernel_ends_triton_with_its_guard(serving: Serving) -> None:
     os.kill(serving.process.pid, signal.SIGSTOP)  # dfdeploy itself can't see to it
     serving.tree[0].kill()
     gone = serving.tree[1:]
-    wait_for(lambda: all(not p.is_running() or p.status() == "zombie" for p in gone), "Triton outlived its guard")
+    wait_for(lambda: not any(map(is_alive, gone)), "Triton outlived its guard")
 
 
 def test_the_sweep_follows_no_link_and_touches_nothing_foreign(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -353,12 +354,16 @@ def test_another_address_than_loopback_is_refused(tiny_models: Path, host: str) 
 
 def test_what_a_killed_owner_left_is_swept_at_the_next_start(tiny_models: Path) -> None:
     gone = subprocess.check_output([sys.executable, "-c", "import os; print(os.getpid())"], text=True).strip()
-    dead, alive = SHARED_MEMORY / f"dfserve-{gone}-x", SHARED_MEMORY / f"dfserve-{os.getpid()}-kept"
-    for region in (dead, alive):
+    zombie = subprocess.Popen(["true"])  # it ends, and nobody asks how
+    wait_for(lambda: psutil.Process(zombie.pid).status() == psutil.STATUS_ZOMBIE, "it has not ended")
+    dead = [SHARED_MEMORY / f"dfserve-{owner}-x" for owner in (gone, zombie.pid)]
+    alive = SHARED_MEMORY / f"dfserve-{os.getpid()}-kept"
+    for region in (*dead, alive):
         region.write_bytes(b"left")
     try:
         with Server(tiny_models):
-            assert not dead.exists()
+            assert not any(region.exists() for region in dead)
             assert alive.exists()
     finally:
         alive.unlink()
+        zombie.wait()

@@ -49,6 +49,48 @@ def test_json_is_json_and_says_the_same(run, small_data, small_trials):
     assert figures["decisions"]["positive_class"] == "spoof"
 
 
+@pytest.mark.parametrize(
+    "order",
+    [
+        "SCORES --protocol PROTOCOL --json --bootstrap 0",
+        "--protocol PROTOCOL SCORES --json --bootstrap 0",
+        "--json --bootstrap 0 --protocol PROTOCOL SCORES",
+        "--protocol PROTOCOL --json SCORES --bootstrap 0",
+        "--json --bootstrap 0 --protocol PROTOCOL --by system SCORES",
+    ],
+)
+def test_scores_may_stand_anywhere(run, small_data, order):
+    places = dict(zip(("SCORES", "PROTOCOL"), small_data, strict=True))
+    code, out, _ = run("metrics", *(places.get(word, word) for word in order.split()))
+    assert code == 0
+    assert json.loads(out)["scores"] == small_data[0].name
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        ("metrics --protocol PROTOCOL", "expected a file or more of SCORES, found 0"),
+        ("compare SCORES --protocol PROTOCOL", "expected 2 files of SCORES, found 1"),
+        ("metrics SCORES --protocol PROTOCOL --nonsense", "unrecognized arguments: --nonsense"),
+        ("sasv SCORES OTHER --key PROTOCOL", "unrecognized arguments: OTHER"),
+    ],
+)
+def test_a_command_line_that_lacks_or_exceeds_something(run, small_data, capsys, words, problem):
+    places = dict(zip(("SCORES", "PROTOCOL"), small_data, strict=True))
+    with pytest.raises(SystemExit) as stopped:
+        run(*(places.get(word, word) for word in words.split()))
+    assert stopped.value.code == 2
+    assert problem in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("threshold", ["-1e-3", "-1E0", "-.5e-1", "-2", "1e-3"])
+def test_thresholds_are_numbers_of_any_spelling(run, small_data, threshold):
+    scores, protocol = small_data
+    code, out, _ = run("metrics", scores, "--protocol", protocol, "--threshold", threshold, "--json", "--bootstrap", 0)
+    assert code == 0
+    assert json.loads(out)["decisions"]["threshold"] == float(threshold)
+
+
 def test_bona_fide_and_spoof_scores_in_two_files_are_one_detectors(run, small_data):
     scores, protocol = small_data
     header, *rows = scores.read_text().splitlines(keepends=True)
@@ -226,28 +268,77 @@ def test_compare_names_both_and_a_p_value(run, small_data, tmp_path):
     assert "p = 0.00995" in out  # (0 + 1) · 2 / (200 + 1): never the other sign
 
 
-def test_sasv_figures(run, tmp_path, golden_asv, golden):
-    kinds = ("target", "nontarget", "spoof")
-    rng = np.random.default_rng(6)
+KINDS = ("target", "nontarget", "spoof")
+
+
+def track2_lines(missing=()) -> tuple[list[str], list[str]]:
+    """The golden submission to ASVspoof 5, track 2, and its key; `-` for the systems that are missing."""
+    rng = np.random.RandomState(7)
+    asv = [rng.normal(3, 1, 1500), rng.normal(-2, 1.2, 3000), rng.normal(1.5, 1.5, 4000)]
+    cm = np.split(np.concatenate([rng.normal(2, 1.5, 4500), rng.normal(-1, 2, 4000)]), [1500, 4500])
     rows, key = ["spk\tfilename\tcm-score\tasv-score\tsasv-score"], ["spk\tfilename\tcm-label\tasv-label"]
-    for kind, values in zip(kinds, golden_asv, strict=True):
+    for kind, cm_scores, asv_scores in zip(KINDS, cm, asv, strict=True):
         label = "spoof" if kind == "spoof" else "bonafide"
-        for index, value in enumerate(values.tolist()):
-            cm = rng.normal(-2 if kind == "spoof" else 2, 1)
-            rows.append(f"S\t{kind}{index}\t{cm}\t{value!r}\t{value!r}")
+        for index, (c, a) in enumerate(zip(cm_scores.tolist(), asv_scores.tolist(), strict=True)):
+            scores = {"cm": c, "asv": a, "sasv": 0.5 * a + 0.5 * c}
+            fields = ("-" if name in missing else repr(value) for name, value in scores.items())
+            rows.append("\t".join(["S", f"{kind}{index}", *fields]))
             key.append(f"S\t{kind}{index}\t{label}\t{kind}")
-    for name, lines in (("scores.tsv", rows), ("key.tsv", key)):
-        (tmp_path / name).write_text("\n".join(lines) + "\n")
-    code, out, _ = run("sasv", tmp_path / "scores.tsv", "--key", tmp_path / "key.tsv", "--json")
+    return rows, key
+
+
+@pytest.fixture
+def sasv(run, tmp_path):
+    def figures(rows, key, *options):
+        for name, lines in (("scores.tsv", rows), ("key.tsv", key)):
+            (tmp_path / name).write_text("\n".join(lines) + "\n")
+        return run("sasv", tmp_path / "scores.tsv", "--key", tmp_path / "key.tsv", *options)
+
+    return figures
+
+
+def test_sasv_figures_are_the_challenge_packages(sasv, golden):
+    code, out, _ = sasv(*track2_lines(), "--json")
+    figures, expected = json.loads(out), golden["asvspoof5_track2"]
+    assert code == 0
+    assert figures["a_dcf"] == pytest.approx(expected["a_dcf"], abs=1e-9)
+    assert figures["min_tdcf"] == pytest.approx(expected["min_tdcf"], abs=1e-9)
+    assert 100 * figures["t_eer"] == pytest.approx(expected["t_eer"], abs=1e-7)
+    assert [figures[f"n_{kind}"] for kind in KINDS] == [1500, 3000, 4000]
+
+
+@pytest.mark.parametrize(
+    ("missing", "left"),
+    [
+        (("cm", "asv"), {"a_dcf"}),
+        (("sasv",), {"t_eer", "min_tdcf", "cm_eer"}),
+        (("asv",), {"a_dcf", "min_tdcf", "cm_eer"}),
+        (("cm",), {"a_dcf"}),
+    ],
+)
+def test_sasv_leaves_out_what_a_submission_has_no_scores_for(sasv, missing, left):
+    whole = json.loads(sasv(*track2_lines(), "--json")[1])
+    code, out, _ = sasv(*track2_lines(missing), "--json")
     figures = json.loads(out)
     assert code == 0
-    assert figures["a_dcf"] == pytest.approx(golden["a_dcf"], abs=1e-9)
-    assert (figures["n_target"], figures["n_nontarget"], figures["n_spoof"]) == (1500, 3000, 4000)
-    assert 0 < figures["t_eer"] < 0.1
-    (tmp_path / "key.tsv").write_text("\n".join(key[:-1]) + "\n")
-    code, _, err = run("sasv", tmp_path / "scores.tsv", "--key", tmp_path / "key.tsv")
+    assert {name for name in figures if not name.startswith("n_")} == left
+    assert figures == {name: whole[name] for name in figures}
+    assert "-  (its scores are not in the file)" in sasv(*track2_lines(missing))[1]
+
+
+def test_sasv_refuses_files_that_do_not_belong_together(sasv):
+    rows, key = track2_lines()
+    code, _, err = sasv(rows, key[:-1])
     assert code == 1
     assert "expected the same trials in both" in err
+    half = [rows[0], rows[1].replace(rows[1].split("\t")[2], "-"), *rows[2:]]
+    assert "line 1 has no finite score" in sasv(half, key)[2]
+    wrong = [*key[:-1], key[-1].replace("spoof\tspoof", "bonafide\tspoof")]
+    assert "the labels of 1 trials contradict each other" in sasv(rows, wrong)[2]
+    assert (
+        "expected the asv-labels target, nontarget, spoof, found imposter"
+        in sasv(rows, [*key[:-1], key[-1].removesuffix("spoof") + "imposter"])[2]
+    )
 
 
 def test_timeline_draws_the_longest_recording(run, tmp_path):

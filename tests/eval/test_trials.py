@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dfeval.errors import EvalError
 from dfeval.groups import split
 from dfeval.ids import NONE, SEVERAL, match
 from dfeval.protocols import load_protocol
@@ -172,6 +173,65 @@ def test_no_codec_is_a_condition_and_no_attack_is_none(tmp_path):
         ("C01", 2, 2),
     ]
     assert [group.name for group in split(trials, "attack")] == ["A17"]
+
+
+@pytest.fixture
+def timed_trials(tmp_path):
+    """100 trials, every other one bona fide, of 1.00, 1.01 … 1.99 s; spoken at two rates; three lack a duration."""
+    lines = ["utt_id,label,duration_s,rate"]
+    for index in range(100):
+        duration = "" if index >= 97 else f"{1 + index / 100:.2f}"
+        lines.append(f"u{index},{'spoof' if index % 2 else 'bonafide'},{duration},{(9, 10)[index % 4 // 2]}")
+    (tmp_path / "protocol.csv").write_text("\n".join(lines) + "\n")
+    ids = [f"u{index}" for index in range(100)]
+    return join(score_file(tmp_path, ids, range(100)), load_protocol(tmp_path / "protocol.csv", "csv"))
+
+
+def test_many_numbers_are_cut_at_their_quartiles_in_order(timed_trials):
+    *timed, unknown = split(timed_trials, "duration_s")
+    assert [group.name for group in timed] == ["below 1.24", "1.24 to 1.48", "1.48 to 1.72", "1.72 and more"]
+    assert [group.n_bonafide + group.n_spoof for group in timed] == [24, 24, 24, 25]
+    for group in timed:
+        low, high = (24 * timed.index(group), 24 * timed.index(group) + group.n_bonafide + group.n_spoof)
+        np.testing.assert_array_equal(np.sort(group.rows), np.arange(low, high))
+    assert (unknown.name, unknown.n_bonafide + unknown.n_spoof) == ("(empty)", 3)
+
+
+def test_numbers_are_cut_at_edges_of_ones_own(timed_trials):
+    groups = list(split(timed_trials, "duration_s:1.1,1.9"))
+    assert [(group.name, group.n_bonafide + group.n_spoof) for group in groups] == [
+        ("below 1.1", 10),
+        ("1.1 to 1.9", 80),
+        ("1.9 and more", 7),
+        ("(empty)", 3),
+    ]
+
+
+def test_few_numbers_are_groups_of_their_own_in_the_order_of_numbers(timed_trials):
+    assert [group.name for group in split(timed_trials, "rate")] == ["9", "10"]
+
+
+@pytest.mark.parametrize(
+    ("by", "problem"),
+    [
+        ("duration_s:2,1", r"numbers that grow after the colon, as in duration_s:2,4,8, found '2,1'"),
+        ("duration_s:a", r"numbers that grow after the colon, .* found 'a'"),
+        ("duration_s:", r"numbers that grow after the colon, .* found ''"),
+        ("label:1,2", r"expected numbers in that column, to cut at \[1.0, 2.0\], found 'spoof'"),
+        ("length:1,2", r"no column 'length'; it has duration_s, rate"),
+    ],
+)
+def test_edges_that_cant_be_used(timed_trials, by, problem):
+    with pytest.raises(EvalError, match=problem):
+        list(split(timed_trials, by))
+
+
+def test_more_values_than_anybody_can_read(tmp_path):
+    lines = ["utt_id,label,note", *(f"u{i},{('spoof', 'bonafide')[i % 2]},n{i}" for i in range(1001))]
+    (tmp_path / "protocol.csv").write_text("\n".join(lines) + "\n")
+    scored = score_file(tmp_path, [f"u{i}" for i in range(1001)], range(1001))
+    with pytest.raises(EvalError, match="--by note: it has 1,001 values, more than the 1,000"):
+        list(split(join(scored, load_protocol(tmp_path / "protocol.csv", "csv")), "note"))
 
 
 def test_an_unknown_column_is_named_with_the_known(small_trials):

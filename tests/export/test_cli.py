@@ -100,7 +100,7 @@ def test_what_was_built_under_another_name_is_checked_by_that_name(
     assert main(["check", "phone", repository]) == 0
     assert "phone" in capsys.readouterr().out
     card, waveform = replace(seeded_aasist_l.card, model="phone", weights="custom"), wave(1, 64_600)
-    write_model(tmp_path / "phone", replace(card, checkpoint_source="tuned.pth"), waveform)
+    write_model(tmp_path / "phone", find("aasist"), replace(card, checkpoint_source="tuned.pth"), waveform)
     assert main(["check", "phone", repository]) == 1
     assert "built from your own tuned.pth: name it with --checkpoint" in capsys.readouterr().err
     torch.save(dict(seeded_aasist_l.weights.state), tmp_path / "tuned.pth")

@@ -15,6 +15,8 @@ from dfexport.build import Build, build, seeded
 from dfexport.card import identity, model_card, with_self_check
 from dfexport.check import check_built
 from dfexport.errors import ExportError, ParityError
+from dfexport.formats import FORMATS
+from dfexport.precision import PRECISIONS
 from dfexport.registry import find
 from dfexport.signals import wave
 from dfexport.spec import Weights
@@ -46,16 +48,101 @@ def test_an_identity_is_of_all_that_makes_a_graph() -> None:
 
 @pytest.mark.parametrize("profile", ["cpu", "gpu"])
 def test_the_config_is_the_golden_one(profile: str) -> None:
-    text = repository.config_text(card_of("pretrained"), repository.PROFILES[profile])
+    text = repository.config_text(find("aasist"), card_of("pretrained"), repository.PROFILES[profile])
     assert text == (GOLDEN / f"aasist.{profile}.pbtxt").read_text()
 
 
 @pytest.mark.parametrize("profile", ["cpu", "gpu"])
 def test_the_text_reads_back_as_the_same_config(profile: str) -> None:
-    arguments = (card_of("pretrained"), repository.PROFILES[profile])
+    arguments = (find("aasist"), card_of("pretrained"), repository.PROFILES[profile])
     assert text_format.Parse(repository.config_text(*arguments), pb.ModelConfig()) == repository.model_config(
         *arguments
     )
+
+
+# What each backend reads of a config's `parameters`, and of a CUDA accelerator's; anything else it would ignore or, in
+# an accelerator, refuse at load time. Sources: `ModelState` and `LoadModel` in src/onnxruntime.cc of
+# onnxruntime_backend; `ParseParameters` in src/libtorch.cc of pytorch_backend; ONNX Runtime's page about its CUDA
+# execution provider, "Configurations".
+BACKEND_READS = {
+    "onnxruntime": {
+        "execution_mode",
+        "intra_op_thread_count",
+        "inter_op_thread_count",
+        "session.use_device_allocator_for_initializers",
+        "enable_mem_arena",
+        "enable_mem_pattern",
+        "share_session_between_instances",
+        "cudnn_conv_algo_search",
+        "gpu_mem_limit",
+        "arena_extend_strategy",
+        "do_copy_in_default_stream",
+        "memory.enable_memory_arena_shrinkage",
+    },
+    "pytorch": {
+        "DISABLE_OPTIMIZED_EXECUTION",
+        "DISABLE_CUDNN",
+        "ENABLE_CACHE_CLEANING",
+        "INFERENCE_MODE",
+        "ENABLE_WEIGHT_SHARING",
+        "ENABLE_JIT_EXECUTOR",
+        "ENABLE_JIT_PROFILING",
+        "ENABLE_TENSOR_FUSER",
+        "INTRA_OP_THREAD_COUNT",
+        "INTER_OP_THREAD_COUNT",
+    },
+}
+CUDA_PROVIDER_READS = {"use_tf32", "cudnn_conv_use_max_workspace", "prefer_nhwc", "cudnn_conv1d_pad_to_nc1d"}
+
+
+@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("profile", repository.PROFILES)
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_the_backend_reads_every_option_of_a_config(form: str, profile: str, precision: str) -> None:
+    card = replace(card_of("custom"), format=form, precision=precision)
+    config = repository.model_config(find("ssl_aasist"), card, repository.PROFILES[profile])
+    options = config.parameters.keys() - card.to_parameters().keys()
+    assert options <= BACKEND_READS[config.backend]
+    for accelerator in config.optimization.execution_accelerators.gpu_execution_accelerator:
+        assert accelerator.name == "cuda"
+        assert set(accelerator.parameters) <= CUDA_PROVIDER_READS
+
+
+def gpu_config(detector: str, **changes: str) -> pb.ModelConfig:
+    spec = find(detector)
+    card = with_self_check(replace(card_of("custom"), **changes), spec, (1.25, -0.5))
+    return repository.model_config(spec, card, repository.PROFILES["gpu"])
+
+
+def test_fp32_stays_fp32_on_a_gpu_and_its_self_check_allows_for_other_hardware() -> None:
+    fp32, fp16 = gpu_config("ssl_aasist"), gpu_config("ssl_aasist", precision="fp16")
+    (accelerator,) = fp32.optimization.execution_accelerators.gpu_execution_accelerator
+    assert accelerator.parameters == {"use_tf32": "0"}
+    assert not fp16.optimization.execution_accelerators.gpu_execution_accelerator
+    tolerances = [config.parameters["self_check_tolerance"].string_value for config in (fp32, fp16)]
+    assert tolerances == ["0.001", "0.01"]
+    on_cpu = repository.model_config(find("ssl_aasist"), card_of("custom"), repository.PROFILES["cpu"])
+    assert on_cpu.parameters["self_check_tolerance"].string_value == "0.0001"
+    assert not on_cpu.HasField("optimization")
+
+
+def test_the_gpu_takes_the_largest_batch_first_and_no_more_than_the_detector_allows() -> None:
+    for detector, warmups, preferred in (
+        ("ssl_aasist", [32, 16, 8, 4, 2, 1], [8, 16, 32]),
+        ("aasist", [8, 4, 2, 1], [8]),
+    ):
+        config = gpu_config(detector)
+        assert config.max_batch_size == warmups[0]
+        assert [warmup.batch_size for warmup in config.model_warmup] == warmups
+        assert list(config.dynamic_batching.preferred_batch_size) == preferred
+
+
+def test_int8_runs_on_the_cpu_in_every_profile() -> None:
+    config = gpu_config("ssl_aasist", precision="int8")
+    assert [group.kind for group in config.instance_group] == [pb.ModelInstanceGroup.KIND_CPU]
+    assert (config.max_batch_size, len(config.model_warmup)) == (1, 1)
+    assert not config.dynamic_batching.preferred_batch_size
+    assert "cudnn_conv_algo_search" not in config.parameters
 
 
 @pytest.mark.parametrize("weights", ["custom", "random"])
@@ -126,7 +213,7 @@ def test_a_model_from_before_identities_can_still_be_checked(seeded_aasist_l: Bu
     weights = seeded(find("aasist_l"))
     with pytest.raises(ParityError, match=r"expected the IDENTITY -?\d+ in each row of an answer, found None"):
         check_built(weights, folder)
-    repository.write_model(folder, replace(seeded_aasist_l.card, identity=0), wave(1, 64_600))
+    repository.write_model(folder, find("aasist_l"), replace(seeded_aasist_l.card, identity=0), wave(1, 64_600))
     assert "IDENTITY" not in (folder / "config.pbtxt").read_text()
     assert check_built(weights, folder).eager_difference <= 1e-4
 
@@ -134,7 +221,7 @@ def test_a_model_from_before_identities_can_still_be_checked(seeded_aasist_l: Bu
 def test_a_card_of_an_unknown_format_is_refused(seeded_aasist_l: Build, tmp_path: Path) -> None:
     card = replace(seeded_aasist_l.card, format="tensorflow")
     with pytest.raises(ExportError, match="unknown format 'tensorflow'; known: onnx, torchscript"):
-        repository.write_model(tmp_path / "m", card, wave(1, 64_600))
+        repository.write_model(tmp_path / "m", find("aasist_l"), card, wave(1, 64_600))
 
 
 def test_checking_what_was_never_built(tmp_path: Path) -> None:

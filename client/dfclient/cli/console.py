@@ -14,7 +14,7 @@ from dfclient.cli.report import printable
 from dfclient.detector import Detector
 from dfclient.errors import InputError
 from dfclient.retry import RetryPolicy
-from dfcontract.score_file import Opening
+from dfcontract.score_appending import Opening
 
 NOTICE_EVERY_S = 10.0
 

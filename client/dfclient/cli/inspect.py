@@ -6,21 +6,20 @@ import sys
 from dfclient.cli import report
 from dfclient.retry import NO_RETRIES
 from dfclient.server import Server
-from dfcontract.live import detectors_among, live_name
+from dfcontract.live import live_name
 
 
 def models(options: argparse.Namespace) -> int:
     """Print a table of the detectors; 1 where there is none."""
     with Server(options.url, timeout_s=options.timeout, retry=NO_RETRIES) as server:
-        cards = server.models()
+        cards, unusable = server.models(), server.unusable()
         ready = {model.name for model in server.health().models if model.is_ready}
     if cards:
         rows = [report.model_row(card, takes_streams=live_name(card.model) in ready) for card in cards]
         print(report.table(report.MODEL_HEADER, rows))
         print("a higher score sounds more bona fide; a threshold holds for the data that it was set on")
-    others = sorted(set(detectors_among(ready)) - {card.model for card in cards})
-    if others:
-        print(f"without a detector's card: {', '.join(others)}")
+    for reason in unusable.values():
+        print(f"not usable: {reason}")
     if not cards:
         print(f"dfclient: error: no detector is ready at {options.url}", file=sys.stderr)
     return 0 if cards else 1

@@ -10,7 +10,7 @@ from dfclient.results import Failed, Score, WindowScore, calibration_for
 from dfclient.server import Health
 from dfcontract.calibration import WINDOWS, Calibration
 from dfcontract.card import ModelCard
-from dfcontract.score_file import errors_path
+from dfcontract.score_appending import errors_path
 from dfcontract.windows import PROTOCOL
 
 BANNER_WIDTH = 76

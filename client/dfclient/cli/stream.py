@@ -19,7 +19,8 @@ from dfclient.errors import AudioError, DfclientError, InputError
 from dfclient.live.stream import LiveStream
 from dfclient.results import Failed, Score, run_values
 from dfcontract.live import DEFAULT_ENCODING
-from dfcontract.score_file import ScoreFile, channel_id
+from dfcontract.score_appending import ScoreFile
+from dfcontract.score_file import channel_id
 from dfcontract.tensors import SAMPLE_RATE_HZ, Samples
 from dfcontract.windows import SLIDING
 

@@ -10,7 +10,7 @@ from dfeval.metrics.eer import BELOW_ALL, Floats, OperatingPoint
 
 @dataclass(frozen=True)
 class AdcfCosts:
-    """Priors and costs; the defaults are the paper's, which the ASVspoof 5 package uses."""
+    """Priors and costs; the defaults are the paper's. See ASVSPOOF5_COSTS for the challenge's own."""
 
     p_spoof: float = 0.05
     p_nontarget: float = 0.05
@@ -18,6 +18,10 @@ class AdcfCosts:
     c_miss: float = 1.0
     c_fa_nontarget: float = 10.0
     c_fa_spoof: float = 20.0
+
+
+# The ASVspoof 5 evaluation package since June 2024 (`t2_tandem`); before, it had the paper's.
+ASVSPOOF5_COSTS = AdcfCosts(p_target=0.95 * 0.99, p_nontarget=0.95 * 0.01, p_spoof=0.05, c_fa_spoof=10.0)
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,7 @@ class Format:
         write: writes the file: network, window in samples, path.
         open: loads the file.
         parameters: profile → ``parameters`` of the model's configuration, which the backend reads.
+        cuda_options: precision → options of ONNX Runtime's CUDA provider that the backend reads nowhere else.
         max_batch_size: largest batch, where the format allows less than the profile.
     """
 
@@ -52,4 +53,5 @@ class Format:
     write: "Callable[[ServedDetector, int, Path], None]"
     open: Callable[[Path], Runner]
     parameters: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    cuda_options: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     max_batch_size: int | None = None

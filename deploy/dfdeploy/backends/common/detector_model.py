@@ -13,7 +13,6 @@ import triton_python_backend_utils as pb_utils
 
 from dfcontract.errors import ErrorCode, coded
 from dfdeploy.backends.common.batches import Outputs, Runner, Waveforms
-from dfdeploy.backends.common.parent import end_with_parent
 from dfdeploy.backends.common.tensors import array_of, tensor_of
 
 
@@ -34,7 +33,6 @@ class DetectorModel(ABC):
 
     def initialize(self, args: Mapping[str, str]) -> None:
         """Open the file in ``<repository>/<version>``."""
-        end_with_parent()
         config = json.loads(args["model_config"])
         self.parameters = {key: value["string_value"] for key, value in config.get("parameters", {}).items()}
         self.input: str = config["input"][0]["name"]

@@ -26,7 +26,6 @@ import triton_python_backend_utils as pb_utils
 from dfcontract import live
 from dfcontract.errors import ErrorCode
 from dfcontract.tensors import IDENTITY, LOGITS, SCORE
-from dfdeploy.backends.common.parent import end_with_parent
 from dfdeploy.backends.common.tensors import array_of, tensor_of
 from dfdeploy.backends.live.cutter import Window
 from dfdeploy.backends.live.detector import Detector
@@ -112,7 +111,6 @@ class TritonPythonModel:
 
     def initialize(self, args: Mapping[str, str]) -> None:
         """Read the detector's name and window, and the limits, from the config."""
-        end_with_parent()
         config = json.loads(args["model_config"])
         parameters = {key: value["string_value"] for key, value in config["parameters"].items()}
         name = parameters[live.LIVE_OF]

@@ -92,7 +92,7 @@ class GpuRunner:
             "cudnn_conv_algo_search": "HEURISTIC",
             **({"use_tf32": "0"} if is_fp32 else {}),
         }
-        self.session = open_session(folder, 1, [(CUDA, options), CPU])
+        self.session = open_session(folder, 1, [(CUDA, options), CPU], has_memory_plans=False)
         # Without CUDA's libraries the session opens all the same, on the CPU and with one thread.
         first, *_ = self.session.get_providers()
         if first != CUDA:
@@ -116,9 +116,17 @@ def preload_cuda() -> None:
         preload()
 
 
-def open_session(folder: Path, threads: int, providers: list[Any]) -> Any:
-    """An ONNX Runtime session with ``threads`` threads that sleep, not spin, while others use the cores."""
+def open_session(folder: Path, threads: int, providers: list[Any], *, has_memory_plans: bool = True) -> Any:
+    """An ONNX Runtime session with ``threads`` threads that sleep, not spin, while others use the cores.
+
+    Args:
+        folder: holds the model file.
+        threads: of one inference.
+        providers: of ONNX Runtime, the preferred one first.
+        has_memory_plans: whether each batch size that it meets keeps a plan, with a block of memory as large as that.
+    """
     options = onnxruntime.SessionOptions()
+    options.enable_mem_pattern = has_memory_plans
     options.intra_op_num_threads = threads
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return onnxruntime.InferenceSession(folder / MODEL_FILE, options, providers=providers)
