@@ -1,7 +1,7 @@
 """How every command begins and is cut short: by Ctrl-C, at any moment, or by the reader of its output, `head` say.
 
-Each ends with one line or none and the exit status that a shell gives to a program that the signal has ended. Python
-itself would print a traceback, Ctrl-C in the second of its imports included.
+Ctrl-C is one line and the status 130 that shells give to it, a reader that has gone is status 1 without a word (as
+rich, which some commands print with, has it). Python itself would print a traceback, in the midst of its imports too.
 """
 
 import os
@@ -12,7 +12,7 @@ from collections.abc import Callable
 from types import FrameType
 
 EXIT_INTERRUPTED = 128 + signal.SIGINT
-EXIT_BROKEN_PIPE = 128 + signal.SIGPIPE
+EXIT_BROKEN_PIPE = 1
 
 Command = Callable[[list[str] | None], int]
 
