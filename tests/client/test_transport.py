@@ -101,6 +101,15 @@ def test_the_deadline_is_set_and_slow_answers_are_tried_twice(faulty_server):
     assert server.triton.calls["ModelInfer"] == 2
 
 
+def test_a_request_may_not_spend_its_whole_deadline_in_the_queue(faulty_server):
+    """Else the server answers for nobody, and the deadline cancels a call that it works for."""
+    asked = []
+    server = faulty_server(lambda number, name, request: asked.append(request) if name == "ModelInfer" else None)
+    with Detector(server.url, "toy", timeout_s=5.0) as detector:
+        detector.score(WINDOW, 16000)
+    assert [request.parameters["timeout"].int64_param for request in asked] == [4_000_000]
+
+
 @pytest.mark.parametrize("refusal", [BAD_REQUEST, CODED_BAD_REQUEST])
 def test_a_refusal_is_never_repeated_and_stays_its_clips_own(faulty_server, refusal):
     loud = np.full(16000, 0.5, np.float32)

@@ -22,7 +22,7 @@ import soundfile
 import tiny_repository
 from dfclient import Detector, ServerError
 from dfclient.errors import ModelChanged, ServerSlow
-from dfclient.retry import NO_RETRIES
+from dfclient.transport import Transport
 from dfcontract import score_file
 from dfexport.card import identity
 from dfexport.signals import wave
@@ -142,18 +142,21 @@ def test_a_server_that_is_exchanged_in_the_middle_of_a_live_stream_gives_no_wind
 
 def test_deadlines_that_expire_cost_nobody_else_a_row(serving, recordings: Path, tmp_path: Path) -> None:
     """An expired deadline cancels its call, which ends a server of release 24.10 now and then: it comes back."""
-    window, stopped = np.clip(wave(1, W), -1, 1), threading.Event()
+    window, stopped = np.float32(np.clip(wave(1, W), -1, 1)), threading.Event()
 
     def expire(_number: int) -> int:
         n_expired = 0
-        with Detector(serving.url, "tiny", timeout_s=0.004, retry=NO_RETRIES) as hasty:
+        hasty = Transport(serving.url, timeout_s=0.004)
+        try:
             while not stopped.is_set():
                 try:
-                    hasty.score(window, RATE_HZ)
+                    hasty.infer("tiny", "1", window)
                 except ServerSlow:
                     n_expired += 1
                 except ServerError:
                     stopped.wait(0.1)
+        finally:
+            hasty.close()
         return n_expired
 
     out = tmp_path / "s.csv"
