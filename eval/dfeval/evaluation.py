@@ -202,6 +202,14 @@ def _cautions(rates: ErrorRates) -> list[str]:
     cautions = []
     if rates.eer.value > 0.5:
         cautions.append("the EER is above 50 %: bona fide scores lie below spoof scores; is the polarity right?")
+    if not rates.has_threshold_at_eer:
+        at, above = rates.at(rates.eer.threshold), rates.at(np.nextafter(rates.eer.threshold, np.inf))
+        tied = int((rates.scores == rates.eer.threshold).sum())
+        cautions.append(
+            f"no threshold reaches the EER of {rates.eer.value:.2%}: {tied:,} trials share the score "
+            f"{rates.eer.threshold:.6g}; accepting them gives FRR {at[0]:.2%} and FAR {at[1]:.2%}, rejecting them "
+            f"FRR {above[0]:.2%} and FAR {above[1]:.2%}"
+        )
     rarer = min(rates.n_bonafide, rates.n_spoof)
     if rarer < 100:
         cautions.append(f"only {rarer} trials of the rarer class: mind the intervals")

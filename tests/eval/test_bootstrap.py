@@ -58,6 +58,30 @@ def test_speaker_replicates_are_distributed_as_naive_ones():
     assert ours.std() > 1.15 * bootstrap(rates, None, 2000).eers.std()  # speakers differ: trials alone are too sure
 
 
+@pytest.mark.parametrize("n_trials", [600, 5 * N_CELLS])
+@pytest.mark.parametrize("n_levels", [2, 5, 40])
+def test_equal_scores_are_one_operating_point(n_trials, n_levels):
+    """Scores of few levels, as a vote or a percentage has; the AUC of a tie counts half in each replicate, too."""
+    rng = np.random.default_rng(n_levels)
+    bonafide = np.round(rng.beta(3, 2, n_trials // 3) * n_levels)
+    spoof = np.round(rng.beta(2, 3, n_trials - n_trials // 3) * n_levels)
+    rates = error_rates(bonafide, spoof)
+    replicates = bootstrap(rates, None, 1500)
+    assert np.isin(replicates.points, rates.distinct).all()
+    naive = [error_rates(rng.choice(bonafide, bonafide.size), rng.choice(spoof, spoof.size)).auc for _ in range(500)]
+    assert replicates.aucs.mean() == pytest.approx(np.mean(naive), abs=5 * np.std(naive) / np.sqrt(400))
+    assert replicates.aucs.std() == pytest.approx(np.std(naive), rel=0.15)
+    interval = replicates.interval(replicates.aucs)
+    assert interval.low < rates.auc < interval.high
+
+
+def test_the_areas_of_a_coarse_grid_are_centred_on_the_auc():
+    rng = np.random.default_rng(5)
+    rates = error_rates(rng.normal(6, 1, 20_000), rng.normal(0, 1, 20_000))  # errors are seen in few cells
+    replicates = bootstrap(rates, None, 400)
+    assert replicates.aucs.mean() == pytest.approx(rates.auc, abs=5 * replicates.aucs.std() / np.sqrt(400))
+
+
 def test_same_seed_same_interval():
     rng = np.random.default_rng(3)
     rates = error_rates(rng.normal(1, 1, 50), rng.normal(0, 1, 70))

@@ -268,6 +268,25 @@ def test_compare_names_both_and_a_p_value(run, small_data, tmp_path):
     assert "p = 0.00995" in out  # (0 + 1) · 2 / (200 + 1): never the other sign
 
 
+def test_an_eer_that_no_threshold_reaches_is_said_to_be_one(run, tmp_path):
+    """Votes of three: the rates cross inside the block that has two."""
+    votes = {"bonafide": [3] * 60 + [2] * 30 + [1] * 10, "spoof": [0] * 60 + [2] * 25 + [1] * 15}
+    trials = [(label, vote) for label, values in votes.items() for vote in values]
+    lines = [f"u{index},{label}" for index, (label, _) in enumerate(trials)]
+    (tmp_path / "protocol.csv").write_text("\n".join(["utt_id,label", *lines]) + "\n")
+    rows = [f"u{index},{vote}" for index, (_, vote) in enumerate(trials)]
+    (tmp_path / "scores.csv").write_text("\n".join(["utt_id,score", *rows]) + "\n")
+    code, out, _ = run("metrics", tmp_path / "scores.csv", "--protocol", tmp_path / "protocol.csv", "--json")
+    figures = json.loads(out)
+    assert code == 0
+    assert (
+        "no threshold reaches the EER of 25.00%: 55 trials share the score 2; accepting them gives FRR 10.00% and FAR "
+        "25.00%, rejecting them FRR 40.00% and FAR 0.00%"
+    ) in figures["notes"]
+    interval = figures["intervals"]["auc"]
+    assert interval["low"] < figures["pooled"]["auc"] < interval["high"]
+
+
 KINDS = ("target", "nontarget", "spoof")
 
 

@@ -20,7 +20,7 @@ from dfeval.metrics.cllr import cllr, min_cllr
 from dfeval.metrics.confusion import confusion
 from dfeval.metrics.convex_hull import convex_hull
 from dfeval.metrics.dcf import DcfCosts, act_dcf, min_dcf
-from dfeval.metrics.eer import error_rates
+from dfeval.metrics.eer import eer, error_rates
 from dfeval.metrics.sasv import verification_rates
 from dfeval.metrics.tdcf import AsvRates, TdcfCosts, min_tdcf_2019
 from dfeval.metrics.teer import concurrent_teer
@@ -154,3 +154,26 @@ def test_tdcf_refuses_rates_that_leave_it_undefined():
         min_tdcf_2019(rates, AsvRates(0.0, 1.0, 0.5), TdcfCosts())
     with pytest.raises(EvalError, match="fractions"):
         AsvRates(1.9, 1.0, 46.0)
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_a_score_that_is_no_number_is_refused(place):
+    """Sorting would put it above all others: the best of all bona fide."""
+    kinds = [np.array([1.0, 2.0]), np.array([0.0, 1.5]), np.array([-1.0, 0.5])]
+    kinds[place] = np.append(kinds[place], np.nan)
+    with pytest.raises(EvalError, match="found 1 NaN among 3"):
+        verification_rates(*kinds)
+    if place < 2:
+        for measure in (error_rates, eer, cllr):
+            with pytest.raises(EvalError, match=f"found 1 NaN among 3 {('bonafide', 'spoof')[place]} trials"):
+                measure(*kinds[:2])
+
+
+@given(SCORES, SCORES)
+def test_whether_a_threshold_reaches_the_eer(bonafide, spoof):
+    rates = error_rates(bonafide, spoof)
+    reached = [sum(rates.at(threshold)) / 2 for threshold in (*rates.scores, np.inf)]
+    gaps = [abs(np.subtract(*rates.at(threshold))) for threshold in (*rates.scores, np.inf)]
+    assert rates.has_threshold_at_eer == (
+        rates.eer.value in reached and min(gaps) == np.min(np.abs(rates.frr - rates.far))
+    )

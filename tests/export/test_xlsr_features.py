@@ -13,9 +13,11 @@ import torch
 import tritonclient.grpc as triton
 from torch import Tensor, nn
 
+from dfcontract.card import ModelCard
 from dfcontract.tensors import OUTPUTS
 from dfdeploy.embedded import Server
-from dfexport.build import Variant, build, load_network
+from dfexport.build import load_network
+from dfexport.card import model_card, with_self_check
 from dfexport.checkpoints import LoadedWeights
 from dfexport.detectors import ssl_aasist
 from dfexport.detectors.ssl_aasist import SSL_AASIST
@@ -24,6 +26,7 @@ from dfexport.formats.served import ServedDetector
 from dfexport.formats.torchscript import write_torchscript
 from dfexport.layers.xlsr import XlsrConfig, XlsrDetector
 from dfexport.registry import find
+from dfexport.repository import write_model
 from dfexport.seeded import seeded_state
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
@@ -96,13 +99,15 @@ def test_exported_and_served(
     subject: Subject, form: str, golden_waves: np.ndarray, tmp_path: Path, server_with_torch: Path
 ) -> None:
     folder = tmp_path / "models" / DETECTOR
-    built = build(find(DETECTOR), subject.weights, folder.parent, DETECTOR, variant=Variant(form))
+    (folder / "1").mkdir(parents=True)
+    card = card_of(subject, form)
     # The server refuses a model that does not answer with the identity on its card.
-    network = Inspected(subject.network.detector, built.card.identity)
+    network = Inspected(subject.network.detector, card.identity)
     with torch.inference_mode():
         write(network, form, folder / "1")
     subject.asserted(opened(folder / "1", form)(golden_waves))
 
+    write_model(folder, find(DETECTOR), card, golden_waves[0])
     widen_config(folder / "config.pbtxt")
     with (
         Server(folder.parent, environment_dir=server_with_torch) as server,
@@ -113,6 +118,15 @@ def test_exported_and_served(
         subject.asserted({name: np.concatenate([answer[name] for answer in alone]) for name in alone[0]})
         for batch in (2, 3, 8):
             assert_neighbours_do_not_matter(ask, golden_waves, alone, batch)
+
+
+def card_of(subject: Subject, form: str) -> ModelCard:
+    weights = subject.weights
+    card = model_card(
+        DETECTOR, find(DETECTOR), weights=weights.kind, sha256=weights.sha256, source=weights.source, format=form
+    )
+    spoof, bonafide = subject.logits[0].tolist()
+    return with_self_check(card, find(DETECTOR), (spoof, bonafide))
 
 
 def assert_neighbours_do_not_matter(ask: Ask, waves: np.ndarray, alone: list[Answers], batch: int) -> None:

@@ -40,7 +40,8 @@ class Replicates:
     """Bootstrap replicates of the error rates, on a grid of operating points.
 
     ``eers``: shape (n_replicates,), exact. ``frr``, ``far``: shape (n_replicates, n_points) at ``points``, which are
-    indices into the error rates' arrays; every threshold where there are at most ``N_CELLS`` trials.
+    indices into the error rates' arrays; every threshold where there are at most ``N_CELLS`` trials. ``auc_off_grid``:
+    what the grid's trapezoids lack of the area under the ROC of all thresholds.
     """
 
     eers: Floats
@@ -49,11 +50,12 @@ class Replicates:
     points: Counts
     unit: str
     n_units: int
+    auc_off_grid: float
 
     @property
     def aucs(self) -> Floats:
         """Area under the ROC of each replicate, by trapezoids between the grid's points; shape (n_replicates,)."""
-        return np.asarray(np.trapezoid(1 - self.frr, 1 - self.far, axis=1))
+        return _area(self.frr, self.far) + self.auc_off_grid
 
     def interval(self, values: Floats, level: float = LEVEL) -> Interval | None:
         """Percentile interval of one value a replicate; None where all are the same, as when no error was seen."""
@@ -73,7 +75,7 @@ def bootstrap(
     Replicates in which a class is absent (possible when speakers are drawn) are left out.
     """
     rng = np.random.default_rng(seed)
-    edges = np.unique(np.linspace(0, rates.is_bonafide.size, N_CELLS + 1).astype(np.int64))
+    edges = _edges(rates)
     drawn: _TrialDraw | _SpeakerDraw
     if speakers is None:
         drawn = _TrialDraw(rates.is_bonafide, edges, rng, n_replicates)
@@ -84,7 +86,23 @@ def bootstrap(
     eers = np.array([_exact_eer(bonafide[row], spoof[row], drawn, int(row)) for row in defined])
     frr = bonafide[defined] / bonafide[defined, -1:]
     far = 1 - spoof[defined] / spoof[defined, -1:]
-    return Replicates(eers, frr, far, edges, drawn.unit, drawn.n_units)
+    off_grid = rates.auc - float(_area(rates.frr[edges], rates.far[edges]))
+    return Replicates(eers, frr, far, edges, drawn.unit, drawn.n_units, off_grid)
+
+
+def _edges(rates: ErrorRates) -> Counts:
+    """Points at which the cells begin and end: evenly spread, and between scores that differ.
+
+    Inside a block of equal scores, bona fide ones first, there are points that no threshold reaches: an area over them,
+    or a band, would be another detector's.
+    """
+    even = np.linspace(0, rates.is_bonafide.size, N_CELLS + 1).astype(np.int64)
+    return np.unique(rates.distinct[np.searchsorted(rates.distinct, even, side="right") - 1])
+
+
+def _area(frr: Floats, far: Floats) -> Floats:
+    """Area under the ROC by trapezoids, over the last axis."""
+    return np.asarray(np.trapezoid(1 - frr, 1 - far, axis=-1))
 
 
 def drawable(speakers: NDArray[np.int64] | None, is_bonafide: NDArray[np.bool_]) -> NDArray[np.int64] | None:

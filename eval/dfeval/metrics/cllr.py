@@ -6,13 +6,14 @@ import numpy as np
 
 from dfeval.errors import OneClassError
 from dfeval.metrics.convex_hull import Hull
-from dfeval.metrics.eer import Floats
+from dfeval.metrics.eer import Floats, refuse_nan
 
 
 def cllr(bonafide: Floats, spoof: Floats) -> float:
     """Cllr of scores taken for natural-log likelihood ratios: 0 perfect, 1 what knowing nothing costs, no upper end."""
     if not bonafide.size or not spoof.size:
         raise OneClassError(bonafide.size, spoof.size, "Cllr")
+    refuse_nan(bonafide=bonafide, spoof=spoof)
     cost = np.logaddexp(0, -bonafide).mean() + np.logaddexp(0, spoof).mean()
     return float(cost / (2 * math.log(2)))
 

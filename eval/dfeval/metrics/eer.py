@@ -6,7 +6,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from dfeval.errors import OneClassError
+from dfeval.errors import EvalError, OneClassError
 
 Floats = NDArray[np.float64]
 BELOW_ALL = 0.001  # the first threshold lies this far below the lowest score, as in the ASVspoof packages
@@ -67,9 +67,28 @@ class ErrorRates:
         return OperatingPoint(float(self.frr[closest] + self.far[closest]) / 2, float(self.thresholds[closest]))
 
     @cached_property
+    def has_threshold_at_eer(self) -> bool:
+        """False where the rates cross inside a block of equal scores: the EER is then none that a threshold reaches."""
+        closest = int(np.argmin(np.abs(self.frr - self.far)))
+        return bool(closest == self.distinct[np.searchsorted(self.distinct, closest)])
+
+    @cached_property
     def auc(self) -> float:
         """Area under the ROC: how often a bona fide trial outscores a spoof one, a tie counting half."""
         return float(np.trapezoid(1 - self.frr[self.distinct], 1 - self.far[self.distinct]))
+
+
+def refuse_nan(**scores: Floats) -> None:
+    """Refuse scores that sorting would put above all others; each argument is a kind of trials.
+
+    Raises:
+        EvalError: a score is NaN.
+    """
+    for kind, values in scores.items():
+        if n_nan := int(np.isnan(values).sum()):
+            raise EvalError(
+                f"expected scores that are numbers, found {n_nan:,} NaN among {values.size:,} {kind} trials"
+            )
 
 
 def error_rates(bonafide: Floats, spoof: Floats) -> ErrorRates:
@@ -77,9 +96,11 @@ def error_rates(bonafide: Floats, spoof: Floats) -> ErrorRates:
 
     Raises:
         OneClassError: a class is empty.
+        EvalError: a score is NaN.
     """
     if not bonafide.size or not spoof.size:
         raise OneClassError(bonafide.size, spoof.size, "the error rate")
+    refuse_nan(bonafide=bonafide, spoof=spoof)
     scores = np.concatenate((bonafide, spoof))
     order = np.argsort(scores, kind="stable")
     is_bonafide = order < bonafide.size

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dfeval.errors import EvalError
-from dfeval.metrics.eer import BELOW_ALL, Floats, OperatingPoint
+from dfeval.metrics.eer import BELOW_ALL, Floats, OperatingPoint, refuse_nan
 
 
 @dataclass(frozen=True)
@@ -38,11 +38,12 @@ def verification_rates(target: Floats, nontarget: Floats, spoof: Floats) -> Veri
     """Rates of a verifier's scores, higher = more target; stable sort in the order of the arguments.
 
     Raises:
-        EvalError: a kind of trials is absent.
+        EvalError: a kind of trials is absent, or a score is NaN.
     """
     sizes = (target.size, nontarget.size, spoof.size)
     if not all(sizes):
         raise EvalError("expected target, nontarget and spoof trials, found {}, {} and {}".format(*sizes))
+    refuse_nan(target=target, nontarget=nontarget, spoof=spoof)
     scores = np.concatenate((target, nontarget, spoof))
     order = np.argsort(scores, kind="stable")
     kinds = np.repeat((0, 1, 2), sizes)[order]
