@@ -69,7 +69,7 @@ test: setup $(OLD_ORT) ## everything that proves it, against a real server
 test-slow: setup $(OLD_ORT) ## the tests that take minutes each
 	@$(BIN)/python -m pytest -m slow
 
-test-faults: setup ## real faults on a real server: kills, exchanges, clients that leave (some 10 minutes)
+test-faults: setup ## real faults on a real server: kills, exchanges, clients that leave (some 12 minutes)
 	@$(BIN)/python -m pytest -m faults tests/faults
 
 test-wheel: $(APP) ## wheel and sdist: every extra in an environment of its own, and the walk outside the checkout

@@ -23,11 +23,13 @@ import numpy as np
 import psutil
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
+from dfclient.transport import QUEUE_SHARE
 from dfcontract.tensors import WARMUP_FILE, WAVEFORM
 from dfdeploy.embedded import Server
 
 IN_FLIGHT = 16  # for the capacity: two batches of a CPU's
 CHANNELS = 4
+DEADLINE_S = 30.0
 N_CORES = len(os.sched_getaffinity(0))
 
 
@@ -74,6 +76,7 @@ class Generator:
     def __init__(self, server: Server, model: str, window: bytes) -> None:
         self.server = server
         self.request = service_pb2.ModelInferRequest(model_name=model, raw_input_contents=[window])
+        self.request.parameters["timeout"].int64_param = round(QUEUE_SHARE * DEADLINE_S * 1e6)
         self.request.inputs.add(name=WAVEFORM, datatype="FP32", shape=[1, len(window) // 4])
         options = [("grpc.use_local_subchannel_pool", 1), ("grpc.enable_http_proxy", 0)]
         self.channels = [grpc.aio.insecure_channel(server.grpc_url, options) for _ in range(CHANNELS)]
@@ -83,7 +86,7 @@ class Generator:
         """One request."""
         began_s = time.perf_counter()
         try:
-            await self.stubs[number % CHANNELS].ModelInfer(self.request, timeout=30)
+            await self.stubs[number % CHANNELS].ModelInfer(self.request, timeout=DEADLINE_S)
         except grpc.aio.AioRpcError as error:
             phase.outcomes[error.code().name] += 1
             phase.rejected_after_s.append(time.perf_counter() - began_s)

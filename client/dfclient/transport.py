@@ -3,6 +3,7 @@
 Each method makes one attempt, and may be called from many threads. `retry.py` repeats what can succeed later.
 """
 
+import math
 import re
 import threading
 from collections.abc import Callable, Iterator
@@ -44,6 +45,9 @@ CHANNEL_OPTIONS = [
     ("grpc.min_reconnect_backoff_ms", 200),
     ("grpc.max_reconnect_backoff_ms", 1000),
 ]
+# Of a deadline, what a request may spend in the server's queue: it is refused there, and not answered for nobody, nor
+# cancelled by its deadline, which can end a server of release 24.10.
+QUEUE_SHARE = 0.8
 # A call that is cancelled can end a server of release 24.10; closing waits so long for those in flight.
 CLOSE_WAIT_S = 5.0
 
@@ -75,6 +79,7 @@ CODES = {
     ErrorCode.TOO_MANY_STREAMS: Cause(ServerBusy, "{url}: {details}"),
     ErrorCode.TOO_FAR_AHEAD: REFUSED,
     ErrorCode.DETECTOR_BUSY: OVERLOADED,
+    ErrorCode.SERVER_STOPPING: LOADING,
 }
 
 # Triton's own words, as release 24.10 says them (tests/client/test_triton_words.py causes them); the first that fits
@@ -135,8 +140,8 @@ class Transport:
     def __init__(self, url: str, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
         if not re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[^\s:/]+):\d{1,5}", url):
             raise InputError(f"expected the server's gRPC address as HOST:PORT such as 127.0.0.1:8001, found {url!r}")
-        if not timeout_s > 0:
-            raise InputError(f"expected a timeout above 0 s, found {timeout_s}")
+        if not (math.isfinite(timeout_s) and timeout_s > 0):
+            raise InputError(f"expected a timeout in seconds, above 0 and finite, found {timeout_s}")
         self.url = url
         self.timeout_s = timeout_s
         self._channel = grpc.insecure_channel(url, options=CHANNEL_OPTIONS)
@@ -188,6 +193,7 @@ class Transport:
         request = pb.ModelInferRequest(model_name=model, model_version=version)
         request.inputs.add(name=WAVEFORM, datatype="FP32", shape=[1, len(window)])
         request.raw_input_contents.append(window.astype("<f4").tobytes())
+        request.parameters["timeout"].int64_param = round(QUEUE_SHARE * self.timeout_s * 1e6)
         numbers = numbers_of(model, _outputs_of(self._call(model, self._stub.ModelInfer, request)), OUTPUTS)
         return WindowAnswer(numbers[LOGITS].astype("f4"), float(numbers[SCORE][0]), int(numbers[IDENTITY][0]))
 

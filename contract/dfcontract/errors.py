@@ -69,6 +69,7 @@ class ErrorCode(StrEnum):
     )
     DETECTOR_BUSY = ("DF_DETECTOR_BUSY", "the detector's queue stayed full", "try later")
     DETECTOR_FAILED = ("DF_DETECTOR_FAILED", "the detector refused a window or failed on it", "begin anew")
+    SERVER_STOPPING = ("DF_SERVER_STOPPING", "the server is about to stop", "begin anew when it is back")
 
 
 def coded(code: ErrorCode, text: str) -> str:

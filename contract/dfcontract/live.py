@@ -34,6 +34,9 @@ TELEPHONE_RATE_HZ = 8_000
 # Parameters of the live model's configuration.
 LIVE_OF, MAX_STREAMS_KEY, IDLE_TIMEOUT_KEY = "live_of", "max_streams", "idle_timeout_s"
 
+# Of a server that stops: see dfdeploy.backends.live.drain.
+DRAIN_DIR_VARIABLE, STOP_FILE = "DFSERVE_LIVE_DRAIN_DIR", "stop"
+
 MAX_STREAMS = 1024  # each holds its last window: 258 KB for 64,600 samples
 IDLE_TIMEOUT_S = 60  # a stream that sends nothing for so long is forgotten
 MAX_AHEAD_S = 120  # audio of one stream that may wait for the detector: 7.7 MB

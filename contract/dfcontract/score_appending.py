@@ -8,6 +8,7 @@ import csv
 import io
 import os
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -122,8 +123,9 @@ class ScoreFile:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Close the file; every row is in it already."""
-        self._rows.close()
+        """Close the file; every row is in it already, unless one could not be written, which has been said."""
+        with suppress(OSError):
+            self._rows.close()
 
     @property
     def done(self) -> Collection[str]:
@@ -165,8 +167,11 @@ class ScoreFile:
         try:
             self._rows.write(line)
             self._rows.flush()
+            is_removed = os.fstat(self._rows.fileno()).st_nlink == 0
         except OSError as error:
             raise ScoreFileError(f"{self.path}: cannot write a row: {error.strerror or error}") from None
+        if is_removed:  # the system would take rows without end, and keep none
+            raise ScoreFileError(f"{self.path}: was removed while it was written: its rows are lost")
 
 
 def _header_of(path: Path) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from typing import Self
 
 import psutil
 
-from dfcontract.live import live_name
+from dfcontract.live import DRAIN_DIR_VARIABLE, STOP_FILE, live_name
 from dfdeploy import doors, environment, guard, ports, selfcheck
 from dfdeploy.errors import DeployError, ModelsUnusable, ServerFailed
 from dfdeploy.leftovers import PREFIX, sweep
@@ -156,13 +156,15 @@ class Server:
         self._lay_out_models()
         command = self._command(found, region_prefix=self._run_dir.name)
         self.log.touch(mode=0o600, exist_ok=False)
+        drain_dir = self._run_dir / "drain"
+        drain_dir.mkdir()
         with self.log.open("wb") as log:
             self._guard = subprocess.Popen(
-                [sys.executable, "-I", guard.__file__, self._run_dir.name, *command],
+                [sys.executable, "-I", guard.__file__, self._run_dir.name, drain_dir / STOP_FILE, *command],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env=found.variables(self._run_dir),
+                env=found.variables(self._run_dir) | {DRAIN_DIR_VARIABLE: str(drain_dir)},
                 start_new_session=True,
             )
         try:

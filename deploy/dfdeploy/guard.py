@@ -1,8 +1,9 @@
 """Owns one Triton: its process group and its shared memory. Cleans up both, whatever happens to whoever started it.
 
-Run as ``python guard.py PREFIX COMMAND…``, so standard library only, with a pipe as standard input. The owner stops
-Triton by closing the pipe; an owner that dies closes it too. Triton's Python backends share its process group and would
-outlive it, and so would their shared-memory regions, whose names begin with PREFIX.
+Run as ``python guard.py PREFIX STOP_FILE COMMAND…``, so standard library only, with a pipe as standard input. The owner
+stops Triton by closing the pipe; an owner that dies closes it too. STOP_FILE then asks the live models to end their
+streams, see dfdeploy/backends/live/drain.py. Triton's Python backends share its process group and would outlive it, and
+so would their shared-memory regions, whose names begin with PREFIX.
 
 A guard that is killed takes the group with it (`_tie_group`); the regions go at the next start.
 """
@@ -13,6 +14,7 @@ import select
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -21,12 +23,15 @@ from typing import NoReturn
 
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  (where Linux keeps POSIX shared memory)
 SIGNALLED = 128  # an exit status above it says by which signal a process ended, as in a shell
-DRAIN_S = 20  # an open client stream, even an idle one, would keep Triton alive for ever
+DRAIN_S = 20  # a client's request that never ends would keep Triton alive for ever
+LIVE_DRAIN_S = 10  # of it, for live streams
+HANGS_S = 1.0  # after its last answer has gone out
+POLL_S = 0.05
 
 
 def main() -> int:
     """Run the command until it ends or the owner lets go; its exit status."""
-    prefix, *command = sys.argv[1:]
+    prefix, stop_file, *command = sys.argv[1:]
     signal.signal(signal.SIGTERM, _exit)
     signal.signal(signal.SIGINT, _exit)
     os.umask(0o077)
@@ -44,14 +49,56 @@ def main() -> int:
     try:
         readable, _, _ = select.select([sys.stdin, exited], [], [])
         if exited not in readable:
-            triton.send_signal(signal.SIGTERM)
-            select.select([exited], [], [], DRAIN_S)
+            stop(triton, exited, Path(stop_file))
     finally:
         # Not reaped yet, so its id, the group's, can't be another's.
         kill_group(triton.pid)
         triton.wait()
         unlink_regions(prefix)
     return triton.returncode if triton.returncode >= 0 else SIGNALLED - triton.returncode
+
+
+def stop(triton: subprocess.Popen[bytes], exited: int, stop_file: Path) -> None:
+    """Have Triton answer what it has taken, and end; returns when it has ended, or never would."""
+    until_s = time.monotonic() + DRAIN_S
+    live_models = drain_streams(stop_file, exited)
+    triton.send_signal(signal.SIGTERM)
+    hangs_since_s = None
+    while not select.select([exited], [], [], POLL_S)[0] and time.monotonic() < until_s:
+        if not hangs(triton.pid, live_models):
+            hangs_since_s = None
+        elif hangs_since_s is None:
+            hangs_since_s = time.monotonic()
+        elif time.monotonic() - hangs_since_s > HANGS_S:
+            return
+
+
+def drain_streams(stop_file: Path, exited: int) -> list[str]:
+    """Ask the live models to end their streams, and wait until each has removed its own file from the folder.
+
+    Returns:
+        Their names.
+    """
+    until_s = time.monotonic() + LIVE_DRAIN_S
+    models = sorted(path.name for path in stop_file.parent.glob("*"))
+    with suppress(OSError):  # the folder may have been removed, with whatever waits for it
+        stop_file.touch()
+        while any(entry != stop_file for entry in stop_file.parent.iterdir()) and time.monotonic() < until_s:
+            if select.select([exited], [], [], POLL_S)[0]:
+                break
+    return models
+
+
+def hangs(triton_pid: int, live_models: list[str]) -> bool:
+    """Whether nothing but live models is loaded any more: a client's open call would keep them."""
+    try:
+        tasks = Path(f"/proc/{triton_pid}/task").glob("*/children")
+        children = [child for task in tasks for child in task.read_text().split()]
+        commands = [Path(f"/proc/{child}/cmdline").read_text() for child in children]
+    except OSError:  # one has just ended
+        return False
+    backends = [command for command in commands if command]  # a zombie has none
+    return all(any(f"/{model}/" in command for model in live_models) for command in backends)
 
 
 def kill_group(group: int) -> None:

@@ -15,8 +15,9 @@ from dfdeploy.embedded import Server
 from dfdeploy.errors import DeployError
 
 WATCH_INTERVAL_S = 0.1
-# The first restart follows at once; a server that fails again and again is tried less and less often, but never given
-# up: what ails it (memory, a disk, a repository that is being written) may pass.
+# The first few restarts follow at once; a server that fails again and again is tried less and less often, but never
+# given up: what ails it (memory, a disk, a repository that is being written) may pass.
+PROMPT_RESTARTS = 3
 FIRST_PAUSE_S, MAX_PAUSE_S = 1.0, 60.0
 STEADY_S = 10.0  # a server that was up so long was a good one: the next failure is the first again
 STRICT_RESTARTS = 3  # restarts that insist on every model: one may just be being replaced
@@ -51,8 +52,9 @@ def serve_until_stopped(server: Server, console: Console, crashes: CrashCounter)
 
 
 def pause_before_restart_s(n_failures: int) -> float:
-    """0, 1, 2, 4 … seconds, a minute at most, after so many failures in a row."""
-    return min(FIRST_PAUSE_S * 2.0 ** min(n_failures - 2, 10), MAX_PAUSE_S) if n_failures > 1 else 0.0
+    """0, 0, 0, 1, 2, 4 … seconds, a minute at most, after so many failures in a row."""
+    n_late = n_failures - PROMPT_RESTARTS
+    return min(FIRST_PAUSE_S * 2.0 ** min(n_late - 1, 10), MAX_PAUSE_S) if n_late > 0 else 0.0
 
 
 def _run(server: Server, stop: threading.Event, console: Console, crashes: CrashCounter) -> str:

@@ -1,5 +1,6 @@
 # What our backends use of the module that Triton's Python backend brings with its server; no package holds it.
-from typing import Any, ClassVar, SupportsInt
+from collections.abc import Iterator
+from typing import Any, ClassVar, Literal, SupportsInt, overload
 
 TRITONSERVER_REQUEST_FLAG_SEQUENCE_START: int
 TRITONSERVER_REQUEST_FLAG_SEQUENCE_END: int
@@ -39,8 +40,14 @@ class InferenceRequest:
         inputs: list[Tensor],
         model_version: int = -1,
         preferred_memory: PreferredMemory = ...,
+        correlation_id: int | str = 0,
+        flags: int = 0,
+        parameters: dict[str, str | int | bool] = ...,
     ) -> None: ...
+    @overload
     def exec(self) -> InferenceResponse: ...
+    @overload
+    def exec(self, *, decoupled: Literal[True]) -> Iterator[InferenceResponse]: ...
     def correlation_id(self) -> int | str: ...
     def flags(self) -> int: ...
     def parameters(self) -> str: ...

@@ -25,6 +25,7 @@ from dfeval.plots.style import DETECTORS, inline_svg, save
 
 MAX_COMPARED = 20_000  # trials
 CSV_HEADER = ("detector", "column", "group", "n_bonafide", "n_spoof", "metric", "value", "low", "high")
+FORMULA_MARKS = ("=", "+", "-", "@", "\t", "\r")  # those that OWASP names
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ def write_report(evaluations: Sequence[Evaluation], folder: Path) -> Path:
         pictures_folder.mkdir(parents=True, exist_ok=True)
         (folder / "metrics.json").write_text(json.dumps([e.as_dict() for e in evaluations], indent=2) + "\n")
         with (folder / "metrics.csv").open("w", newline="", encoding="utf-8") as file:
-            csv.writer(file).writerows([CSV_HEADER, *_csv_rows(evaluations)])
+            csv.writer(file).writerows([CSV_HEADER, *(map(_cell, row) for row in _csv_rows(evaluations))])
         pictures = []
         for picture in draw_all(evaluations):
             save(picture.figure, pictures_folder, picture.name)
@@ -165,6 +166,12 @@ def _csv_rows(evaluations: Sequence[Evaluation]) -> Iterator[tuple[object, ...]]
                 yield *head, name, value, *_ends(figures.interval if name == "eer" else None)
             yield *head, "frr_at_threshold", figures.frr_at_threshold, "", ""
             yield *head, "far_at_threshold", figures.far_at_threshold, "", ""
+
+
+def _cell(value: object) -> object:
+    """A stranger's text that a spreadsheet would take for a formula gets an apostrophe; numbers, and a dash, stay."""
+    is_formula = isinstance(value, str) and len(value) > 1 and value.startswith(FORMULA_MARKS)
+    return f"'{value}" if is_formula else value
 
 
 def _ends(interval: Interval | None) -> tuple[object, object]:

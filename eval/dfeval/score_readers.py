@@ -19,7 +19,7 @@ import pandas as pd
 from dfcontract.score_file import RUN_NAMES
 from dfcontract.text_table import DecimalCommaError, Line, TextTableError, number_of
 from dfeval.errors import ScoreFileError
-from dfeval.tables import ID_COLUMNS, Table, open_table
+from dfeval.tables import ID_COLUMNS, Table, check_file, open_table
 
 SCORE_COLUMNS = ("score", "cm-score", "cm_score")
 # Read as NaN; `number_of` knows the same words in any case.
@@ -62,6 +62,7 @@ def read_scores(path: Path, score_column: str | None = None, with_paths: bool = 
         ScoreFileError: it can't be read, is no score file, or leaves open which of its columns is the score.
     """
     try:
+        check_file(path)
         with path.open("rb") as file:
             start = file.read(64)
         if start.startswith(PICKLE_MAGIC):
@@ -256,11 +257,20 @@ def _read_json(path: Path) -> ReadScores:
 
 
 def _json_number(value: Any) -> float:
-    if value is None or (isinstance(value, int | float) and not isinstance(value, bool)):
-        return math.nan if value is None else float(value)
+    if value is None:
+        return math.nan
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return _as_float(value)
     if isinstance(value, str):
         return number_of(value)
     raise TextTableError("expected a number, found another kind of value")
+
+
+def _as_float(value: float) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        raise TextTableError("expected a number that a float can hold, found a whole number beyond it") from None
 
 
 class _PlainUnpickler(pickle.Unpickler):
@@ -286,4 +296,7 @@ def _read_pickle(path: Path) -> pd.DataFrame:
     wrong = next((value for value in scores.values() if not isinstance(value, int | float)), None)
     if wrong is not None:
         raise ScoreFileError(f"{path}: holds a score of type {type(wrong).__name__}; {advice}")
-    return pd.DataFrame({"utt_id": list(scores), "score": [float(value) for value in scores.values()]})
+    try:
+        return pd.DataFrame({"utt_id": list(scores), "score": [_as_float(value) for value in scores.values()]})
+    except TextTableError as error:
+        raise ScoreFileError(f"{path}: {error}; {advice}") from None

@@ -4,6 +4,7 @@
 """
 
 import io
+import stat
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,6 +17,7 @@ import pandas as pd
 from dfcontract.text_table import ID_NAMES, Layout, Line, TextTableError, layout_of, rows_of
 
 START_BYTES = 65_536  # enough to find out how a file is written
+MAX_FILE_BYTES = 4 << 30  # the largest published score file has 50 MB
 # `utt_id` and the published data sets' own names first: a file may have a `path` or an `id` that mean something else.
 ID_COLUMNS = tuple(dict.fromkeys(("utt_id", "filename", "trial_anon", "file", *ID_NAMES)))
 WHITESPACE = r"\s+"
@@ -133,13 +135,30 @@ class _UnderHeader(io.TextIOBase):
         return header or self._file.read(-1 if size is None else size)
 
 
+def check_file(path: Path) -> None:
+    """Refuse what can't be read to its end, and more than once: a device may have none, a pipe is read once.
+
+    Raises:
+        OSError: it is not there.
+        TextTableError: no file, or too large a one.
+    """
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise TextTableError(f"{path}: expected a file, found a folder, a pipe or a device")
+    if status.st_size > MAX_FILE_BYTES:
+        raise TextTableError(
+            f"{path}: expected at most {MAX_FILE_BYTES >> 30} GiB, found {status.st_size / (1 << 30):.1f}"
+        )
+
+
 def open_table(path: Path, headers: Sequence[str]) -> Table:
     """Find out how a file is written; its first row is a header where it has one of the names `headers`.
 
     Raises:
         OSError: it can't be read.
-        TextTableError: it is empty, or no text.
+        TextTableError: it is empty, no text, or no file that ends.
     """
+    check_file(path)
     with path.open("rb") as file:
         start = file.read(START_BYTES)
     layout = layout_of(start, str(path))

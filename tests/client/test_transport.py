@@ -31,6 +31,7 @@ STUB_DIED = (S.INTERNAL, "Failed to process the request(s), message: Stub proces
 LOADING = (S.UNAVAILABLE, "Request for unknown model: 'toy' version 10 is not at ready state")
 UNLOADED = (S.NOT_FOUND, "Request for unknown model: 'toy' has no available versions")
 STOPPING = (S.UNAVAILABLE, "Server is stopping, scheduler for model has stopped accepting new inference requests")
+CODED_STOPPING = (S.UNAVAILABLE, "DF_SERVER_STOPPING: begin the stream anew when it is back")
 BROKEN_OFF = (S.INTERNAL, "Received RST_STREAM with error code 2")
 CODED_BUSY = (S.UNAVAILABLE, "tiny: DF_DETECTOR_BUSY: its queue stayed full for 3 s")
 BAD_REQUEST = (S.INVALID_ARGUMENT, "WAVEFORM holds NaN")
@@ -47,6 +48,7 @@ RETRIED = [
     (LOADING, ServerUnavailable),
     (UNLOADED, ServerUnavailable),
     (STOPPING, ServerUnavailable),
+    (CODED_STOPPING, ServerUnavailable),
     (BROKEN_OFF, ServerUnavailable),
 ]
 PATIENT = RetryPolicy(first_pause_s=0.001, max_pause_s=0.01)
@@ -97,6 +99,15 @@ def test_the_deadline_is_set_and_slow_answers_are_tried_twice(faulty_server):
         detector.score(WINDOW, 16000)
     enough.set()
     assert server.triton.calls["ModelInfer"] == 2
+
+
+def test_a_request_may_not_spend_its_whole_deadline_in_the_queue(faulty_server):
+    """Else the server answers for nobody, and the deadline cancels a call that it works for."""
+    asked = []
+    server = faulty_server(lambda number, name, request: asked.append(request) if name == "ModelInfer" else None)
+    with Detector(server.url, "toy", timeout_s=5.0) as detector:
+        detector.score(WINDOW, 16000)
+    assert [request.parameters["timeout"].int64_param for request in asked] == [4_000_000]
 
 
 @pytest.mark.parametrize("refusal", [BAD_REQUEST, CODED_BAD_REQUEST])

@@ -1,5 +1,7 @@
 """Every format as its data set writes it, and what is said when a file is another's."""
 
+from pathlib import Path
+
 import pytest
 
 from dfeval.errors import ProtocolError
@@ -148,6 +150,19 @@ def test_labels_that_could_be_misread_are_stated(labels, note, tmp_path):
 def test_what_does_not_fit_is_named(name, text, message, tmp_path):
     with pytest.raises(ProtocolError, match=message):
         load_protocol(write(tmp_path, text), name)
+
+
+def test_a_device_is_no_protocol():
+    with pytest.raises(ProtocolError, match="/dev/zero: expected a file, found a folder, a pipe or a device"):
+        load_protocol(Path("/dev/zero"), "csv")
+
+
+def test_a_file_beyond_the_limit_is_not_read(tmp_path):
+    path = tmp_path / "sparse.csv"
+    with path.open("wb") as file:
+        file.truncate(5 << 30)  # a hole: it takes no room
+    with pytest.raises(ProtocolError, match=r"expected at most 4 GiB, found 5\.0"):
+        load_protocol(path, "csv")
 
 
 def test_an_absent_file_is_named(tmp_path):

@@ -124,3 +124,16 @@ def test_page_sorts_and_runs_in_chromium(report, tmp_path):
     assert result["pictures"] == len(list((report / "pictures").glob("*.svg")))
     assert result["overflow"] is False
     assert "owned" not in result["title"]
+
+
+def test_no_cell_is_a_formula(write_small_data, tmp_path):
+    """Spreadsheets run text that begins like one; figures and the dash of no attack stay as they are."""
+    scores, protocol = write_small_data(tmp_path)
+    protocol.write_text(protocol.read_text().replace("fish", "=1+1").replace("yourtts", "@SUM(A1)"))
+    evaluation = evaluate(join(load_scores(scores), load_protocol(protocol, "csv")), Settings(n_replicates=20))
+    folder = write_report([evaluation], tmp_path / "report").parent
+    with (folder / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert {row["group"] for row in rows if row["column"] == "system"} == {"'=1+1", "'@SUM(A1)"}
+    for row in rows:
+        float(row["value"])

@@ -212,6 +212,8 @@ def test_a_hostile_pickle_is_refused_and_nothing_runs(protocol, tmp_path):
         (pickle.dumps([1, 2]), "holds list"),
         (pickle.dumps({"a": [1.0]}), "a score of type list"),
         (pickle.dumps({1: 1.0}), "expected a plain dict"),
+        (pickle.dumps({"a": 10**400}), "expected a number that a float can hold"),
+        (b'{"a": 1' + 400 * b"0" + b"}", "expected a number that a float can hold"),
         (pickle.dumps({"a": 1.0})[:-3], "no readable pickle"),
         (b"", "is empty"),
         (b"\x00\x01\x02binary", "expected text, found binary data; expected a pickle"),
@@ -228,6 +230,11 @@ def test_what_is_no_score_file_is_named(content, message, tmp_path):
     with pytest.raises(ScoreFileError, match=message) as caught:
         load_scores(path)
     assert "odd.pkl" in str(caught.value)
+
+
+def test_a_device_is_no_score_file():
+    with pytest.raises(ScoreFileError, match="/dev/zero: expected a file, found a folder, a pipe or a device"):
+        load_scores(Path("/dev/zero"))
 
 
 def test_a_protocol_0_pickle_is_not_run_either(tmp_path):

@@ -11,10 +11,10 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from dfexport.__main__ import _dropped
 from dfexport.averaging import average
 from dfexport.build import load_network, seeded
 from dfexport.checkpoints import custom, load_state
+from dfexport.cli import _dropped
 from dfexport.detectors import ssl_aasist
 from dfexport.errors import CheckpointInvalid
 from dfexport.family import family_of

@@ -9,8 +9,8 @@ import torch
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2 as pb
 
-from dfexport.__main__ import default_weights_dir, main
 from dfexport.build import Build, seeded
+from dfexport.cli import default_weights_dir, main
 from dfexport.detectors import ssl_aasist
 from dfexport.download import sha256_of
 from dfexport.layers.xlsr import PREFIX, XlsrConfig

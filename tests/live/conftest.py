@@ -20,20 +20,21 @@ IDLE_TIMEOUT_S = 2.0
 MAX_STREAMS = 1100
 
 
-def limit(config_path: Path, *, max_streams: int, idle_timeout_s: float) -> None:
+def limit(config_path: Path, *, max_streams: int, idle_timeout_s: float, places: int = 4 * MAX_STREAMS) -> None:
     config = text_format.Parse(config_path.read_text(), model_config_pb2.ModelConfig())
     config.parameters["max_streams"].string_value = str(max_streams)
     config.parameters["idle_timeout_s"].string_value = str(idle_timeout_s)
+    config.sequence_batching.oldest.max_candidate_sequences = places
     config.sequence_batching.max_sequence_idle_microseconds = round(2e6 * idle_timeout_s)
     config_path.write_text(text_format.MessageToString(config))
 
 
 @pytest.fixture(scope="session")
 def live_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny models; streams of ``tiny`` expire after 2 s, ``tiny_trained`` takes three streams."""
+    """The tiny models; streams of ``tiny`` expire after 2 s, ``tiny_trained`` takes three, Triton twelve for it."""
     models = tiny_repository.write(tmp_path_factory.mktemp("live") / "models")
     limit(models / "tiny_live/config.pbtxt", max_streams=MAX_STREAMS, idle_timeout_s=IDLE_TIMEOUT_S)
-    limit(models / "tiny_trained_live/config.pbtxt", max_streams=3, idle_timeout_s=30)
+    limit(models / "tiny_trained_live/config.pbtxt", max_streams=3, idle_timeout_s=30, places=12)
     return models
 
 
@@ -51,12 +52,13 @@ class BareStream:
     model: str
     sequence_id: str | int
     parameters: dict[str, str | int | bool]
+    timeout_s: float | None = None
     requests: queue.SimpleQueue = field(default_factory=queue.SimpleQueue)
     is_started: bool = False
     n_sent: int = 0
 
     def __post_init__(self) -> None:
-        self.call = self.call_of(iter(self.requests.get, None))
+        self.call = self.call_of(iter(self.requests.get, None), timeout=self.timeout_s)
 
     def send(self, audio: bytes, *, start: bool | None = None, end: bool = False) -> None:
         request = service_pb2.ModelInferRequest(model_name=f"{self.model}_live", id=str(self.n_sent))
@@ -98,8 +100,10 @@ def bare(live_server: Server):
     with grpc.insecure_channel(live_server.grpc_url) as channel:
         stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
 
-        def begin(sequence_id: str | int, model: str = "tiny", **parameters: str | int | bool) -> BareStream:
-            return BareStream(stub.ModelStreamInfer, model, sequence_id, parameters)
+        def begin(
+            sequence_id: str | int, model: str = "tiny", timeout_s: float | None = None, **parameters: str | int | bool
+        ) -> BareStream:
+            return BareStream(stub.ModelStreamInfer, model, sequence_id, parameters, timeout_s)
 
         yield begin
 

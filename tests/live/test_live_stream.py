@@ -280,10 +280,11 @@ def live_model(monkeypatch: pytest.MonkeyPatch):
         setattr(triton, f"TRITONSERVER_REQUEST_FLAG_{name}", value)
     triton.TRITONSERVER_RESPONSE_COMPLETE_FINAL = 1
     monkeypatch.setitem(sys.modules, triton.__name__, triton)
-    for name in ("live.model", "live.detector", "common.tensors"):
+    names = ("live.model", "live.detector", "live.places", "common.tensors")
+    for name in names:
         monkeypatch.delitem(sys.modules, f"dfdeploy.backends.{name}", raising=False)
     yield importlib.import_module("dfdeploy.backends.live.model")
-    for name in ("live.model", "live.detector", "common.tensors"):
+    for name in names:
         sys.modules.pop(f"dfdeploy.backends.{name}", None)
 
 
@@ -295,6 +296,7 @@ def test_the_sweeper_looks_again_before_it_forgets_a_stream(live_model) -> None:
         deserted.reply.is_wanted = False
         model = object.__new__(live_model.TritonPythonModel)
         model.lock, model.streams = threading.Lock(), {1: idle, 2: newer, 3: deserted}
+        model.places, model.idle_timeout_s = live_model.Places("tiny_live", 1), 60.0
         before, after = time.monotonic() - 60, time.monotonic() + 60
         assert not model._forget_if_gone(1, idle, before)  # a chunk has come since it was listed
         assert not model._forget_if_gone(2, idle, after)  # another stream has its id by now

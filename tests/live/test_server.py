@@ -23,6 +23,7 @@ from dfdeploy.embedded import Server
 
 W = tiny_repository.WINDOW_SAMPLES
 RATE_HZ = 16_000
+FEW_STREAMS, FEW_PLACES = 3, 12  # what conftest.py leaves to tiny_trained
 
 
 def expected_of(waveform: np.ndarray, hop: int) -> list[tuple[float, float, float]]:
@@ -267,6 +268,56 @@ def test_streams_whose_calls_are_gone_make_room_at_once(bare, speech) -> None:
                 time.sleep(0.2)
         stream.call.cancel()
     time.sleep(2.5)  # the sweep: the last ones' room is for the next test
+
+
+def opened_with_patience(bare, name: str, speech: np.ndarray):
+    """A stream of tiny_trained that has had its first answer: tried again while there is no room."""
+    deadline_s = time.monotonic() + 15
+    while True:
+        stream = bare(f"{name} {time.monotonic()}", "tiny_trained", timeout_s=20, encoding="fp32")
+        stream.send(as_bytes(speech[:W]))
+        try:
+            assert int(next(stream.answers())["WINDOW"][0]) == 0
+        except RuntimeError as error:
+            assert ErrorCode.TOO_MANY_STREAMS in str(error)
+            assert time.monotonic() < deadline_s
+            stream.hang_up()
+            time.sleep(0.2)
+        else:
+            return stream
+
+
+def test_streams_that_are_left_without_an_end_fill_no_place_of_tritons(bare, speech) -> None:
+    """Four times as many as Triton has places for, long before it calls them idle, after 60 s.
+
+    Without a place a stream waits in silence, for longer than these calls' deadline.
+    """
+    for number in range(4 * FEW_PLACES):
+        opened_with_patience(bare, f"left {number}", speech).call.cancel()
+    stream = opened_with_patience(bare, "after those that were left", speech)
+    stream.send(b"", end=True)
+    stream.hang_up()
+    assert list(stream.answers()) == []
+
+
+def test_streams_that_were_refused_fill_no_place_of_tritons(bare, speech) -> None:
+    """Their calls stay open, and nobody says END."""
+    taken = [opened_with_patience(bare, f"holds {number}", speech) for number in range(FEW_STREAMS)]
+    refused = []
+    for number in range(2 * (FEW_PLACES - FEW_STREAMS - 1)):
+        stream = bare(f"too many {number}", "tiny_trained", timeout_s=20)
+        stream.send(b"")
+        with pytest.raises(RuntimeError, match=ErrorCode.TOO_MANY_STREAMS):
+            next(stream.answers())
+        refused.append(stream)
+        if len(refused) == FEW_PLACES - FEW_STREAMS - 1:
+            time.sleep(7)  # the backend's LINGER_S, and the sweep
+    for stream in taken:
+        stream.send(b"", end=True)
+    for stream in taken + refused:
+        stream.hang_up()
+    for stream in taken:
+        assert list(stream.answers()) == []
 
 
 def test_more_streams_than_the_model_takes_are_refused_at_once(bare, speech) -> None:

@@ -2,10 +2,12 @@
 
 import argparse
 import logging
+import os
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 from dfclient.audio import AudioOptions
 from dfclient.cli.report import printable
@@ -32,6 +34,17 @@ def opening_of(options: argparse.Namespace) -> Opening:
     if options.out is None and (options.resume or options.overwrite):
         raise InputError("--resume and --overwrite say how to write --out FILE, which was not given")
     return Opening(resume=options.resume, overwrite=options.overwrite)
+
+
+def check_out(out: Path | None, inputs: Iterable[str]) -> None:
+    """Refuse to write the score file over what it is made from, whatever the two paths look like."""
+    if out is None or not out.exists():
+        return
+    written = out.stat()
+    for path in inputs:
+        with suppress(OSError, ValueError):  # what can't be looked at is that recording's own error
+            if os.path.samestat(written, os.stat(path)):  # noqa: PTH116
+                raise InputError(f"--out {out} is {path}, one of the inputs: give the score file a name of its own")
 
 
 def audio_options_of(options: argparse.Namespace) -> AudioOptions:

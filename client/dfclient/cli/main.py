@@ -1,7 +1,6 @@
 """Options of `dfclient score`, `stream`, `models` and `health`; which of them runs, and the exit code."""
 
 import argparse
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,11 +9,10 @@ from dfclient.errors import DfserveError, InputError
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
-EXIT_INTERRUPTED = 130
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one command; 0 when all went well, 1 when something failed, 2 for wrong usage, 130 after Ctrl-C."""
+    """Run one command; 0 when all went well, 1 when something failed, 2 for wrong usage."""
     options = _parser().parse_args(argv)
     try:
         return int(options.run(options))
@@ -23,12 +21,6 @@ def main(argv: list[str] | None = None) -> int:
 
         print(f"dfclient: error: {printable(str(error))}", file=sys.stderr)
         return EXIT_USAGE if isinstance(error, InputError) else EXIT_FAILED
-    except BrokenPipeError:  # the reader of our output, `head` say, has had enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EXIT_FAILED
-    except KeyboardInterrupt:
-        print("dfclient: interrupted", file=sys.stderr)
-        return EXIT_INTERRUPTED
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -5,14 +5,14 @@ from pathlib import Path
 
 from dfclient.batch import score_set
 from dfclient.cli import report
-from dfclient.cli.console import audio_options_of, detector_of, notice, opening_of, say
+from dfclient.cli.console import audio_options_of, check_out, detector_of, notice, opening_of, say
 from dfclient.cli.progress import Progress
 from dfclient.clips import clips_from
 from dfclient.detector import Detector, checked_concurrency
 from dfclient.errors import DfserveError, InputError, ModelChanged
 from dfclient.results import Failed, Score
+from dfcontract.startup import EXIT_INTERRUPTED
 
-EXIT_INTERRUPTED = 130
 RESUME_HINT = "; the rows so far are kept: the same command with --resume goes on from here"
 
 
@@ -64,7 +64,9 @@ def run(options: argparse.Namespace) -> int:
     if options.out is None and options.format != "csv":
         raise InputError("--format says how to write --out FILE, which was not given")
     audio_options = audio_options_of(options)
+    check_out(options.out, [path.removeprefix("@") for path in options.paths])
     clips = clips_from(options.paths, notice)
+    check_out(options.out, [clip.path for clip in clips])
     concurrency = checked_concurrency(options.concurrency)
     with detector_of(options) as detector:
         windowing = detector.windowing(options.mode, options.hop, options.pool)

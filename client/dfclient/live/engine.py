@@ -46,7 +46,7 @@ class Engine:
             self._thread.join(FAREWELL_S)
             if self._thread.is_alive() and self._call is not None:
                 self._call.cancel()
-            self._thread.join()
+                self._thread.join(FAREWELL_S)  # a daemon: one that hangs all the same keeps no program from ending
 
     def notify(self) -> None:
         """Wake whoever waits, in threads and in asyncio; `changed` is held."""

@@ -6,7 +6,8 @@ are in flight together and meet in the detector's dynamic batcher. (`async_exec`
 pool, of six threads on two cores.)
 
 When a sequence has been idle for too long Triton forgets it without telling the model, and above its own cap new
-sequences wait in silence: so the model expires its streams itself, and refuses new ones below that cap.
+sequences wait in silence: so the model expires its streams itself, refuses new ones below that cap, and gives Triton's
+places back (`places.py`). Before the server stops, it ends the streams that wait for audio (`drain.py`).
 """
 
 from __future__ import annotations  # Triton fills its module only once ours has been imported
@@ -28,11 +29,15 @@ from dfcontract.tensors import IDENTITY, LOGITS, SCORE
 from dfdeploy.backends.common.tensors import array_of, tensor_of
 from dfdeploy.backends.live.cutter import Window
 from dfdeploy.backends.live.detector import Detector
+from dfdeploy.backends.live.drain import Drain
 from dfdeploy.backends.live.errors import StreamError
+from dfdeploy.backends.live.places import Places, is_farewell
 from dfdeploy.backends.live.stream import Answer, Job, Settings, Stream
 
 THREADS = 64  # windows at the detector at once, below its queue's limit
 SWEEP_S = 1.0
+POLL_S = 0.1  # how often it is looked whether a sweep is due early
+LINGER_S = 5.0  # after a refusal: chunks that are on their way get the model's reason, and not Triton's words
 START, END = pb_utils.TRITONSERVER_REQUEST_FLAG_SEQUENCE_START, pb_utils.TRITONSERVER_REQUEST_FLAG_SEQUENCE_END
 FINAL = pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL
 
@@ -43,6 +48,7 @@ STATUS = {
     ErrorCode.TOO_FAR_AHEAD: "INVALID_ARG",
     ErrorCode.TOO_MANY_STREAMS: "UNAVAILABLE",
     ErrorCode.DETECTOR_BUSY: "UNAVAILABLE",
+    ErrorCode.SERVER_STOPPING: "UNAVAILABLE",
 }
 
 
@@ -113,12 +119,16 @@ class TritonPythonModel:
         self.window_samples, self.rate_hz = int(parameters["window_samples"]), int(parameters["sample_rate_hz"])
         self.max_streams = int(parameters[live.MAX_STREAMS_KEY])
         self.idle_timeout_s = float(parameters[live.IDLE_TIMEOUT_KEY])
+        self.places = Places(args["model_name"], int(args["model_version"]))
         self.streams: dict[int | str, Stream] = {}  # by correlation id
         self.ending: list[Stream] = []  # had their END, still have windows at the detector
         self.lock = threading.Lock()  # of the two above
         self.workers = ThreadPoolExecutor(THREADS)
+        self.drain = Drain(args["model_name"])
+        self.is_draining = False
+        self.is_full = threading.Event()
         self.stopped = threading.Event()
-        self.sweeper = threading.Thread(target=self._sweep)
+        self.sweeper = threading.Thread(target=self._run_sweeps)
         self.sweeper.start()
 
     def execute(self, requests: list[pb_utils.InferenceRequest]) -> None:
@@ -129,6 +139,8 @@ class TritonPythonModel:
                 self._take(request, reply)
             except StreamError as error:
                 reply.fail(error)
+                if not request.flags() & END:
+                    self.places.give_back(request.correlation_id(), LINGER_S)
 
     def finalize(self) -> None:
         """Let the threads go."""
@@ -144,7 +156,12 @@ class TritonPythonModel:
         """
         key = request.correlation_id()
         flags = request.flags()
+        if flags & (START | END):
+            self.places.keep(key)
         stream = self._open(key, request, reply) if flags & START else self.streams.get(key)
+        if flags & END and is_farewell(request):
+            reply.close()
+            return
         if stream is None or stream.is_over:
             raise StreamError(
                 ErrorCode.NO_SUCH_STREAM,
@@ -171,8 +188,11 @@ class TritonPythonModel:
             settings, self.window_samples, self.rate_hz, reply, submit=self._submit, infer=self.detector.infer
         )
         with self.lock:
+            if self.is_draining:
+                raise stopping()
             self.ending = [ending for ending in self.ending if ending.is_busy]
             if len(self.streams) + len(self.ending) >= self.max_streams:
+                self.is_full.set()
                 raise StreamError(
                     ErrorCode.TOO_MANY_STREAMS,
                     f"{self.max_streams} streams are open, as many as this model takes: try later",
@@ -189,30 +209,59 @@ class TritonPythonModel:
     def _submit(self, work: Callable[[Job], None], job: Job) -> None:
         self.workers.submit(work, job).add_done_callback(complain)
 
+    def _run_sweeps(self) -> None:
+        """Now and then; soon when a stream found no room, or the server is to stop."""
+        swept_s, interval_s = time.monotonic(), min(SWEEP_S, self.idle_timeout_s / 4)
+        while not self.stopped.wait(POLL_S):
+            self.is_draining = self.is_draining or self.drain.is_asked
+            if self.is_draining or self.is_full.is_set() or time.monotonic() - swept_s > interval_s:
+                self.is_full.clear()
+                self._sweep()
+                swept_s = time.monotonic()
+
     def _sweep(self) -> None:
         """Forget streams whose client has gone, and give their memory back to the system."""
-        while not self.stopped.wait(min(SWEEP_S, self.idle_timeout_s / 4)):
-            deadline_s = time.monotonic() - self.idle_timeout_s
-            with self.lock:
-                open_streams = [*self.streams.items()]
-                ending = [*self.ending]
-            gone = [key for key, stream in open_streams if self._forget_if_gone(key, stream, deadline_s)]
-            for stream in filter(is_deserted, ending):
-                stream.abandon()
-            with self.lock:
-                self.ending = [stream for stream in self.ending if stream.is_busy]
-            if gone or ending:
-                ctypes.CDLL(None).malloc_trim(0)
+        with self.lock:
+            open_streams = [*self.streams.items()]
+            ending = [*self.ending]
+        if self.is_draining:
+            self._send_away([stream for _, stream in open_streams if not stream.is_busy])
+        deadline_s = time.monotonic() - self.idle_timeout_s
+        gone = [key for key, stream in open_streams if self._forget_if_gone(key, stream, deadline_s)]
+        for stream in filter(is_deserted, ending):
+            stream.abandon()
+        with self.lock:
+            self.ending = [stream for stream in self.ending if stream.is_busy]
+            is_empty = not (self.streams or self.ending)
+        self.places.sweep(all_of_them=self.is_draining)
+        if self.is_draining and is_empty:
+            self.drain.finish()
+        if gone or ending:
+            ctypes.CDLL(None).malloc_trim(0)
+
+    def _send_away(self, streams: list[Stream]) -> None:
+        """End streams that wait for audio: a server that stops would wait for theirs."""
+        for stream in streams:
+            stream.fail(stopping())
 
     def _forget_if_gone(self, key: int | str, stream: Stream, deadline_s: float) -> bool:
         """Abandon a stream whose client has gone, unless its chunks or another stream under its id came meanwhile."""
-        deserted = is_deserted(stream)  # asks Triton, so not under the lock
+        was_over, deserted = stream.is_over, is_deserted(stream)  # asks Triton, so not under the lock
         with self.lock:
             if self.streams.get(key) is not stream or not (deserted or stream.is_idle_since(deadline_s)):
                 return False
             del self.streams[key]
         stream.abandon()
+        if was_over:
+            self.places.give_back(key, LINGER_S)
+        else:
+            self.places.give_back(key, 0.0 if deserted else self.idle_timeout_s)
         return True
+
+
+def stopping() -> StreamError:
+    """For streams of a server that is about to stop."""
+    return StreamError(ErrorCode.SERVER_STOPPING, "Server is stopping: begin the stream anew when it is back")
 
 
 def is_deserted(stream: Stream) -> bool:

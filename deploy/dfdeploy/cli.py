@@ -1,0 +1,187 @@
+"""``dfdeploy``: make the server's environment, serve a model repository, measure it."""
+
+import argparse
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dfcontract.errors import DfserveError
+from dfdeploy import container, ports
+from dfdeploy.errors import DeployError, EnvironmentIncomplete
+from dfdeploy.repository import built_models
+
+# What not every installation has is imported by the commands that need it.
+if TYPE_CHECKING:
+    from rich.console import Console
+
+VULNERABLE = (
+    "the embedded server is Triton 24.10, a release with published vulnerabilities (among them CVE-2025-23319, "
+    "CVE-2026-24206, CVE-2026-47627): it serves this machine alone. To face a network, run NVIDIA's patched container: "
+    "--server docker --host {host}"
+)
+OUR_PACKAGES = ("dfcontract", "dfclient", "dfdeploy")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line; 1 when it could not go on."""
+    arguments = _parser().parse_args(argv)
+    try:
+        return _run(arguments)
+    except BrokenPipeError:
+        raise
+    except (DfserveError, OSError) as error:
+        print(f"dfdeploy: error: {error}", file=sys.stderr)
+        return 1
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    try:
+        return int(arguments.run(arguments))
+    except ModuleNotFoundError as error:
+        module = (error.name or "").partition(".")[0]
+        if module in OUR_PACKAGES:
+            raise
+        raise EnvironmentIncomplete(
+            f"this command needs {module}, which is not installed; run: pip install 'dfserve[serve]'"
+        ) from None
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="dfdeploy", description="Run what dfexport built.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_setup(commands.add_parser("setup", help="make the server's own Python environment"))
+    _add_serve(commands.add_parser("serve", help="serve a model repository until Ctrl-C"))
+    _add_check(commands.add_parser("check", help="prove that a server's answers are right"))
+    _add_bench(commands.add_parser("bench", help="measure: overhead of serving, throughput of server and client"))
+    return parser
+
+
+def _add_setup(parser: argparse.ArgumentParser) -> None:
+    _add_server_env(parser)
+    parser.add_argument("--torch", action="store_true", help="with PyTorch, which TorchScript models need")
+    parser.add_argument("--perf-analyzer", action="store_true", help="also NVIDIA's perf_analyzer, for dfdeploy bench")
+    parser.set_defaults(run=_setup)
+
+
+def _add_serve(parser: argparse.ArgumentParser) -> None:
+    _add_repository(parser)
+    parser.add_argument(
+        "--server",
+        choices=("embedded", "docker"),
+        default="embedded",
+        help="embedded: the Triton that dfdeploy setup installs, loopback only; docker: NVIDIA's container "
+        "(default: %(default)s)",
+    )
+    parser.add_argument("--profile", choices=("cpu", "gpu"), help="default: cpu; docker: gpu where there is one")
+    parser.add_argument("--host", default=ports.LOOPBACK, help="docker: address to publish on (default: %(default)s)")
+    for name, port in container.CONTAINER_PORTS.items():
+        parser.add_argument(f"--{name}-port", type=int, default=port, metavar="N", help="default: %(default)s")
+    parser.add_argument(
+        "--supervisor-port", type=int, default=0, metavar="N", help="embedded: counts crashes; default: a free one"
+    )
+    parser.add_argument("--http-inference", action="store_true", help="embedded: score over HTTP, too")
+    _add_server_env(parser)
+    parser.add_argument("--dry-run", action="store_true", help="print the container's command and do not run it")
+    parser.set_defaults(run=_serve)
+
+
+def _add_check(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--url", default="127.0.0.1:8001", metavar="HOST:PORT", help="gRPC; default: %(default)s")
+    _add_repository(parser)
+    parser.set_defaults(run=_check)
+
+
+def _add_bench(parser: argparse.ArgumentParser) -> None:
+    _add_repository(parser)
+    parser.add_argument("--model", nargs="+", metavar="NAME", help="default: every model in the repository")
+    parser.add_argument("--profile", choices=("cpu", "gpu"), default="cpu", help="default: %(default)s")
+    levels = [1, 2, 4, 8, 16]
+    parser.add_argument("--concurrency", type=int, nargs="+", default=levels, metavar="N", help="default: 1 2 4 8 16")
+    parser.add_argument("--calls", type=int, default=100, metavar="N", help="calls for the overhead: %(default)s")
+    parser.add_argument("--clips", type=Path, metavar="DIR", help="recordings for the client; default: 300 of noise")
+    parser.add_argument("--out", type=Path, default=Path("bench.json"), metavar="FILE", help="default: %(default)s")
+    _add_server_env(parser)
+    parser.add_argument(
+        "--perf-analyzer",
+        type=Path,
+        metavar="DIR",
+        help="default: DFSERVE_PERF_ANALYZER, or where dfdeploy setup --perf-analyzer puts it",
+    )
+    parser.set_defaults(run=_bench)
+
+
+def _add_repository(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--repository", type=Path, default=Path("model_repository"), help="default: %(default)s")
+
+
+def _add_server_env(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--server-env",
+        type=Path,
+        metavar="DIR",
+        help="the server's environment; default: DFSERVE_SERVER_ENV, .venv-server in a checkout, or the cache folder",
+    )
+
+
+def _console() -> "Console":
+    from rich.console import Console
+
+    return Console(soft_wrap=True, highlight=False)
+
+
+def _setup(arguments: argparse.Namespace) -> int:
+    from dfdeploy import setup
+
+    setup.make_environment(arguments.server_env, with_torch=arguments.torch)
+    if arguments.perf_analyzer:
+        setup.install_perf_analyzer()
+    return 0
+
+
+def _serve(arguments: argparse.Namespace) -> int:
+    if arguments.server == "docker":
+        return _serve_container(arguments)
+    if arguments.dry_run:
+        raise DeployError("--dry-run goes with --server docker")
+    if arguments.host not in (ports.LOOPBACK, "localhost"):
+        raise DeployError(VULNERABLE.format(host=arguments.host))
+    from dfdeploy.crashes import CrashCounter
+    from dfdeploy.embedded import Server
+    from dfdeploy.supervisor import serve_until_stopped
+
+    server = Server(
+        arguments.repository,
+        profile=arguments.profile or "cpu",
+        grpc_port=arguments.grpc_port,
+        http_port=arguments.http_port,
+        metrics_port=arguments.metrics_port,
+        environment_dir=arguments.server_env,
+        http_inference=arguments.http_inference,
+    )
+    with CrashCounter(arguments.supervisor_port) as crashes:
+        serve_until_stopped(server, _console(), crashes)
+    return 0
+
+
+def _serve_container(arguments: argparse.Namespace) -> int:
+    built_models(arguments.repository)
+    host_ports = {name: getattr(arguments, f"{name}_port") for name in container.CONTAINER_PORTS}
+    profile = arguments.profile or container.default_profile()
+    command = container.command(arguments.repository, profile=profile, host=arguments.host, host_ports=host_ports)
+    print(shlex.join(command), flush=True)
+    if not arguments.dry_run:
+        container.run(command)
+    return 0
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    from dfdeploy import selfcheck
+
+    return 0 if selfcheck.report(arguments.url, arguments.repository) else 1
+
+
+def _bench(arguments: argparse.Namespace) -> int:
+    from dfdeploy.bench import bench
+
+    return bench.run(arguments, _console())

@@ -1,0 +1,67 @@
+"""Every command ends alike when it is cut short, from its first import on."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+COMMANDS = {
+    "dfclient": ["models", "--url", "127.0.0.1:1"],
+    "dfeval": ["metrics", "no-such-file.csv", "--protocol", "no-such-file.csv"],
+    "dfexport": ["list"],
+    "dfdeploy": ["check", "--url", "127.0.0.1:1", "--repository", "no-such-folder"],
+}
+
+
+def modules_imported(process: subprocess.Popen[str]):
+    """Names of modules as Python imports them; other lines are passed over."""
+    for line in process.stderr:
+        if line.startswith("import time:"):
+            yield line.rpartition("|")[2].strip()
+
+
+@pytest.mark.parametrize("n_more", [2, 20, 60, 120])
+@pytest.mark.parametrize("name", COMMANDS)
+def test_ctrl_c_among_the_imports_is_one_line(name: str, n_more: int) -> None:
+    """After so many modules more than the first of ours."""
+    command = [sys.executable, "-X", "importtime", "-m", name, *COMMANDS[name]]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    modules = modules_imported(process)
+    assert "dfcontract.startup" in modules  # reads on until it comes
+    for _ in range(n_more):
+        next(modules, None)
+    process.send_signal(signal.SIGINT)
+    rest = [line for line in process.stderr if not line.startswith("import time:")]
+    process.wait(30)
+    assert "Traceback" not in "".join(rest)
+    if process.returncode != 1:  # it had come to its own end before
+        assert process.returncode == 130
+        assert rest == [f"{name}: interrupted\n"]
+
+
+def test_a_background_job_of_a_shell_goes_on_ignoring_ctrl_c() -> None:
+    program = "import signal, sys; from dfcontract.startup import run_command; "
+    program += "sys.exit(run_command('x', lambda: lambda argv: signal.raise_signal(signal.SIGINT) or 7, None))"
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # which a child inherits
+    try:
+        process = subprocess.Popen([sys.executable, "-c", program])
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert process.wait(30) == 7
+
+
+FAKE = "import sys; from dfcontract.startup import run_command; "
+FAKE += "sys.exit(run_command('x', lambda: lambda argv: print('x' * 100) or 0, None))"
+
+
+@pytest.mark.parametrize("arguments", [["-c", FAKE], ["-m", "dfexport", "list"]])
+def test_a_reader_that_has_had_enough_is_status_1_without_a_word(arguments: list[str]) -> None:
+    """Which Python would answer with 120 and a complaint at its end, or a traceback."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as output:
+        command = [sys.executable, *arguments]
+        finished = subprocess.run(command, stdout=output, stderr=subprocess.PIPE, check=False)
+    assert (finished.returncode, finished.stderr) == (1, b"")
