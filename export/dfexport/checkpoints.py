@@ -19,6 +19,7 @@ from dfexport.state import State
 from dfexport.wrapping import Unwrapped, once_each, unwrap
 
 RANDOM_DIGEST = "random"
+PICKLE = b"\x80"  # how torch.save's files began before they were zip archives
 MAX_SAFETENSORS_HEADER_BYTES = 100_000_000  # the format's own limit
 _WEB_PAGE = (
     "a web page, not a checkpoint: the download stopped at a confirmation or error page. Delete it and download the "
@@ -144,10 +145,11 @@ def _head(path: Path, size: int) -> bytes:
 
 
 def _is_safetensors(path: Path) -> bool:
-    """By its name, or since it begins so: eight bytes of a header's length, then that header, in JSON."""
+    """By its beginning: a header's length in eight bytes, then that header, in JSON; else by a true name."""
     head = _head(path, 9)
     begins_so = head[8:] == b"{" and int.from_bytes(head[:8], "little") <= MAX_SAFETENSORS_HEADER_BYTES
-    return begins_so or path.suffix == ".safetensors"
+    is_torchs = head.startswith(PICKLE) or zipfile.is_zipfile(path)
+    return begins_so or (path.suffix == ".safetensors" and not is_torchs)
 
 
 def _read_torch(path: Path) -> Any:
@@ -155,6 +157,9 @@ def _read_torch(path: Path) -> Any:
     if is_zip:
         _check_archive(path)
     try:
+        if path.suffix == ".safetensors":  # torch goes by the name of a file that it opens itself
+            with path.open("rb") as file:
+                return torch.load(file, map_location="cpu", weights_only=True)
         # A file that can be mapped is read where it lies: a gigabyte of weights is not copied.
         return torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)
     except OSError as error:

@@ -190,6 +190,7 @@ def _check(arguments: argparse.Namespace) -> int:
         with console.status(f"{name}: checking"):
             checked = check_built(weights, folder)
         console.print(f"[green]ok[/] {escape(str(folder))}  {_describe(checked)}")
+        _print_notes(weights.notes)
     return 0
 
 

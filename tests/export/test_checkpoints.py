@@ -32,6 +32,12 @@ def test_safetensors_are_known_by_their_content(tmp_path: Path, name: str) -> No
     assert_is_state(load_state(tmp_path / name).state)
 
 
+@pytest.mark.parametrize("is_zip", [True, False])
+def test_torchs_files_are_known_by_their_content(tmp_path: Path, is_zip: bool) -> None:
+    torch.save(STATE, tmp_path / "tuned.safetensors", _use_new_zipfile_serialization=is_zip)
+    assert_is_state(load_state(tmp_path / "tuned.safetensors").state)
+
+
 def test_a_hostile_pickle_does_not_run(tmp_path: Path) -> None:
     class Hostile:
         def __reduce__(self) -> tuple[object, tuple[str]]:
