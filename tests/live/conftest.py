@@ -1,7 +1,8 @@
-"""A server whose streams expire soon, and a client of the bare wire protocol: what docs/live.md says, and no more."""
+"""Servers for live streams, and a client of the bare wire protocol: what docs/live.md says, and no more."""
 
 import queue
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from dfdeploy.embedded import Server
 
 ROOT = Path(__file__).resolve().parents[2]
 SHARED = ROOT.parent / "shared"
-IDLE_TIMEOUT_S = 2.0
+BRIEF_IDLE_TIMEOUT_S = 2.0
 MAX_STREAMS = 1100
 
 
@@ -31,11 +32,20 @@ def limit(config_path: Path, *, max_streams: int, idle_timeout_s: float, places:
 
 @pytest.fixture(scope="session")
 def live_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny models; streams of ``tiny`` expire after 2 s, ``tiny_trained`` takes three, Triton twelve for it."""
+    """The tiny models; ``tiny_trained`` takes three streams, Triton twelve for it."""
     models = tiny_repository.write(tmp_path_factory.mktemp("live") / "models")
-    limit(models / "tiny_live/config.pbtxt", max_streams=MAX_STREAMS, idle_timeout_s=IDLE_TIMEOUT_S)
+    limit(models / "tiny_live/config.pbtxt", max_streams=MAX_STREAMS, idle_timeout_s=60)
     limit(models / "tiny_trained_live/config.pbtxt", max_streams=3, idle_timeout_s=30, places=12)
     return models
+
+
+@pytest.fixture(scope="session")
+def brief_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server that forgets a stream of ``tiny`` after 2 s of silence, for tests that keep silent."""
+    models = tiny_repository.write(tmp_path_factory.mktemp("brief") / "models")
+    limit(models / "tiny_live/config.pbtxt", max_streams=MAX_STREAMS, idle_timeout_s=BRIEF_IDLE_TIMEOUT_S)
+    with Server(models) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")
@@ -97,7 +107,20 @@ class BareStream:
 @pytest.fixture(scope="session")
 def bare(live_server: Server):
     """bare(sequence_id, model="tiny", **parameters) → a BareStream."""
-    with grpc.insecure_channel(live_server.grpc_url) as channel:
+    with bare_streams(live_server) as begin:
+        yield begin
+
+
+@pytest.fixture(scope="session")
+def bare_brief(brief_server: Server):
+    """The same on the server that forgets soon."""
+    with bare_streams(brief_server) as begin:
+        yield begin
+
+
+@contextmanager
+def bare_streams(server: Server):
+    with grpc.insecure_channel(server.grpc_url) as channel:
         stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
 
         def begin(

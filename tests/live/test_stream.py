@@ -190,15 +190,16 @@ def test_a_repository_without_live_models_is_a_clear_error(tmp_path: Path) -> No
             list(live)
 
 
-def test_an_idle_stream_goes_on_when_audio_comes_again(detector, speech) -> None:
+def test_an_idle_stream_goes_on_when_audio_comes_again(brief_server: Server, speech) -> None:
     """The server forgets it after 2 s of silence on the wire; it is begun anew."""
-    offline = detector.score(speech, 16_000, mode="sliding", hop_s=0.3)
-    with detector.stream(hop_s=0.3) as live:
-        live.send(speech[:40_000])
-        time.sleep(3.2)
-        live.send(speech[40_000:])
-        live.end()
-        assert_same(list(live), offline.windows)
+    with Detector(brief_server.grpc_url, "tiny") as detector:
+        offline = detector.score(speech, 16_000, mode="sliding", hop_s=0.3)
+        with detector.stream(hop_s=0.3) as live:
+            live.send(speech[:40_000])
+            time.sleep(3.2)
+            live.send(speech[40_000:])
+            live.end()
+            assert_same(list(live), offline.windows)
 
 
 @pytest.mark.parametrize("way", ["kill -9", "stop"])
