@@ -9,8 +9,6 @@ PRECISION ?= fp32
 SERVER ?= embedded
 PROFILE ?=
 PACKAGES ?= install
-# Files of tests at once: much of a test is waiting for a server. Each takes up to 4 GB.
-WORKERS ?= 2
 # Empty: chosen by whether there is an NVIDIA driver (deploy/dfdeploy/machine.py).
 export TORCH_INDEX_URL ?=
 
@@ -64,7 +62,7 @@ bench: setup ## speed: overhead of serving, throughput of server and client
 	@$(BIN)/dfdeploy bench --repository $(REPOSITORY)
 
 test: setup $(OLD_ORT) ## everything that proves it, against a real server
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m 'not slow and not wheel and not faults'
+	@$(BIN)/python -m pytest -m 'not slow and not wheel and not faults'
 
 test-slow: setup $(OLD_ORT) ## the tests that take minutes each
 	@$(BIN)/python -m pytest -m slow
