@@ -172,8 +172,6 @@ def test_a_score_that_is_no_number_is_refused(place):
 @given(SCORES, SCORES)
 def test_whether_a_threshold_reaches_the_eer(bonafide, spoof):
     rates = error_rates(bonafide, spoof)
-    reached = [sum(rates.at(threshold)) / 2 for threshold in (*rates.scores, np.inf)]
-    gaps = [abs(np.subtract(*rates.at(threshold))) for threshold in (*rates.scores, np.inf)]
-    assert rates.has_threshold_at_eer == (
-        rates.eer.value in reached and min(gaps) == np.min(np.abs(rates.frr - rates.far))
-    )
+    closest = int(np.argmin(np.abs(rates.frr - rates.far)))
+    reached = {rates.at(threshold) for threshold in (*rates.scores, np.inf)}
+    assert rates.has_threshold_at_eer == ((rates.frr[closest], rates.far[closest]) in reached)
