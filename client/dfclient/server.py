@@ -61,11 +61,11 @@ class Server(Connection):
 
     def models(self) -> list[ModelCard]:
         """Cards of the detectors that are ready, in the order of their names; see `unusable` for the others."""
-        return [card for card in self._cards().values() if isinstance(card, ModelCard)]
+        return [card for card in self.cards().values() if isinstance(card, ModelCard)]
 
     def unusable(self) -> dict[str, str]:
         """Ready models without a usable card → why: another's model beside ours, or a detector whose card is broken."""
-        return {name: str(card) for name, card in self._cards().items() if isinstance(card, ContractError)}
+        return {name: str(card) for name, card in self.cards().items() if isinstance(card, ContractError)}
 
     def health(self) -> Health:
         """How the server is now: each question is asked once.
@@ -82,7 +82,8 @@ class Server(Connection):
         """A detector that shares this server's connection, and is of no use once that is closed."""
         return Detector(self.url, name, version=version, retry=self._calls.policy, transport=self._calls.calls)
 
-    def _cards(self) -> dict[str, ModelCard | ContractError]:
+    def cards(self) -> dict[str, ModelCard | ContractError]:
+        """Each ready model but live siblings, in the order of their names → its card, or why it has none to use."""
         cards: dict[str, ModelCard | ContractError] = {}
         for name in detectors_among([state.name for state in self._calls.model_states() if state.state == "READY"]):
             try:
