@@ -1,6 +1,7 @@
 """Containers through a pipe: known by their first bytes, however few come at once, and never taken for samples."""
 
 import io
+import sys
 
 import numpy as np
 import pytest
@@ -134,3 +135,35 @@ def test_a_live_recording_is_heard_as_it_is_scored_as_a_whole(tmp_path, silent):
     whole = audio.load(path, RATE_HZ)
     np.testing.assert_array_equal(samples[:, 0], whole.samples)
     assert tuple(source.warnings) == whole.warnings
+
+
+CUT = [name for name in LIVE if name not in ("ADTS", "AMR", "MPEG-TS")]  # which state no length
+
+
+@pytest.mark.parametrize("name", CUT)
+def test_one_that_ends_before_its_header_says_so_is_damaged_as_its_file_would_be(tmp_path, monkeypatch, name):
+    monkeypatch.setattr(sys.modules[__name__], "CLIP", np.tile(CLIP, 10))  # several of Ogg's pages
+    path = tmp_path / "a"
+    LIVE[name](path)
+    content = path.read_bytes()
+    cut = content[: len(content) * 8 // 10]
+    with pytest.raises(AudioError, match="damaged"):
+        audio.load(cut, RATE_HZ)
+    with pytest.raises(AudioError, match="damaged: cut short"):
+        heard(Drip(cut, 1 << 12))
+
+
+@pytest.mark.parametrize("share", [0.6, 1.0])
+def test_the_end_of_one_of_which_only_the_beginning_was_kept(tmp_path, monkeypatch, share):
+    monkeypatch.setattr("dfclient.audio.pipes.KEPT_BYTES", 20_000)
+    path = tmp_path / "a.wav"
+    LIVE["WAV"](path)
+    content = path.read_bytes() + b"LIST\x04\0\0\0abcd"
+    stream = Drip(content[: int(len(content) * share)], 1 << 12)
+    if share == 1:
+        source, samples = heard(stream)
+        np.testing.assert_array_equal(samples[:, 0], CLIP)
+        assert source.warnings == []
+    else:
+        with pytest.raises(AudioError, match=r"cut short: its header promises 2\.00 s, only 1\.20 s"):
+            heard(stream)
