@@ -7,8 +7,9 @@ ARG BASE=debian:12-slim
 
 FROM ${BASE} AS build
 RUN apt-get -qq update \
+ && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends python3 python3-venv libstdc++6 zlib1g \
  && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends \
-      ca-certificates python3 python3-venv libpython3-dev libstdc++6 zlib1g
+      "libpython$(python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])')"
 COPY *.whl constraints.txt /build/
 RUN python3 -m venv /opt/dfserve \
  && /opt/dfserve/bin/pip install --quiet --no-cache-dir --constraint /build/constraints.txt \
@@ -32,9 +33,9 @@ LABEL org.opencontainers.image.title="dfserve" \
       org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.licenses="MIT"
 RUN apt-get -qq update \
+ && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends python3 libstdc++6 zlib1g \
  && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends \
-      python3 "libpython$(python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null || apt-cache depends python3 | sed -n 's/.*Depends: python\(3\.[0-9]*\)$/\1/p')" \
-      libstdc++6 zlib1g \
+      "libpython$(python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])')" \
  && rm -rf /var/lib/apt/lists/*
 COPY --from=build /opt /opt
 RUN dpkg-query -W -f '${Package} ${Version}\n' >/opt/sbom/debian.txt
