@@ -1,15 +1,14 @@
 """Our CPU image, built and run for real: `make test-image` (ENGINE, BASE and BUILD_ARGS as for `make image`).
 
 The flags are those that `dfdeploy serve --server docker --dry-run` shows to users, so that these tests prove what users
-do. DFSERVE_ENGINE_ARGS adds what a machine needs besides (`--network=host` where containers have no network of their
-own).
+do. What an engine needs besides on a machine is its own configuration's (podman: CONTAINERS_CONF).
 """
 
 import json
 import os
-import shlex
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -27,8 +26,6 @@ from dfexport.signals import wave
 
 pytestmark = pytest.mark.image
 ENGINE = os.environ.get("ENGINE") or next(filter(shutil.which, ("docker", "podman")), "")
-ENGINE_ARGS = shlex.split(os.environ.get("DFSERVE_ENGINE_ARGS", ""))
-IS_ON_HOST = "--network=host" in ENGINE_ARGS
 TAG = os.environ.get("TAG", "dfserve:cpu")
 
 
@@ -42,9 +39,6 @@ class Running:
     @property
     def url(self) -> str:
         return f"127.0.0.1:{self.ports['grpc']}"
-
-    def engine(self, *arguments: str) -> str:
-        return engine(*arguments)
 
     def execute(self, *command: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run([ENGINE, "exec", self.name, *command], capture_output=True, text=True, check=False)
@@ -61,18 +55,13 @@ def running(tiny_models: Path) -> Iterator[Running]:
     """The image with the tiny models, started by the command that users are shown."""
     if not ENGINE:
         pytest.skip("neither docker nor podman is here")
-    tiny_models.chmod(0o755)
-    for folder in (tiny_models, *tiny_models.parents[:3]):
-        folder.chmod(0o755)  # the container's user is another one
+    make_readable(tiny_models)
     chosen = ports.resolve({"grpc": 0, "http": 0, "metrics": 0})
     name = f"dfserve-test-{os.getpid()}"
     command = container.command(
         tiny_models, profile="cpu", host="127.0.0.1", host_ports=chosen, engine=ENGINE, image=TAG
     )
-    options = [part for part in command[2:-1] if not (IS_ON_HOST and part.startswith("--publish"))]
-    own_ports = [f"--{kind}-port={port}" for kind, port in chosen.items()] if IS_ON_HOST else []
-    own_host = ["--host=127.0.0.1"] if IS_ON_HOST else []
-    run = [ENGINE, "run", f"--name={name}", "--detach", *options, *ENGINE_ARGS, TAG, *own_host, *own_ports]
+    run = [*command[:2], f"--name={name}", "--detach", *command[2:]]
     subprocess.run(run, check=True, capture_output=True, text=True)
     found = Running(name, chosen)
     try:
@@ -83,6 +72,12 @@ def running(tiny_models: Path) -> Iterator[Running]:
         yield found
     finally:
         subprocess.run([ENGINE, "rm", "--force", name], check=False, capture_output=True)
+
+
+def make_readable(repository: Path) -> None:
+    """For the container's user, who is another one."""
+    for folder in (repository, *repository.parents[:3]):
+        folder.chmod(0o755)
 
 
 def is_ready(url: str) -> bool:
@@ -112,8 +107,7 @@ def test_it_scores_as_it_should(running: Running) -> None:
 def test_its_health_check_asks_whether_answers_are_right(running: Running) -> None:
     (check,) = json.loads(engine("inspect", "--format", "[{{json .Config.Healthcheck.Test}}]", running.name))
     assert check[0] == "CMD"
-    url = ["--url", running.url] if IS_ON_HOST else []
-    finished = running.execute(*check[1:], *url)
+    finished = running.execute(*check[1:])
     assert finished.returncode == 0, finished.stderr
     assert "tiny answers right" in finished.stdout
     assert "tiny_trained_live answers right" in finished.stdout
@@ -159,3 +153,30 @@ def test_it_stops_at_once_and_cleanly(running: Running) -> None:
     assert status.strip() == "0"
     with pytest.raises(OSError, match="refused"):
         OPENER.open(f"http://127.0.0.1:{running.ports['metrics']}/metrics", timeout=5)
+
+
+def test_dfdeploy_runs_it_and_says_that_its_answers_are_right(tiny_models: Path) -> None:
+    make_readable(tiny_models)
+    chosen = ports.resolve({"grpc": 0, "http": 0, "metrics": 0})
+    options = [f"--{name}-port={port}" for name, port in chosen.items()]
+    command = [sys.executable, "-m", "dfdeploy", "serve", f"--repository={tiny_models}", *options]
+    serving = subprocess.Popen(
+        [*command, "--server=docker", f"--engine={ENGINE}", f"--image={TAG}", "--profile=cpu"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert serving.stdout is not None
+    said = ""
+    try:
+        while "tiny_trained_live answers right" not in said:
+            line = serving.stdout.readline()
+            assert line, said
+            said += line
+        assert "publish its ports on 127.0.0.1" in said
+        with Detector(f"127.0.0.1:{chosen['grpc']}", "tiny") as detector:
+            assert detector.score(wave(1, 16_000), 16_000).windows
+    finally:
+        serving.terminate()
+        serving.communicate(timeout=60)
+    assert serving.returncode == 0
