@@ -86,8 +86,9 @@ test-fresh: ## make demo and make test in empty containers (ENGINE=podman|docker
 test-reference: $(APP) ## our XLS-R encoder against fairseq itself (builds fairseq in an environment of its own)
 	@TORCH_INDEX_URL=$(TORCH_INDEX_URL) sh tests/reference/run.sh $(PYTHON)
 
-check: $(APP) ## ruff, mypy, and import-linter: who may import whom
+check: $(APP) ## ruff, mypy, import-linter (who may import whom), hadolint and shellcheck
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports && $(BIN)/mypy
+	@$(BIN)/hadolint deploy/docker/*.Dockerfile && $(BIN)/shellcheck $$(git ls-files '*.sh')
 
 docs-tables: $(APP) ## write the tables of README and docs from the code's rows
 	@$(BIN)/python docs/tables.py

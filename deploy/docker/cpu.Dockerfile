@@ -6,6 +6,8 @@
 ARG BASE=debian:12-slim
 
 FROM ${BASE} AS build
+# Debian keeps one version of a package, so a pinned one would soon be gone; the image says what it got (/opt/sbom).
+# hadolint ignore=DL3008
 RUN apt-get -qq update \
  && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends python3 python3-venv libstdc++6 zlib1g \
  && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends \
@@ -32,6 +34,8 @@ LABEL org.opencontainers.image.title="dfserve" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.licenses="MIT"
+# Debian keeps one version of a package, so a pinned one would soon be gone; the image says what it got (/opt/sbom).
+# hadolint ignore=DL3008
 RUN apt-get -qq update \
  && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends python3 libstdc++6 zlib1g \
  && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends \
