@@ -109,7 +109,8 @@ def test_every_way_to_store_a_checkpoint_gives_the_same_network(tmp_path: Path) 
     assert all(torch.equal(answers[0], answer) for answer in answers[1:])
 
 
-@settings(max_examples=3, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@pytest.mark.slow  # an export each
+@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     layers=st.integers(1, 3),
     heads_width=st.sampled_from((2, 3, 5)),

@@ -94,7 +94,7 @@ def test_eager(subject: Subject, golden_waves: np.ndarray) -> None:
     subject.asserted(dict(zip((*OUTPUTS, *MORE_OUTPUTS), (tensor.numpy() for tensor in tensors), strict=True)))
 
 
-@pytest.mark.parametrize("form", ["onnx", "torchscript"])
+@pytest.mark.parametrize("form", ["onnx", pytest.param("torchscript", marks=pytest.mark.slow)])
 def test_exported_and_served(
     subject: Subject, form: str, golden_waves: np.ndarray, tmp_path: Path, server_with_torch: Path
 ) -> None:

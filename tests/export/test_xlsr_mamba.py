@@ -184,6 +184,7 @@ def exported_head(careful_head: XlsrMambaHead, tmp_path_factory: pytest.TempPath
     return path
 
 
+@pytest.mark.slow  # the head is an export of its own
 def test_small_steps_survive_the_export(careful_head: XlsrMambaHead, exported_head: Path) -> None:
     frames = torch.randn(3, 208, XLSR_300M.hidden, generator=torch.Generator().manual_seed(0))
     session = onnxruntime.InferenceSession(exported_head, providers=["CPUExecutionProvider"])
@@ -195,6 +196,7 @@ def test_small_steps_survive_the_export(careful_head: XlsrMambaHead, exported_he
     np.testing.assert_allclose(alone, logits, rtol=0, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_graph_of_the_head_is_small_and_plain(exported_head: Path) -> None:
     assert [file.name for file in exported_head.parent.iterdir()] == ["head.onnx"]
     assert exported_head.stat().st_size < 10e6
