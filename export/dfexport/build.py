@@ -178,7 +178,7 @@ def _write(
     (folder / "1").mkdir(parents=True)
     network = load_network(spec, weights)
     # An fp32 file that only serves to make another one carries that one's identity already.
-    served = ServedDetector(network, plan.identity)
+    served = ServedDetector(network, plan.identity, spec.score_kind)
     form.write(served, spec.window_samples, folder / "1" / form.file)
     checked = parity.check(spec, network, form.runtime, form.open(folder / "1" / form.file), plan.identity)
     moved = None
@@ -206,13 +206,13 @@ def _reduce(
     reference = folder / FP32
     (folder / "1").rename(reference)
     (folder / "1").mkdir()
-    before = drift.scores_of(form.open(reference / form.file), recordings.waveforms, window_samples)
+    before = drift.scores_of(form.open(reference / form.file), recordings.waveforms, window_samples, plan.score_kind)
     target = folder / "1" / form.file
     job = Conversion(served, window_samples, form, reference / form.file, target, variant.has_reduced_range)
     reduction.convert(job)
     shutil.rmtree(reference)
     run = form.open(target)
-    after = drift.scores_of(run, recordings.waveforms, window_samples)
+    after = drift.scores_of(run, recordings.waveforms, window_samples, plan.score_kind)
     moved = drift.measure(variant.precision, plan.weights, reduction.limits, on=recordings, before=before, after=after)
     if moved.failures and not variant.force:
         raise DriftError(

@@ -43,6 +43,7 @@ def model_card(
         window_samples=spec.window_samples,
         weights=weights,
         score_kind=spec.score_kind,
+        preparation=spec.preparation,
         checkpoint_sha256=sha256,
         checkpoint_source=source,
         licence=licences[weights],

@@ -1,6 +1,7 @@
 """What the pipeline needs to know of a detector's architecture; a family's file states it, and nothing else knows."""
 
-from collections.abc import Callable, Iterable, Mapping
+import re
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from pkgutil import resolve_name
 
@@ -10,6 +11,7 @@ from dfexport.errors import CheckpointInvalid
 from dfexport.seeded import SeededRules, seeded_state
 from dfexport.spec import DetectorSpec
 from dfexport.state import Shapes, State
+from dfexport.wrapping import WEIGHT_NORM_ENDINGS
 
 CLASSES = ("spoof", "bona fide")
 COUNTER = ".num_batches_tracked"  # batch norm's; it is used while training only
@@ -55,8 +57,10 @@ class Family:
 
     def is_of(self, state: State) -> bool:
         """Whether the tensors behind the encoder are this family's, by name and shape."""
-        found = self._head({key: tuple(value.shape) for key, value in self._used(state).items()})
-        return bool(found) and found == self._head(self.shapes())
+        used, own = self._used(state), self.shapes()
+        found = self._head({key: tuple(value.shape) for key, value in used.items()})
+        # Two encoders of one width differ in what their layers hold; how many layers there are does not count.
+        return bool(found) and found == self._head(own) and self._encoder_parts(used) == self._encoder_parts(own)
 
     def dropped_keys(self, state: State) -> list[str]:
         """Keys of a checkpoint that scoring has no use for."""
@@ -81,8 +85,13 @@ class Family:
         return sorted({next((b for b in beginnings if name.startswith(b)), name).rstrip(".") for name in names})
 
     def _used(self, state: State) -> State:
-        dropped = set(self.dropped_keys(state))
-        return {key: value for key, value in state.items() if key not in dropped}
+        dropped, own = set(self.dropped_keys(state)), self.shapes()
+        return {_spelled(key, own): value for key, value in state.items() if key not in dropped}
+
+    def _encoder_parts(self, keys: Iterable[str]) -> set[str]:
+        """Names of the encoder's tensors, without the numbers of its layers."""
+        prefix = self.encoder_prefix
+        return {re.sub(r"\.layers\.\d+\.", ".layers.", key) for key in keys if prefix and key.startswith(prefix)}
 
     def _require_two_outputs(self, state: State) -> None:
         bias = state.get(f"{self.output_layer}.bias")
@@ -96,6 +105,15 @@ class Family:
     def _head(self, shapes: Mapping[str, tuple[int, ...]]) -> Shapes:
         prefix = self.encoder_prefix
         return {key: shape for key, shape in shapes.items() if not (prefix and key.startswith(prefix))}
+
+
+def _spelled(key: str, own: Container[str]) -> str:
+    """Weight norm's tensors as the family's publisher calls them; `wrapping` reads both names as the older ones."""
+    for new, old in WEIGHT_NORM_ENDINGS.items():
+        renamed = f"{key.removesuffix(old)}{new}"
+        if key.endswith(old) and key not in own and renamed in own:
+            return renamed
+    return key
 
 
 def family_of(spec: DetectorSpec) -> Family:

@@ -4,7 +4,7 @@ The tables of the README and of docs/detectors.md are made from these rows.
 """
 
 from dfexport.errors import unknown
-from dfexport.spec import XLSR_PRECISIONS, Checkpoint, DetectorSpec, OperatingPoint, RemoteFile
+from dfexport.spec import XLSR_PRECISIONS, Checkpoint, DetectorSpec, Eer, OperatingPoint, RemoteFile
 
 _AASIST_PAGE = "https://github.com/clovaai/aasist"
 _AASIST_WEIGHTS = "https://raw.githubusercontent.com/clovaai/aasist/main/models/weights"
@@ -43,6 +43,13 @@ def _mamba_checkpoint(track: str) -> Checkpoint:
     remote = RemoteFile(f"XLSR-Mamba-{track}.safetensors", f"{page}/resolve/main/model.safetensors")
     return Checkpoint((remote,), page=page, licence="MIT", size="1.27 GB")
 
+
+_TCM_PAPER = (
+    "Truong et al., Temporal-Channel Modeling in Multi-head Self-Attention for Synthetic Speech Detection, "
+    "Interspeech 2024, arXiv 2406.17376"
+)
+_TCM_PAGE = "https://github.com/ductuantruong/tcm_add"
+_TCM_LICENCE = "none stated for the weights by their authors (the code is MIT): yours to fetch and to judge"
 
 _ROWS = (
     DetectorSpec(
@@ -144,6 +151,36 @@ _ROWS = (
         parameters=317_083_350,
         seconds_per_window=0.42,
         precisions=XLSR_PRECISIONS,
+    ),
+    DetectorSpec(
+        name="tcm_add",
+        family="tcm_add:TCM_ADD",
+        window_samples=66_800,
+        other_windows=(64_600,),
+        # A OneDrive folder, linked from the page, whose files have no address of their own. The same name for both.
+        checkpoint=Checkpoint(
+            (RemoteFile("tcm_add_df_avg_5_best_4.pth", None),), page=_TCM_PAGE, licence=_TCM_LICENCE, size="1.28 GB"
+        ),
+        paper=_TCM_PAPER,
+        published_result="ASVspoof 2021 DF eval: EER 2.06 %",
+        parameters=319_260_196,
+        threshold=OperatingPoint(-3.73, "ASVspoof 2021 DF eval, as its authors state"),
+        precisions=XLSR_PRECISIONS,
+        eers=(Eer("ASVspoof 2021 DF eval", 2.06), Eer("In-the-Wild", 7.79, "Nes2Net, arXiv 2504.05657")),
+    ),
+    DetectorSpec(
+        name="tcm_add_la",
+        family="tcm_add:TCM_ADD",
+        window_samples=66_800,
+        other_windows=(64_600,),
+        checkpoint=Checkpoint(
+            (RemoteFile("tcm_add_la_avg_5_best_4.pth", None),), page=_TCM_PAGE, licence=_TCM_LICENCE, size="1.28 GB"
+        ),
+        paper=_TCM_PAPER,
+        published_result="ASVspoof 2021 LA eval: EER 1.03 %",
+        parameters=319_260_196,
+        precisions=XLSR_PRECISIONS,
+        eers=(Eer("ASVspoof 2021 LA eval", 1.03),),
     ),
 )
 

@@ -1,0 +1,215 @@
+"""The families beyond the first four answer what the originals answer: eager, exported, and one of them served.
+
+Golden figures of 2 layers at full width; the deep ones, and exports of what is large or near another family, are slow.
+"""
+
+import json
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from dfexport.build import load_network
+from dfexport.checkpoints import LoadedWeights
+from dfexport.errors import CheckpointInvalid
+from dfexport.family import family_of
+from dfexport.formats import FORMATS
+from dfexport.formats.served import ServedDetector
+from dfexport.layers.xlsr import XlsrDetector
+from dfexport.registry import DETECTORS, find
+from dfexport.seeded import seeded_state
+from dfexport.signals import wave
+from dfexport.state import Shapes
+
+GOLDEN = json.loads((Path(__file__).resolve().parents[1] / "golden/more_models.json").read_text())
+WINDOW_SAMPLES = 64_600  # of the golden figures, but for those that say otherwise
+OTHER_WINDOW = "_66800_samples"
+PREPARED = "_preprocessed"
+FORMAT_NAMES = ("onnx", "torchscript")
+
+
+@dataclass(frozen=True)
+class Case:
+    """A detector with golden figures of its own.
+
+    Attributes:
+        name: of the figures, and of the registry's row.
+        deep: layers of the deep figures; 0 where there are none.
+        exports: whether its files are compared in every ``make test``; those of the others are in the slow ones.
+    """
+
+    name: str
+    deep: int = 24
+    exports: bool = False
+
+    @property
+    def window_fields(self) -> tuple[str, ...]:
+        """Endings of its figures."""
+        return tuple(ending for ending in ("", OTHER_WINDOW) if f"logits_2_layers{ending}" in GOLDEN[self.name])
+
+
+CASES = (Case("tcm_add", exports=True),)
+ALL = [pytest.param(case, id=case.name) for case in CASES]
+EXPORTED = [pytest.param(case, id=case.name, marks=() if case.exports else (pytest.mark.slow,)) for case in CASES]
+DEEP = [pytest.param(case, id=case.name) for case in CASES if case.deep]
+
+
+def published_shapes(name: str, layers: int = 2) -> Shapes:
+    """Every published key, those that scoring drops too; further layers are like the first."""
+    shapes = {key: tuple(shape) for key, shape in GOLDEN[name]["keys_2_layers"].items()}
+    for key in [key for key in shapes if ".encoder.layers.0." in key]:
+        for layer in range(2, layers):
+            shapes[key.replace(".layers.0.", f".layers.{layer}.")] = shapes[key]
+    return shapes
+
+
+def used_shapes(name: str, layers: int = 2) -> Shapes:
+    """The published keys that scoring uses."""
+    shapes = published_shapes(name, layers)
+    dropped = family_of(find(name)).dropped_keys({key: torch.empty(0) for key in shapes})
+    return {key: shape for key, shape in shapes.items() if key not in dropped}
+
+
+def weights_of(name: str, layers: int = 2) -> LoadedWeights:
+    """Filled by rule, under the names of a published file."""
+    state = seeded_state(used_shapes(name, layers), family_of(find(name)).seeded_rules)
+    return LoadedWeights(state, "random", "random", "filled by rule")
+
+
+@cache
+def waves(ending: str = "") -> np.ndarray:
+    """The inputs of the figures with this ending: (3, samples)."""
+    samples = 66_800 if ending == OTHER_WINDOW else WINDOW_SAMPLES
+    return np.stack([wave(seed, samples) for seed in (1, 2, 3)])
+
+
+def golden_logits(name: str, layers: int = 2, ending: str = "") -> np.ndarray:
+    """What an export answers: where the original prepares the waveform first, the figure with that."""
+    figures = GOLDEN[name]
+    field = f"logits_{layers}_layers{ending}"
+    return np.array(figures.get(f"{field}{PREPARED}", figures[field]))
+
+
+def answered(network: nn.Module, waveforms: np.ndarray) -> np.ndarray:
+    with torch.inference_mode():
+        logits: np.ndarray = network(torch.from_numpy(waveforms)).numpy()
+    return logits
+
+
+def assert_near(found: np.ndarray, expected: np.ndarray, tolerance: float = 1e-4) -> None:
+    np.testing.assert_allclose(found, expected, rtol=0, atol=tolerance)
+
+
+@dataclass
+class Built:
+    """A detector with two layers, and its files where a test has asked for them."""
+
+    case: Case
+    network: nn.Module
+    folder: Path
+
+    def file(self, form: str) -> Path:
+        path = self.folder / FORMATS[form].file
+        if not path.exists():
+            served = ServedDetector(self.network, 7, find(self.case.name).score_kind)
+            FORMATS[form].write(served, WINDOW_SAMPLES, path)
+        return path
+
+
+_built: dict[str, Built] = {}
+
+
+@pytest.fixture
+def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Built:
+    """Made once for a case's tests, which follow each other; one at a time is in memory."""
+    case: Case = request.param
+    if case.name not in _built:
+        _built.clear()
+        network = load_network(find(case.name), weights_of(case.name))
+        _built[case.name] = Built(case, network, tmp_path_factory.mktemp(case.name))
+    return _built[case.name]
+
+
+@pytest.mark.parametrize("built", ALL, indirect=True)
+class TestEager:
+    """The network itself."""
+
+    def test_answers_the_golden_logits(self, built: Built) -> None:
+        name = built.case.name
+        for ending in built.case.window_fields:
+            assert_near(answered(built.network, waves(ending)), golden_logits(name, ending=ending))
+
+    def test_without_preparation_it_is_the_network_on_the_wave_as_it_is(self, built: Built) -> None:
+        if f"logits_2_layers{PREPARED}" not in GOLDEN[built.case.name]:
+            assert find(built.case.name).preparation == ""
+            return
+        assert find(built.case.name).preparation
+        network = built.network
+        assert isinstance(network, XlsrDetector)
+        bare = XlsrDetector(network.encoder, network.head)
+        bare.features = network.features  # type: ignore[method-assign]
+        assert_near(answered(bare, waves()), np.array(GOLDEN[built.case.name]["logits_2_layers"]))
+
+
+@pytest.mark.parametrize("built", EXPORTED, indirect=True)
+@pytest.mark.parametrize("form", FORMAT_NAMES)
+def test_the_exported_file_answers_the_golden_logits_whatever_the_batch(built: Built, form: str) -> None:
+    name = built.case.name
+    run = FORMATS[form].open(built.file(form))
+    logits, score, _ = run(waves())
+    assert_near(logits, golden_logits(name))
+    assert_near(score[:, 0], np.array(GOLDEN[name]["scores_2_layers"]))
+    assert_near(run(waves()[1:2]).logits, logits[1:2], 1e-5)
+
+
+@pytest.mark.parametrize("case", ALL)
+def test_the_published_keys_are_the_originals(case: Case) -> None:
+    family = family_of(find(case.name))
+    ours = family.shapes()
+    deep = max(int(key.split(".layers.")[1].split(".")[0]) for key in ours if ".encoder.layers." in key) + 1
+    assert used_shapes(case.name, deep) == ours
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", DEEP)
+def test_deep_networks_answer_the_golden_logits(case: Case, tmp_path: Path) -> None:
+    network = load_network(find(case.name), weights_of(case.name, case.deep))
+    for ending in case.window_fields:
+        assert_near(answered(network, waves(ending)), golden_logits(case.name, case.deep, ending))
+    served = ServedDetector(network, 7, find(case.name).score_kind)
+    for form in FORMAT_NAMES:
+        path = tmp_path / form / FORMATS[form].file
+        path.parent.mkdir()
+        FORMATS[form].write(served, WINDOW_SAMPLES, path)
+        assert_near(FORMATS[form].open(path)(waves()).logits, golden_logits(case.name, case.deep))
+        for file in path.parent.iterdir():
+            file.unlink()
+
+
+ROWS = [name for name, spec in DETECTORS.items() if spec.family.partition(":")[0] in {"tcm_add"}]
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_the_registry_states_the_number_of_parameters(name: str) -> None:
+    shapes = family_of(find(name)).shapes()
+    buffers = ("running_mean", "running_var", "num_batches_tracked", ".grid")
+    published = sum(int(np.prod(shape)) for key, shape in shapes.items() if not key.endswith(buffers))
+    # Weight norm is folded: its 128 gains are in the weight.
+    assert published - 128 == find(name).parameters
+
+
+def empty_state(name: str) -> LoadedWeights:
+    """All published keys, without memory for their values."""
+    state = {key: torch.zeros(()).expand(shape) for key, shape in used_shapes(name).items()}
+    return LoadedWeights(state, "custom", "0" * 64, f"{name}.pth")
+
+
+@pytest.mark.parametrize("case", ALL)
+def test_another_familys_checkpoint_is_recognised(case: Case) -> None:
+    asked = "ssl_aasist"
+    with pytest.raises(CheckpointInvalid, match=rf"is a checkpoint of {case.name}\w*, not of {asked}\. "):
+        load_network(find(asked), empty_state(case.name))
