@@ -64,7 +64,7 @@ def _detector(spec: DetectorSpec) -> tuple[str, ...]:
         f"{files}, [{page}]({checkpoint.page}){by_hand}",
         checkpoint.size,
         checkpoint.licence.partition(":")[0],
-        spec.published_result.replace("ASVspoof ", ""),
+        spec.result.replace("ASVspoof ", ""),
         f"{spec.window_s:.4g} s",
         _seconds(spec.seconds_per_window),
         ", ".join(spec.precisions),

@@ -24,7 +24,7 @@ _TEXTS = (
 _MAX_DIGITS = 18  # of a whole number: no rate or window has more, and Python refuses to read thousands
 _OTHERS = (
     *("sample_rate_hz", "window_samples", "score_polarity", "weights", "threshold", "calibration", "identity"),
-    *("self_check_logits", "self_check_tolerance"),
+    *("self_check_logits", "self_check_tolerance", "pre_emphasis"),
 )
 
 
@@ -51,6 +51,7 @@ class ModelCard:
         threshold: scores from it on were taken for bona fide on the data that ``threshold_source`` names.
         calibration: from scores to log-likelihood ratios, where somebody fitted one.
         preparation: what the graph does to a waveform before the network; "" for nothing.
+        pre_emphasis: its factor where that is part of the graph, for `windows.cut`; 0 where it is not.
         self_check: what the model must answer to the waveform beside it, for whoever serves it.
         format, precision, precision_note, drift: how the graph was written, and what fewer bits changed.
         extra: parameters that are not the card's, such as a backend's options; they survive a round trip.
@@ -73,6 +74,7 @@ class ModelCard:
     precision_note: str = ""
     drift: str = ""
     preparation: str = ""
+    pre_emphasis: float = 0.0
     identity: int = 0
     threshold: float | None = None
     threshold_source: str = ""
@@ -114,6 +116,7 @@ class ModelCard:
             window_samples=read.whole("window_samples"),
             weights=read.one_of("weights", WEIGHTS),
             identity=read.identity(),
+            pre_emphasis=read.finite("pre_emphasis") or 0.0,
             threshold=read.finite("threshold"),
             calibration=read.calibration(),
             self_check=read.self_check(),
@@ -133,6 +136,8 @@ class ModelCard:
         yield "weights", self.weights
         if self.identity:
             yield "identity", str(self.identity)
+        if self.pre_emphasis:
+            yield "pre_emphasis", repr(self.pre_emphasis)
         if self.threshold is not None:
             yield "threshold", repr(self.threshold)
         if self.calibration is not None:

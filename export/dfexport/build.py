@@ -143,7 +143,7 @@ def build(
     try:
         with swap.scratch_folder(repository_dir) as scratch:
             made, checked, moved = _write(spec, weights, plan, variant, scratch / name)
-            live.write_live_model(scratch / live_name(name), name, spec.window_samples)
+            live.write_live_model(scratch / live_name(name), name, spec.window_samples, spec.pre_emphasis)
             swap.put_in_place(scratch, repository_dir, (name, live_name(name)))
     except OSError as error:
         raise ExportError(f"{repository_dir}: cannot write the model: {error.strerror or error}") from None

@@ -140,7 +140,7 @@ def _list(arguments: argparse.Namespace) -> int:
             f"{' '.join(spec.precisions)}"
         )
         console.print(f"{'':14} {escape(names)} ({escape(here)}); licence: {spec.checkpoint.licence}")
-        console.print(f"{'':14} {spec.published_result}", style="dim")
+        console.print(f"{'':14} {spec.result}", style="dim")
     return 0
 
 

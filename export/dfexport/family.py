@@ -3,8 +3,10 @@
 import re
 from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pkgutil import resolve_name
 
+import torch
 from torch import Tensor, nn
 
 from dfexport.errors import CheckpointInvalid
@@ -42,9 +44,15 @@ class Family:
     unused_keys: tuple[str, ...] = ()
     averaged_files: tuple[str, ...] = ()
 
+    @cached_property
+    def known_shapes(self) -> Shapes:
+        """As ``shapes`` says, asked once: recognising a checkpoint compares it with every family."""
+        with torch.device("meta"):
+            return self.shapes()
+
     def seeded_state(self) -> dict[str, Tensor]:
         """Weights by rule for every key."""
-        return seeded_state(self.shapes(), self.seeded_rules)
+        return seeded_state(self.known_shapes, self.seeded_rules)
 
     def load(self, state: State) -> nn.Module:
         """The network in eval mode, from a state dict that may hold droppable keys besides its own.
@@ -57,7 +65,7 @@ class Family:
 
     def is_of(self, state: State) -> bool:
         """Whether the tensors behind the encoder are this family's, by name and shape."""
-        used, own = self._used(state), self.shapes()
+        used, own = self._used(state), self.known_shapes
         found = self._head({key: tuple(value.shape) for key, value in used.items()})
         # Two encoders of one width differ in what their layers hold; how many layers there are does not count.
         return bool(found) and found == self._head(own) and self._encoder_parts(used) == self._encoder_parts(own)
@@ -70,7 +78,7 @@ class Family:
         """Why keys of a checkpoint are dropped → those keys, sorted."""
         pretraining = tuple(self.encoder_prefix + key for key in self.pretraining_keys)
         counters = {key for key in state if key.endswith(COUNTER)}
-        extra_counters = counters - self.shapes().keys() if counters else counters
+        extra_counters = counters - self.known_shapes.keys() if counters else counters
         return {
             "only pre-training used it": sorted(key for key in state if key.startswith(pretraining)),
             "no score depends on it": sorted(
@@ -85,8 +93,13 @@ class Family:
         return sorted({next((b for b in beginnings if name.startswith(b)), name).rstrip(".") for name in names})
 
     def _used(self, state: State) -> State:
-        dropped, own = set(self.dropped_keys(state)), self.shapes()
-        return {_spelled(key, own): value for key, value in state.items() if key not in dropped}
+        dropped = set(self.dropped_keys(state))
+        return self.spelled({key: value for key, value in state.items() if key not in dropped})
+
+    def spelled(self, state: State) -> State:
+        """The same, with weight norm's tensors as the publisher calls them: a file may spell them either way."""
+        own = self.known_shapes
+        return {_spelled(key, own): value for key, value in state.items()}
 
     def _encoder_parts(self, keys: Iterable[str]) -> set[str]:
         """Names of the encoder's tensors, without the numbers of its layers."""
@@ -108,7 +121,7 @@ class Family:
 
 
 def _spelled(key: str, own: Container[str]) -> str:
-    """Weight norm's tensors as the family's publisher calls them; `wrapping` reads both names as the older ones."""
+    """The key as ``own`` has it, where that is weight norm's; `wrapping` reads both names of those as the older one."""
     for new, old in WEIGHT_NORM_ENDINGS.items():
         renamed = f"{key.removesuffix(old)}{new}"
         if key.endswith(old) and key not in own and renamed in own:

@@ -3,6 +3,8 @@
 The tables of the README and of docs/detectors.md are made from these rows.
 """
 
+from dataclasses import replace
+
 from dfexport.errors import unknown
 from dfexport.spec import XLSR_PRECISIONS, Checkpoint, DetectorSpec, Eer, OperatingPoint, RemoteFile
 
@@ -50,6 +52,137 @@ _TCM_PAPER = (
 )
 _TCM_PAGE = "https://github.com/ductuantruong/tcm_add"
 _TCM_LICENCE = "none stated for the weights by their authors (the code is MIT): yours to fetch and to judge"
+
+_NES2NET_PAPER = (
+    "Liu et al., Nes2Net: A Lightweight Nested Architecture for Foundation Model Driven Speech Anti-spoofing, "
+    "IEEE Transactions on Information Forensics and Security 2025, arXiv 2504.05657"
+)
+_NES2NET_PAGE = "https://github.com/Liu-Tianchi/Nes2Net_ASVspoof_ITW"
+_NES2NET_LICENCE = "none stated by its authors: yours to fetch and to judge"
+
+_HUB = "https://huggingface.co"
+
+
+def _hub_file(repository: str, file: str, revision: str, name: str, size_bytes: int | None = None) -> RemoteFile:
+    """A file of the hub under a name of its own here, since most are called ``model.safetensors`` there."""
+    return RemoteFile(name, f"{_HUB}/{repository}/resolve/{revision}/{file}", size_bytes=size_bytes)
+
+
+_SPECTRA_PREPARATION = (
+    "pre-emphasis y[t] = x[t] - 0.97 x[t-1], of each window by itself. A clip shorter than the window is repeated so "
+    "that each copy answers as its authors' pre-emphasised clip does; a window that begins inside a recording begins "
+    "with x[0], theirs with x[0] - 0.97 x[-1]"
+)
+
+
+def _spectra(name: str, file: RemoteFile, repository: str, size: str) -> DetectorSpec:
+    """What the three have in common; they differ in their heads and figures."""
+    return DetectorSpec(
+        name=name,
+        family=f"spectra:{name.upper()}",
+        window_samples=64_600,
+        checkpoint=Checkpoint((file,), page=f"{_HUB}/{repository}", licence="Apache-2.0", size=size),
+        paper=f"lab260, {repository} on the Hugging Face hub (no paper)",
+        published_result="",
+        parameters=0,
+        precisions=XLSR_PRECISIONS,
+        trained_on="not disclosed",
+        preparation=_SPECTRA_PREPARATION,
+        pre_emphasis=0.97,
+    )
+
+
+def _eers(sets: tuple[str, ...], percents: tuple[float, ...]) -> tuple[Eer, ...]:
+    return tuple(Eer(data, percent) for data, percent in zip(sets, percents, strict=True))
+
+
+_SPECTRA_SETS = ("ASVspoof 2019 LA", "ASVspoof 2021 LA", "ASVspoof 2021 DF", "ASVspoof 5", "In-the-Wild")
+_CARD = "its authors' model card; the data is not named"
+_ARENA = "Speech Anti-Spoofing Arena"
+
+
+_ARENA_LICENCE = "non-commercial research use alone (commercial by request to its authors)"
+_DF_ARENA_PAPER = "Speech Arena, RAPTOR, arXiv 2603.06164"
+_DF_ARENA_SETS = ("In-the-Wild", "ASVspoof 2021 DF", "ASVspoof 2021 LA")
+_DF_ARENA_TRAINED_ON = "ASVspoof 2019 and 5, Codecfake, LibriSeVoc, DFADD, CtrSVDD, SpoofCeleb, MLAAD, EnvSDD"
+
+
+def _df_arena(size: str, parameters: int, weights: str, revision: str) -> DetectorSpec:
+    """What both sizes have in common."""
+    repository = f"Speech-Arena-2025/DF_Arena_{size}_V_1"
+    name = f"df_arena_{size.lower()}"
+    return DetectorSpec(
+        name=name,
+        family=f"df_arena:DF_ARENA_{size}",
+        window_samples=64_600,
+        checkpoint=Checkpoint(
+            (_hub_file(repository, "pytorch_model.bin", revision, f"{name}.bin"),),
+            page=f"{_HUB}/{repository}",
+            licence=_ARENA_LICENCE,
+            size=weights,
+            asks_consent=True,
+        ),
+        paper=_DF_ARENA_PAPER,
+        published_result="",
+        parameters=parameters,
+        score_kind="softmax",
+        threshold=OperatingPoint(0.5, "the more likely class, as its authors decide"),
+        precisions=XLSR_PRECISIONS,
+        # All hidden states of a batch are held until the head has weighed them.
+        max_batch_size=8,
+        trained_on=_DF_ARENA_TRAINED_ON,
+    )
+
+
+_DEEPFAKE_PAPER = "Ge et al., Post-training for Deepfake Speech Detection, arXiv 2506.21090"
+_DEEPFAKE_PREPARATION = (
+    "zero mean and unit variance over the window. Its authors normalise and score a whole clip, however long, where "
+    "this takes one window of it: their figures are not of this"
+)
+
+
+def _antideepfake(
+    name: str, family: str, hub_name: str, weights: str, *, parameters: int, in_the_wild: float
+) -> DetectorSpec:
+    """A size, post-trained with RawBoost; the authors' files without it are built with ``--checkpoint``."""
+    repository = f"nii-yamagishilab/{hub_name}-anti-deepfake"
+    return DetectorSpec(
+        name=f"antideepfake_{name}",
+        family=f"antideepfake:{family}",
+        window_samples=64_600,
+        checkpoint=Checkpoint(
+            (_hub_file(repository, "model.safetensors", "main", f"antideepfake_{name}.safetensors"),),
+            page=f"{_HUB}/{repository}",
+            licence="CC BY-NC-SA 4.0",
+            size=weights,
+            asks_consent=True,
+        ),
+        paper=_DEEPFAKE_PAPER,
+        published_result="",
+        parameters=parameters,
+        score_kind="softmax",
+        threshold=OperatingPoint(0.5, "the more likely class, as its authors decide"),
+        precisions=XLSR_PRECISIONS,
+        max_batch_size=32 if parameters < 500e6 else 8,
+        eers=(
+            Eer("In-the-Wild, whole clips", in_the_wild),
+            Eer("Deepfake-Eval-2024, whole clips", _DEEPFAKE_EVAL_2024[name]),
+        ),
+        trained_on="ASVspoof 2019, 2021 and 5 among others",
+        preparation=_DEEPFAKE_PREPARATION,
+    )
+
+
+_DEEPFAKE_EVAL_2024 = {
+    "xlsr_2b": 27.77,
+    "xlsr_1b": 26.76,
+    "mms_1b": 27.70,
+    "w2v_large": 33.38,
+    "mms_300m": 32.80,
+    "w2v_small": 33.33,
+    "hubert_xlarge": 34.08,
+}
+
 
 _ROWS = (
     DetectorSpec(
@@ -182,6 +315,118 @@ _ROWS = (
         precisions=XLSR_PRECISIONS,
         eers=(Eer("ASVspoof 2021 LA eval", 1.03),),
     ),
+    replace(
+        _spectra(
+            "spectra_0",
+            # Its revision is not known here, so that the digest of what came is all that says what it was.
+            _hub_file("lab260/spectra_0", "model.safetensors", "main", "spectra_0.safetensors"),
+            "lab260/spectra_0",
+            "1.27 GB",
+        ),
+        parameters=318_332_098,
+        threshold=OperatingPoint(-1.0625009, _CARD),
+        eers=_eers(_SPECTRA_SETS, (0.181, 6.475, 5.410, 14.426, 1.026)),
+    ),
+    replace(
+        _spectra(
+            "spectra_aasist",
+            _hub_file(
+                "lab260/Spectra-AASIST",
+                "model.safetensors",
+                "eb65c2662d9e646d72557b3f4bdd08b000068c7f",
+                "spectra_aasist.safetensors",
+                1_264_151_840,
+            ),
+            "lab260/Spectra-AASIST",
+            "1.26 GB",
+        ),
+        parameters=316_012_046,
+        threshold=OperatingPoint(-1.140625, _CARD),
+        eers=_eers(_SPECTRA_SETS, (0.159, 5.164, 2.568, 14.056, 1.461)),
+    ),
+    replace(
+        _spectra(
+            "spectra_aasist3",
+            _hub_file(
+                "lab260/Spectra-AASIST3",
+                "model.safetensors",
+                "bc0ded888080ddad493177bb53aa6f5b95219d7c",
+                "spectra_aasist3.safetensors",
+                1_276_330_956,
+            ),
+            "lab260/Spectra-AASIST3",
+            "1.28 GB",
+        ),
+        parameters=318_948_755,
+        threshold=OperatingPoint(-1.460938, _CARD),
+        # The splines at each pair of nodes: some 30 MB a clip, several times at once.
+        max_batch_size=8,
+        eers=(
+            *_eers(_SPECTRA_SETS, (0.723, 4.506, 1.998, 13.82, 0.961)),
+            Eer("ASVspoof 2019 LA", 0.97, _ARENA),
+            Eer("ASVspoof 2021 LA, all phases", 4.38, _ARENA),
+            Eer("ASVspoof 2021 DF, all phases", 4.30, _ARENA),
+            Eer("In-the-Wild", 1.20, _ARENA),
+        ),
+    ),
+    replace(
+        _df_arena("500M", 436_190_725, "1.74 GB", "main"),
+        eers=(
+            *_eers(_DF_ARENA_SETS, (1.76, 3.30, 4.23)),
+            Eer("ASVspoof 2019 LA", 1.09, trained_on=True),
+            Eer("ASVspoof 5", 12.39, trained_on=True),
+        ),
+    ),
+    replace(
+        _df_arena("1B", 1_147_843_845, "4.59 GB", "fb6ce85de12c2c5a509d89114adaf827dd75f49f"),
+        eers=(
+            *_eers(_DF_ARENA_SETS, (0.91, 1.75, 4.66)),
+            Eer("ASVspoof 2019 LA", 1.14, trained_on=True),
+            Eer("ASVspoof 5", 17.25, trained_on=True),
+        ),
+    ),
+    DetectorSpec(
+        name="nes2net_x",
+        family="nes2net_x:NES2NET_X",
+        window_samples=64_600,
+        checkpoint=Checkpoint(
+            (RemoteFile("nes2net_x_df_avg_5.pth", _drive("1JFGv_2TONMnTLGbiOIuHFfMvuo4SIIpg")),),
+            page=_NES2NET_PAGE,
+            licence=_NES2NET_LICENCE,
+            size="1.26 GB",
+        ),
+        paper=_NES2NET_PAPER,
+        published_result="",
+        parameters=315_949_607,
+        precisions=XLSR_PRECISIONS,
+        eers=(Eer("ASVspoof 2021 DF eval", 1.49),),
+    ),
+    DetectorSpec(
+        name="nes2net_x_itw",
+        family="nes2net_x:NES2NET_X",
+        window_samples=64_600,
+        checkpoint=Checkpoint(
+            (RemoteFile("nes2net_x_itw_avg_5.pth", _drive("14YD8A54HLkXzlp7PWZ5iTW56WmQTIeEy")),),
+            page=_NES2NET_PAGE,
+            licence=_NES2NET_LICENCE,
+            size="1.26 GB",
+        ),
+        paper=_NES2NET_PAPER,
+        published_result="",
+        parameters=315_949_607,
+        precisions=XLSR_PRECISIONS,
+        eers=(
+            Eer("In-the-Wild, whole clips", 5.15),
+            Eer("In-the-Wild, at 64,600 samples, its sibling of 5.52 % on whole clips", 8.48, "third party"),
+        ),
+    ),
+    _antideepfake("w2v_small", "W2V_SMALL", "wav2vec-small", "0.38 GB", parameters=94_372_354, in_the_wild=4.24),
+    _antideepfake("w2v_large", "WIDTH_1024", "wav2vec-large", "1.26 GB", parameters=315_439_618, in_the_wild=1.91),
+    _antideepfake("mms_300m", "WIDTH_1024", "mms-300m", "1.26 GB", parameters=315_439_618, in_the_wild=2.90),
+    _antideepfake("mms_1b", "WIDTH_1280", "mms-1b", "3.85 GB", parameters=962_498_562, in_the_wild=1.82),
+    _antideepfake("xlsr_1b", "WIDTH_1280", "xls-r-1b", "3.85 GB", parameters=962_498_562, in_the_wild=1.35),
+    _antideepfake("xlsr_2b", "WIDTH_1920", "xls-r-2b", "8.64 GB", parameters=2_159_261_442, in_the_wild=1.23),
+    _antideepfake("hubert_xlarge", "HUBERT", "hubert-xlarge", "3.85 GB", parameters=962_494_978, in_the_wild=5.23),
 )
 
 DETECTORS: dict[str, DetectorSpec] = {row.name: row for row in _ROWS}

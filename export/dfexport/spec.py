@@ -64,6 +64,7 @@ class Eer:
     trained_on: bool = False
 
     def __str__(self) -> str:
+        """One line: the data set, the rate, and what makes it worth less."""
         notes = [self.source] if self.source else []
         notes += ["trained on"] if self.trained_on else []
         return f"{self.data} {self.percent:g} %" + (f" ({', '.join(notes)})" if notes else "")
@@ -87,7 +88,7 @@ class DetectorSpec:
         window_samples: the fixed length the network scores, at 16 kHz.
         checkpoint: where the weights come from.
         paper: citation.
-        published_result: what the authors report, with the data set.
+        published_result: what the authors report, with the data set; "" where ``eers`` say it all.
         parameters: trainable parameters of the network.
         seconds_per_window: measured in fp32 on two cores of an AMD EPYC; docs/detectors.md says how.
         other_windows: lengths that its authors scored other data with.
@@ -100,6 +101,7 @@ class DetectorSpec:
             clip for AASIST and 50 for XLS-R (simulated, ONNX Runtime's arena).
         eers: published equal error rates, by data set.
         trained_on: what it was trained on, where that is known.
+        pre_emphasis: its factor, where the graph begins with one.
         preparation: what the graph does to a waveform before the network, and how that differs from its authors'.
     """
 
@@ -120,6 +122,12 @@ class DetectorSpec:
     eers: tuple[Eer, ...] = ()
     trained_on: str = ""
     preparation: str = ""
+    pre_emphasis: float = 0.0
+
+    @property
+    def result(self) -> str:
+        """What the authors report, in a line."""
+        return self.published_result or f"EER: {', '.join(str(eer) for eer in self.eers if not eer.source)}"
 
     @property
     def window_s(self) -> float:

@@ -44,6 +44,7 @@ CARDS = st.builds(
     precision_note=st.just("") | TEXT,
     drift=st.just("") | TEXT,
     preparation=st.just("") | TEXT,
+    pre_emphasis=st.just(0.0) | st.just(0.97),
     identity=st.integers(-(2**63), 2**63 - 1),
     threshold=st.none() | FLOATS,
     threshold_source=st.just("") | TEXT,
@@ -72,6 +73,7 @@ def test_every_field_reaches_the_text():
         **dict.fromkeys(
             ("published_result", "format", "precision", "precision_note", "drift", "preparation"), "changed"
         ),
+        "pre_emphasis": 0.97,
         "sample_rate_hz": 8000,
         "window_samples": 5,
         "weights": "random",

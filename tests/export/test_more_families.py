@@ -11,19 +11,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from scipy.interpolate import BSpline
 from torch import nn
 
 from dfexport.build import load_network
 from dfexport.checkpoints import LoadedWeights
+from dfexport.detectors.spectra import GRAPH_RULES, HEADS
 from dfexport.errors import CheckpointInvalid
 from dfexport.family import family_of
 from dfexport.formats import FORMATS
 from dfexport.formats.served import ServedDetector
+from dfexport.layers import kan
+from dfexport.layers.kan import FoldedKan, KanLinear
 from dfexport.layers.xlsr import XlsrDetector
 from dfexport.registry import DETECTORS, find
 from dfexport.seeded import seeded_state
 from dfexport.signals import wave
-from dfexport.state import Shapes
+from dfexport.state import Shapes, State, load_strictly, shapes_of
 
 GOLDEN = json.loads((Path(__file__).resolve().parents[1] / "golden/more_models.json").read_text())
 WINDOW_SAMPLES = 64_600  # of the golden figures, but for those that say otherwise
@@ -40,11 +44,13 @@ class Case:
         name: of the figures, and of the registry's row.
         deep: layers of the deep figures; 0 where there are none.
         exports: whether its files are compared in every ``make test``; those of the others are in the slow ones.
+        large: whether even the network with two layers is.
     """
 
     name: str
     deep: int = 24
     exports: bool = False
+    large: bool = False
 
     @property
     def window_fields(self) -> tuple[str, ...]:
@@ -52,8 +58,22 @@ class Case:
         return tuple(ending for ending in ("", OTHER_WINDOW) if f"logits_2_layers{ending}" in GOLDEN[self.name])
 
 
-CASES = (Case("tcm_add", exports=True),)
+CASES = (
+    Case("tcm_add", exports=True),
+    Case("spectra_0", exports=True),
+    Case("spectra_aasist"),
+    Case("spectra_aasist3"),
+    Case("df_arena_500m"),
+    Case("df_arena_1b", deep=48, large=True),
+    Case("nes2net_x", exports=True),
+    Case("antideepfake_w2v_small", deep=12, exports=True),
+    Case("antideepfake_mms_300m"),
+    Case("antideepfake_xlsr_1b", deep=0),
+    Case("antideepfake_xlsr_2b", deep=0, large=True),
+    Case("antideepfake_hubert_xlarge", deep=0),
+)
 ALL = [pytest.param(case, id=case.name) for case in CASES]
+EAGER = [pytest.param(case, id=case.name, marks=(pytest.mark.slow,) if case.large else ()) for case in CASES]
 EXPORTED = [pytest.param(case, id=case.name, marks=() if case.exports else (pytest.mark.slow,)) for case in CASES]
 DEEP = [pytest.param(case, id=case.name) for case in CASES if case.deep]
 
@@ -134,7 +154,7 @@ def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     return _built[case.name]
 
 
-@pytest.mark.parametrize("built", ALL, indirect=True)
+@pytest.mark.parametrize("built", EAGER, indirect=True)
 class TestEager:
     """The network itself."""
 
@@ -190,7 +210,8 @@ def test_deep_networks_answer_the_golden_logits(case: Case, tmp_path: Path) -> N
             file.unlink()
 
 
-ROWS = [name for name, spec in DETECTORS.items() if spec.family.partition(":")[0] in {"tcm_add"}]
+FIRST_FOUR = {"aasist", "ssl_aasist", "sls", "xlsr_mamba"}
+ROWS = [name for name, spec in DETECTORS.items() if spec.family.partition(":")[0] not in FIRST_FOUR]
 
 
 @pytest.mark.parametrize("name", ROWS)
@@ -208,8 +229,57 @@ def empty_state(name: str) -> LoadedWeights:
     return LoadedWeights(state, "custom", "0" * 64, f"{name}.pth")
 
 
+def assert_recognised(asked: str, given: str) -> None:
+    """The first detector of an architecture stands for all of it."""
+    first = next(name for name, spec in DETECTORS.items() if spec.family == find(given).family)
+    with pytest.raises(CheckpointInvalid, match=rf"{given}\.pth is a checkpoint of {first}, not of {asked}\. "):
+        load_network(find(asked), empty_state(given))
+
+
 @pytest.mark.parametrize("case", ALL)
 def test_another_familys_checkpoint_is_recognised(case: Case) -> None:
-    asked = "ssl_aasist"
-    with pytest.raises(CheckpointInvalid, match=rf"is a checkpoint of {case.name}\w*, not of {asked}\. "):
-        load_network(find(asked), empty_state(case.name))
+    assert_recognised("ssl_aasist", case.name)
+
+
+@pytest.mark.parametrize(
+    ("asked", "given"),
+    [
+        ("df_arena_500m", "df_arena_1b"),
+        ("antideepfake_xlsr_1b", "antideepfake_hubert_xlarge"),
+        ("antideepfake_hubert_xlarge", "antideepfake_xlsr_1b"),
+        ("antideepfake_w2v_small", "antideepfake_mms_300m"),
+        ("spectra_aasist", "spectra_aasist3"),
+        ("tcm_add", "nes2net_x"),
+    ],
+)
+def test_a_relatives_checkpoint_is_recognised(asked: str, given: str) -> None:
+    assert_recognised(asked, given)
+
+
+def test_knots_that_training_moved_are_refused() -> None:
+    state = dict(weights_of_head_of_spectra_aasist3())
+    grid = state["aasist.out_layer.grid"].clone()
+    grid[3, 7] += 0.05
+    network = HEADS["spectra_aasist3"](1024)
+    load_strictly(network, state | {"aasist.out_layer.grid": grid})
+    with pytest.raises(CheckpointInvalid, match=r"knots in even steps, found others in aasist\.out_layer\.grid"):
+        kan.fold(network)
+
+
+def weights_of_head_of_spectra_aasist3() -> State:
+    return seeded_state(shapes_of(HEADS["spectra_aasist3"](1024)), GRAPH_RULES)
+
+
+def test_splines_are_those_of_the_recursion() -> None:
+    """De Boor and Cox's recursion over orders, by SciPy, is the independent reference."""
+    layer = KanLinear(1, 20)
+    noise = seeded_state(shapes_of(layer), kan.SEEDED_RULES)
+    load_strictly(layer, noise | {"spline_scaler": torch.ones(20, 1), "base_weight": torch.zeros(20, 1)})
+    layer.spline_weight.data = torch.eye(20).unsqueeze(1)  # output i is spline i
+    x = np.linspace(-1.7, 1.7, 400)
+    with torch.inference_mode():
+        found = FoldedKan(layer)(torch.from_numpy(x).float().unsqueeze(1)).numpy()
+    knots = -1 + 0.125 * np.arange(-4, 21)
+    for i in range(20):
+        spline = BSpline.basis_element(knots[i : i + 6], extrapolate=False)
+        np.testing.assert_allclose(found[:, i], np.nan_to_num(spline(x)), atol=2e-6)

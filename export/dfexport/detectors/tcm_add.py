@@ -1,7 +1,7 @@
 """TCM-ADD: wav2vec 2.0 XLS-R, fine-tuned, and a conformer whose attention has tokens for its heads.
 
-Truong et al., "Temporal-Channel Modeling in Multi-head Self-Attention for Synthetic Speech Detection", Interspeech 2024,
-arXiv 2406.17376; reference code: ductuantruong/tcm_add, ``model.py`` (MIT).
+Truong et al., "Temporal-Channel Modeling in Multi-head Self-Attention for Synthetic Speech Detection", Interspeech
+2024, arXiv 2406.17376; reference code: ductuantruong/tcm_add, ``model.py`` (MIT).
 """
 
 from torch import Tensor, nn

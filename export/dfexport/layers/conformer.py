@@ -1,8 +1,8 @@
 """The conformer with head tokens of TCM-ADD, which DF Arena uses at another width.
 
-Truong et al., "Temporal-Channel Modeling in Multi-head Self-Attention for Synthetic Speech Detection", Interspeech 2024,
-arXiv 2406.17376, section 2; Gulati et al., "Conformer", Interspeech 2020, arXiv 2005.08100. Parameter names are those of
-ductuantruong/tcm_add, ``conformer_tcm``, so that its checkpoints load strictly. Inference only: dropouts are left out.
+Truong et al., "Temporal-Channel Modeling in Multi-head Self-Attention for Synthetic Speech Detection", Interspeech
+2024, arXiv 2406.17376, section 2; Gulati et al., "Conformer", Interspeech 2020, arXiv 2005.08100. Parameter names are
+those of ductuantruong/tcm_add, so that its checkpoints load strictly. Inference only: dropouts are left out.
 """
 
 import torch
@@ -69,7 +69,8 @@ class Half(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """As ``fn``."""
-        return 0.5 * self.fn(tokens)
+        half: Tensor = 0.5 * self.fn(tokens)
+        return half
 
 
 class PreNorm(nn.Module):
@@ -170,13 +171,15 @@ class HeadTokenAttention(nn.Module):
 
     def _head_tokens(self, tokens: Tensor) -> Tensor:
         """A token a head, from the mean over all tokens of that head's channels: (batch, heads, width)."""
-        means = tokens.mean(dim=1).unflatten(-1, (HEADS, self.head_width))  # (batch, heads, head width)
-        rows = self.ht_proj(means).unflatten(-1, (HEADS, self.head_width))  # (batch, heads, heads, head width)
+        shape = (tokens.shape[0], HEADS, -1, self.head_width)
+        means = tokens.mean(dim=1).reshape(shape).squeeze(2)  # (batch, heads, head width)
+        rows = self.ht_proj(means).reshape(shape)  # (batch, heads, heads, head width)
         return F.gelu(self.ht_norm(rows)).flatten(2) + self.pos_embed
 
     def _attend(self, tokens: Tensor) -> Tensor:
         """Ordinary multi-head self-attention; same shape."""
-        split = self.qkv(tokens).unflatten(-1, (3, HEADS, self.head_width))  # (batch, tokens, 3, heads, head width)
+        qkv: Tensor = self.qkv(tokens)
+        split = qkv.reshape(*tokens.shape[:2], 3, HEADS, self.head_width)  # (batch, tokens, 3, heads, head width)
         queries, keys, values = (part.transpose(1, 2) for part in split.unbind(2))  # (batch, heads, tokens, head width)
         weights = torch.softmax(queries @ keys.transpose(2, 3) * self.head_width**-0.5, dim=-1)
         mixed: Tensor = self.proj((weights @ values).transpose(1, 2).flatten(2))

@@ -7,7 +7,7 @@ encoder is the same; reference code: fairseq 0.12, ``models/wav2vec/wav2vec2.py`
 changed between versions.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cache
 from itertools import count
 
@@ -73,6 +73,10 @@ class XlsrConfig:
 
 
 XLSR_300M = XlsrConfig()
+XLSR_1B = XlsrConfig(layers=48, hidden=1280, feed_forward=5120)
+XLSR_2B = XlsrConfig(layers=48, hidden=1920, feed_forward=7680)
+W2V_BASE = XlsrConfig(layers=12, hidden=768, feed_forward=3072, conv_bias=False, pre_norm=False)
+HUBERT_XLARGE = XlsrConfig(layers=48, hidden=1280, feed_forward=5120, conv_bias=False)
 
 
 class Xlsr(nn.Module):
@@ -197,6 +201,22 @@ def load_xlsr(
     # Once and for all: weight = g · v / ‖v‖, per position of the kernel.
     remove_parametrizations(encoder.encoder.pos_conv_embed.conv, "weight")
     return encoder.eval().requires_grad_(False), head
+
+
+def require_kind(found: XlsrConfig, expected: XlsrConfig) -> None:
+    """Refuse another encoder than a detector's, where its relatives differ in nothing else; layers may be fewer.
+
+    Raises:
+        CheckpointInvalid: says in what it differs.
+    """
+    differing = {
+        field.name: (getattr(expected, field.name), getattr(found, field.name))
+        for field in fields(XlsrConfig)
+        if field.name != "layers" and getattr(expected, field.name) != getattr(found, field.name)
+    }
+    if differing:
+        words = ", ".join(f"{name} {wanted}, found {here}" for name, (wanted, here) in differing.items())
+        raise CheckpointInvalid(f"another encoder than this detector's: expected {words}")
 
 
 class XlsrDetector(nn.Module):
