@@ -72,11 +72,13 @@ def seeded(spec: DetectorSpec) -> LoadedWeights:
     return LoadedWeights(family_of(spec).seeded_state(), "random", RANDOM_DIGEST, "seeded by rule (dfexport.seeded)")
 
 
-def load_weights(spec: DetectorSpec, *, weights_dir: Path, checkpoint: Path | None, random: bool) -> LoadedWeights:
+def load_weights(
+    spec: DetectorSpec, *, weights_dir: Path, checkpoint: Path | None, random: bool, accept_licence: bool = False
+) -> LoadedWeights:
     """The weights that the caller asked for: their own, seeded ones, or the published."""
     if checkpoint is not None:
         return custom(checkpoint, family_of(spec).averaged_files)
-    return seeded(spec) if random else published(spec, weights_dir)
+    return seeded(spec) if random else published(spec, weights_dir, accept_licence=accept_licence)
 
 
 def load_network(spec: DetectorSpec, weights: LoadedWeights) -> nn.Module:
