@@ -4,6 +4,7 @@ Golden figures of 2 layers at full width; the deep ones, and exports of what is 
 """
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -12,15 +13,19 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+import tritonclient.grpc as triton
 from scipy.interpolate import BSpline
 from torch import nn
 
-from dfexport.build import load_network
+from dfclient import Detector
+from dfdeploy.embedded import Server
+from dfexport import drift, parity
+from dfexport.build import build, load_network
 from dfexport.checkpoints import LoadedWeights
 from dfexport.detectors.spectra import GRAPH_RULES, HEADS
-from dfexport.errors import CheckpointInvalid
+from dfexport.errors import CheckpointInvalid, ParityError
 from dfexport.family import family_of
-from dfexport.formats import FORMATS
+from dfexport.formats import FORMATS, Answers
 from dfexport.formats.served import ServedDetector
 from dfexport.layers import kan
 from dfexport.layers.kan import FoldedKan, KanLinear
@@ -316,6 +321,26 @@ def test_knots_that_training_moved_are_refused() -> None:
 
 def weights_of_head_of_spectra_aasist3() -> State:
     return seeded_state(shapes_of(HEADS["spectra_aasist3"](1024)), GRAPH_RULES)
+
+
+def test_a_softmax_score_is_checked_and_drifts_in_log_odds() -> None:
+    spec = find("df_arena_500m")
+    logits = np.array([[0.5, 2.0], [-30.0, 40.0]], np.float32)
+    score = (1 / (1 + np.exp(logits[:, :1] - logits[:, 1:]))).astype(np.float32)
+    parity.check_score(spec, logits, score)
+    with pytest.raises(ParityError, match="SCORE is not the bona fide share of the softmax of LOGITS"):
+        parity.check_score(spec, logits, logits[:, 1:])
+    with pytest.raises(ParityError, match="SCORE is not the bona fide column of LOGITS"):
+        parity.check_score(find("tcm_add"), logits, score)
+    clips = {"first": np.zeros(4, np.float32), "second": np.ones(4, np.float32)}
+
+    def run(waveforms: np.ndarray) -> Answers:
+        row = int(waveforms[0, 0])
+        return Answers(logits[row : row + 1], score[row : row + 1], None)
+
+    # The second score is 1 to the last bit; its log-odds still say how far it moves.
+    assert drift.scores_of(run, clips, 4, "softmax") == [1.5, 70.0]
+    assert drift.scores_of(run, clips, 4, "logit") == [float(score[0, 0]), 1.0]
 
 
 def test_splines_are_those_of_the_recursion() -> None:
