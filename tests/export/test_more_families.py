@@ -49,13 +49,13 @@ class Case:
     Attributes:
         name: of the figures, and of the registry's row.
         deep: layers of the deep figures; 0 where there are none.
-        exports: whether its files are compared in every ``make test``; those of the others are in the slow ones.
+        exports: formats that are compared in every ``make test``; the others are in the slow ones.
         large: whether even the network with two layers is.
     """
 
     name: str
     deep: int = 24
-    exports: bool = False
+    exports: tuple[str, ...] = ()
     large: bool = False
 
     @property
@@ -65,24 +65,24 @@ class Case:
 
 
 CASES = (
-    Case("tcm_add", exports=True),
-    Case("spectra_0", exports=True),
+    Case("tcm_add", exports=("onnx",)),
+    Case("spectra_0"),
     Case("spectra_aasist"),
     Case("spectra_aasist3"),
     Case("df_arena_500m"),
     Case("df_arena_1b", deep=48, large=True),
-    Case("nes2net_x", exports=True),
-    Case("antideepfake_w2v_small", deep=12, exports=True),
+    Case("nes2net_x", exports=("torchscript",)),
+    Case("antideepfake_w2v_small", deep=12, exports=("onnx", "torchscript")),
     Case("antideepfake_mms_300m"),
-    Case("antideepfake_xlsr_1b", deep=0),
+    Case("antideepfake_xlsr_1b", deep=0, large=True),
     Case("antideepfake_xlsr_2b", deep=0, large=True),
-    Case("antideepfake_hubert_xlarge", deep=0),
+    Case("antideepfake_hubert_xlarge", deep=0, large=True),
 )
 ALL = [pytest.param(case, id=case.name) for case in CASES]
 EAGER = [pytest.param(case, id=case.name, marks=(pytest.mark.slow,) if case.large else ()) for case in CASES]
-SERVED = ("spectra_0", "antideepfake_w2v_small")  # built whole, and judged through the server
+SERVED = ("spectra_0",)  # built whole, and judged through the server
 EXPORTED = [
-    pytest.param(case, form, id=f"{case.name}-{form}", marks=() if case.exports else (pytest.mark.slow,))
+    pytest.param(case, form, id=f"{case.name}-{form}", marks=() if form in case.exports else (pytest.mark.slow,))
     for case in CASES
     for form in FORMAT_NAMES
     if not (case.name in SERVED and form == "onnx")
@@ -172,8 +172,9 @@ class TestEager:
 
     def test_answers_the_golden_logits(self, built: Built) -> None:
         name = built.case.name
-        for ending in built.case.window_fields:
-            assert_near(answered(built.network, waves(ending)), golden_logits(name, ending=ending))
+        assert_near(answered(built.network, waves()), golden_logits(name))
+        for ending in built.case.window_fields[1:]:
+            assert_near(answered(built.network, waves(ending)[:1]), golden_logits(name, ending=ending)[:1])
 
     def test_without_preparation_it_is_the_network_on_the_wave_as_it_is(self, built: Built) -> None:
         if f"logits_2_layers{PREPARED}" not in GOLDEN[built.case.name]:
@@ -184,7 +185,7 @@ class TestEager:
         assert isinstance(network, XlsrDetector)
         bare = XlsrDetector(network.encoder, network.head)
         bare.features = network.features  # type: ignore[method-assign]
-        assert_near(answered(bare, waves()), np.array(GOLDEN[built.case.name]["logits_2_layers"]))
+        assert_near(answered(bare, waves()[:1]), np.array(GOLDEN[built.case.name]["logits_2_layers"])[:1])
 
 
 @pytest.mark.parametrize(("built", "form"), EXPORTED, indirect=["built"])
@@ -220,7 +221,8 @@ def test_the_server_answers_the_golden_logits(name: str, served: Server) -> None
 
 
 def test_a_short_clip_scores_as_the_authors_pre_emphasise_and_then_repeat_it(served: Server, tmp_path: Path) -> None:
-    clip = waves()[0][:23_456]
+    clip = waves()[0][:801]
+    clip = clip[: int(np.abs(clip).argmax()) + 1]  # loud where its copies meet, some 150 times
     path = tmp_path / "clip.wav"
     soundfile.write(path, clip, 16_000, subtype="FLOAT")
     emphasised = np.append(clip[0], clip[1:] - np.float32(0.97) * clip[:-1])
@@ -229,7 +231,7 @@ def test_a_short_clip_scores_as_the_authors_pre_emphasise_and_then_repeat_it(ser
     inside = answered(network, np.resize(clip, WINDOW_SAMPLES)[None])[0, 1]  # as if the seam were not seen to
     network.prepare = nn.Identity()
     authors = answered(network, np.resize(emphasised, WINDOW_SAMPLES)[None])[0, 1]
-    assert abs(inside - authors) > 1e-3
+    assert abs(inside - authors) > 5e-3
     with Detector(served.grpc_url, "spectra_0") as detector:
         assert detector.score(str(path)).score == pytest.approx(authors, abs=1e-4)
         with detector.stream() as live:
