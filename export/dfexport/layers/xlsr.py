@@ -137,7 +137,7 @@ class Xlsr(nn.Module):
         """The last layer's output after the encoder's last norm; a post-norm encoder's has been normalised already."""
         if not self.config.pre_norm:
             return output
-        features: Tensor = self.encoder.layer_norm(output.to(self.dtype))
+        features: Tensor = self.encoder.layer_norm(output)
         return features.float()
 
 
