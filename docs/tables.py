@@ -64,7 +64,7 @@ def _detector(spec: DetectorSpec) -> tuple[str, ...]:
         f"{files}, [{page}]({checkpoint.page}){by_hand}",
         checkpoint.size,
         checkpoint.licence.partition(":")[0],
-        spec.published_result.replace("ASVspoof ", ""),
+        spec.result.replace("ASVspoof ", ""),
         f"{spec.window_s:.4g} s",
         _seconds(spec.seconds_per_window),
         ", ".join(spec.precisions),
@@ -98,6 +98,18 @@ def _checkpoint(spec: DetectorSpec) -> tuple[str, ...]:
         threshold,
         spec.paper,
     )
+
+
+def worth() -> str:
+    """What is published of each detector's scores, by data set, and what it was trained on."""
+    header = ("name", "its authors' EER", "others' EER", "trained on")
+    return markdown(header, map(_worth, DETECTORS.values()))
+
+
+def _worth(spec: DetectorSpec) -> tuple[str, ...]:
+    stated = [str(eer) for eer in spec.eers if not eer.source]
+    others = [str(eer) for eer in spec.eers if eer.source]
+    return (f"`{spec.name}`", "; ".join(stated), "; ".join(others), spec.trained_on or "not known here")
 
 
 def builds() -> str:
@@ -158,6 +170,7 @@ def error_codes() -> str:
 TABLES: Mapping[str, Callable[[], str]] = {
     "detectors": detectors,
     "checkpoints": checkpoints,
+    "worth": worth,
     "builds": builds,
     "drift-limits": drift_limits,
     "score-columns": score_columns,

@@ -288,7 +288,8 @@ class Detector(Connection):
         if clip.waveform is None:
             return clip, None
         try:
-            return clip, self._infer_one(cut(clip.waveform.samples, start, self.card.window_samples))
+            window = cut(clip.waveform.samples, start, self.card.window_samples, self.card.pre_emphasis)
+            return clip, self._infer_one(window)
         except RequestRefused as error:
             return clip, error
 

@@ -13,18 +13,18 @@ from dfcontract.text import number
 
 WEIGHTS = ("pretrained", "custom", "random")
 RANDOM = "random"
-SCORE_KINDS = ("logit", "log_softmax")
+SCORE_KINDS = ("logit", "log_softmax", "softmax")
 POLARITY = "higher_is_bona_fide"
 
 # Card fields that are plain text, under the same name; absent or empty, they have the default of their field.
 _TEXTS = (
     *("detector", "score_kind", "checkpoint_sha256", "checkpoint_source", "licence", "paper", "published_result"),
-    *("format", "precision", "precision_note", "drift", "threshold_source"),
+    *("format", "precision", "precision_note", "drift", "threshold_source", "preparation"),
 )
 _MAX_DIGITS = 18  # of a whole number: no rate or window has more, and Python refuses to read thousands
 _OTHERS = (
     *("sample_rate_hz", "window_samples", "score_polarity", "weights", "threshold", "calibration", "identity"),
-    *("self_check_logits", "self_check_tolerance"),
+    *("self_check_logits", "self_check_tolerance", "pre_emphasis"),
 )
 
 
@@ -45,11 +45,13 @@ class ModelCard:
         detector: the registry's name of what was built.
         sample_rate_hz, window_samples: of the waveform.
         weights: ``pretrained``, ``custom`` or ``random``.
-        score_kind: ``logit`` or ``log_softmax``.
+        score_kind: ``logit``, ``log_softmax`` or ``softmax``, where LOGITS are raw and SCORE is a proportion.
         checkpoint_sha256, checkpoint_source: the weights' digest and page or path.
         identity: what each answer's IDENTITY must be; 0 where the graph has none.
         threshold: scores from it on were taken for bona fide on the data that ``threshold_source`` names.
         calibration: from scores to log-likelihood ratios, where somebody fitted one.
+        preparation: what the graph does to a waveform before the network; "" for nothing.
+        pre_emphasis: its factor where that is part of the graph, for `windows.cut`; 0 where it is not.
         self_check: what the model must answer to the waveform beside it, for whoever serves it.
         format, precision, precision_note, drift: how the graph was written, and what fewer bits changed.
         extra: parameters that are not the card's, such as a backend's options; they survive a round trip.
@@ -71,6 +73,8 @@ class ModelCard:
     precision: str = ""
     precision_note: str = ""
     drift: str = ""
+    preparation: str = ""
+    pre_emphasis: float = 0.0
     identity: int = 0
     threshold: float | None = None
     threshold_source: str = ""
@@ -112,6 +116,7 @@ class ModelCard:
             window_samples=read.whole("window_samples"),
             weights=read.one_of("weights", WEIGHTS),
             identity=read.identity(),
+            pre_emphasis=read.finite("pre_emphasis") or 0.0,
             threshold=read.finite("threshold"),
             calibration=read.calibration(),
             self_check=read.self_check(),
@@ -131,6 +136,8 @@ class ModelCard:
         yield "weights", self.weights
         if self.identity:
             yield "identity", str(self.identity)
+        if self.pre_emphasis:
+            yield "pre_emphasis", repr(self.pre_emphasis)
         if self.threshold is not None:
             yield "threshold", repr(self.threshold)
         if self.calibration is not None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
+import numpy.typing as npt
 
 from dfcontract.errors import WindowError
 from dfcontract.tensors import Samples
@@ -142,14 +143,38 @@ def window_starts(mode: str, n_samples: int, window_samples: int, hop_samples: i
     return starts if tail is None else [*starts, tail]
 
 
-def cut(waveform: Samples, start: int, window_samples: int) -> Samples:
+def cut(waveform: Samples, start: int, window_samples: int, pre_emphasis: float = 0.0) -> Samples:
     """The window (window_samples,) that starts at `start`; a view, or a tile-repeated copy of a shorter clip.
 
     Tile-repeating is the ASVspoof baselines' padding: the clip repeated until it fills the window, then cut.
+
+    Args:
+        waveform: the recording.
+        start: its sample that the window begins with.
+        window_samples: the window's length.
+        pre_emphasis: the card's: such a detector's graph answers y[t] = x[t] - pre_emphasis · x[t-1] of a window, while
+            its authors pre-emphasise the clip and then repeat it. The copies are made so that both give the same.
     """
-    if len(waveform) < window_samples:
-        return np.resize(waveform, window_samples)
-    return waveform[start : start + window_samples]
+    if len(waveform) >= window_samples:
+        return waveform[start : start + window_samples]
+    repeated = np.resize(waveform, window_samples)
+    return repeated if pre_emphasis == 0 else _joined(repeated, waveform, pre_emphasis)
+
+
+def _joined(repeated: Samples, clip: Samples, pre_emphasis: float) -> Samples:
+    """Add to each copy what fades away in it and takes the sample before it out of its own first one.
+
+    The window w has to keep w[t] - c w[t-1] = y[t], the repeated pre-emphasised clip. Where a copy begins, y[t] is the
+    clip's first sample alone, so c w[t-1] is added there, c times that to the next sample, and so on.
+    """
+    n_samples, last = len(clip), float(clip[-1])
+    fading = pre_emphasis ** np.arange(1, n_samples + 1, dtype=np.float64)
+    before = [0.0, last]  # how much of itself a copy's first sample has to add: c times it
+    while len(before) * n_samples < len(repeated):
+        before.append(last + fading[-1] * before[-1])
+    added: npt.NDArray[np.float64] = np.outer(before, fading).ravel()[: len(repeated)]
+    joined: Samples = (repeated + added).astype(np.float32)
+    return joined
 
 
 def check_pool(pool: str) -> str:

@@ -72,11 +72,13 @@ def seeded(spec: DetectorSpec) -> LoadedWeights:
     return LoadedWeights(family_of(spec).seeded_state(), "random", RANDOM_DIGEST, "seeded by rule (dfexport.seeded)")
 
 
-def load_weights(spec: DetectorSpec, *, weights_dir: Path, checkpoint: Path | None, random: bool) -> LoadedWeights:
+def load_weights(
+    spec: DetectorSpec, *, weights_dir: Path, checkpoint: Path | None, random: bool, accept_licence: bool = False
+) -> LoadedWeights:
     """The weights that the caller asked for: their own, seeded ones, or the published."""
     if checkpoint is not None:
         return custom(checkpoint, family_of(spec).averaged_files)
-    return seeded(spec) if random else published(spec, weights_dir)
+    return seeded(spec) if random else published(spec, weights_dir, accept_licence=accept_licence)
 
 
 def load_network(spec: DetectorSpec, weights: LoadedWeights) -> nn.Module:
@@ -143,7 +145,7 @@ def build(
     try:
         with swap.scratch_folder(repository_dir) as scratch:
             made, checked, moved = _write(spec, weights, plan, variant, scratch / name)
-            live.write_live_model(scratch / live_name(name), name, spec.window_samples)
+            live.write_live_model(scratch / live_name(name), name, spec.window_samples, spec.pre_emphasis)
             swap.put_in_place(scratch, repository_dir, (name, live_name(name)))
     except OSError as error:
         raise ExportError(f"{repository_dir}: cannot write the model: {error.strerror or error}") from None
@@ -178,7 +180,7 @@ def _write(
     (folder / "1").mkdir(parents=True)
     network = load_network(spec, weights)
     # An fp32 file that only serves to make another one carries that one's identity already.
-    served = ServedDetector(network, plan.identity)
+    served = ServedDetector(network, plan.identity, spec.score_kind)
     form.write(served, spec.window_samples, folder / "1" / form.file)
     checked = parity.check(spec, network, form.runtime, form.open(folder / "1" / form.file), plan.identity)
     moved = None
@@ -206,13 +208,13 @@ def _reduce(
     reference = folder / FP32
     (folder / "1").rename(reference)
     (folder / "1").mkdir()
-    before = drift.scores_of(form.open(reference / form.file), recordings.waveforms, window_samples)
+    before = drift.scores_of(form.open(reference / form.file), recordings.waveforms, window_samples, plan.score_kind)
     target = folder / "1" / form.file
     job = Conversion(served, window_samples, form, reference / form.file, target, variant.has_reduced_range)
     reduction.convert(job)
     shutil.rmtree(reference)
     run = form.open(target)
-    after = drift.scores_of(run, recordings.waveforms, window_samples)
+    after = drift.scores_of(run, recordings.waveforms, window_samples, plan.score_kind)
     moved = drift.measure(variant.precision, plan.weights, reduction.limits, on=recordings, before=before, after=after)
     if moved.failures and not variant.force:
         raise DriftError(

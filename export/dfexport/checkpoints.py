@@ -14,6 +14,7 @@ from torch import Tensor
 from dfexport.averaging import average, checkpoint_files, digest_of
 from dfexport.download import download, verify
 from dfexport.errors import CheckpointInvalid
+from dfexport.licence import show_and_ask
 from dfexport.spec import DetectorSpec, Weights
 from dfexport.state import State
 from dfexport.wrapping import Unwrapped, once_each, unwrap
@@ -65,10 +66,16 @@ class LoadedWeights:
     notes: tuple[str, ...] = ()
 
 
-def published(spec: DetectorSpec, folder: Path) -> LoadedWeights:
-    """Take the authors' weights from ``folder``, else download them into it.
+def published(spec: DetectorSpec, folder: Path, *, accept_licence: bool = False) -> LoadedWeights:
+    """Take the authors' weights from ``folder``, else download them into it, with their licence shown first.
+
+    Args:
+        spec: whose.
+        folder: where to.
+        accept_licence: whether the user has agreed to a licence that restricts the use.
 
     Raises:
+        LicenceNotAccepted: they have not.
         CheckpointMissing: not there, and not to be downloaded.
         CheckpointInvalid: another file than the published one, or one that can't be read.
     """
@@ -76,6 +83,8 @@ def published(spec: DetectorSpec, folder: Path) -> LoadedWeights:
     for remote in spec.checkpoint.files:
         path = folder / remote.name
         if not path.exists():
+            if remote.url is not None:
+                show_and_ask(spec, accepted=accept_licence)
             path = download(remote, spec.checkpoint, folder)
         refuse_other_kinds(path)
         verify(path, remote)

@@ -68,6 +68,11 @@ def _parser() -> argparse.ArgumentParser:
     building.add_argument(
         "--window", type=int, metavar="SAMPLES", help="another of the authors' windows: 64600 for xlsr_mamba"
     )
+    building.add_argument(
+        "--accept-licence",
+        action="store_true",
+        help="you have read and accept a licence that restricts the weights' use",
+    )
     _add_variant(building)
     building.set_defaults(run=_build)
 
@@ -140,7 +145,7 @@ def _list(arguments: argparse.Namespace) -> int:
             f"{' '.join(spec.precisions)}"
         )
         console.print(f"{'':14} {escape(names)} ({escape(here)}); licence: {spec.checkpoint.licence}")
-        console.print(f"{'':14} {spec.published_result}", style="dim")
+        console.print(f"{'':14} {spec.result}", style="dim")
     return 0
 
 
@@ -163,6 +168,7 @@ def _build(arguments: argparse.Namespace) -> int:
             weights_dir=arguments.weights_dir,
             checkpoint=arguments.checkpoint,
             random=arguments.weights == "random",
+            accept_licence=arguments.accept_licence,
         )
         with console.status(f"{name}: exporting"):
             result = build(spec, weights, _repository(arguments), name, arguments.calibration, variant=variant)

@@ -33,11 +33,17 @@ def sha256_of(path: Path) -> str:
 
 
 def verify(path: Path, remote: RemoteFile) -> str:
-    """Compare a file with the digest its registry row states; return the digest found.
+    """Compare a file with the size and digest its registry row states; return the digest found.
 
     Raises:
         CheckpointInvalid: it is another file.
     """
+    size_bytes = path.stat().st_size
+    if remote.size_bytes is not None and size_bytes != remote.size_bytes:
+        raise CheckpointInvalid(
+            f"{path} is not the published {remote.name}: expected {remote.size_bytes:,} bytes, found {size_bytes:,}. "
+            "Delete it and run again to download it, or build your own file with --checkpoint PATH."
+        )
     found = sha256_of(path)
     if remote.sha256 is not None and found != remote.sha256:
         raise CheckpointInvalid(
@@ -53,7 +59,7 @@ def download(remote: RemoteFile, checkpoint: Checkpoint, folder: Path) -> Path:
 
     Raises:
         CheckpointMissing: the publisher can't be reached; says which file to place where by hand.
-        CheckpointInvalid: what arrived has another digest (it is deleted).
+        CheckpointInvalid: what arrived has another size or digest (it is deleted).
         ExportError: ``folder`` can't be written to.
     """
     if remote.url is None:

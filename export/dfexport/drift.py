@@ -101,10 +101,18 @@ def measure(
     )
 
 
-def scores_of(run: Runner, waveforms: Mapping[str, Samples], window_samples: int) -> list[float]:
-    """Score of each recording's first window, tile-repeated where it is shorter; each is sent alone."""
+def scores_of(
+    run: Runner, waveforms: Mapping[str, Samples], window_samples: int, score_kind: str = "logit"
+) -> list[float]:
+    """Score of each recording's first window, tile-repeated where it is shorter; each is sent alone.
+
+    Limits of drift are in units of a logit, so a softmax score is taken as its log-odds, which rank alike.
+    """
     windows = (cut(waveform, 0, window_samples) for waveform in waveforms.values())
-    return [float(run(np.ascontiguousarray(window)[None]).score[0, 0]) for window in windows]
+    answers = [run(np.ascontiguousarray(window)[None]) for window in windows]
+    if score_kind == "softmax":
+        return [float(answer.logits[0, 1] - answer.logits[0, 0]) for answer in answers]
+    return [float(answer.score[0, 0]) for answer in answers]
 
 
 def rank_correlation(first: Floats, second: Floats) -> float:

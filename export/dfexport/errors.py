@@ -3,6 +3,7 @@
 DfserveError
 └── ExportError             a message that says what was expected, what was found and how to mend it
     ├── CheckpointMissing   no file in the weights folder and no download to be had
+    ├── LicenceNotAccepted  weights whose licence restricts their use, and nobody has agreed to it
     ├── CheckpointInvalid   a file that is not the checkpoint it should be
     ├── ParityError         the exported graph does not answer what the network answers
     └── DriftError          scores in fewer bits are too far from fp32's
@@ -21,6 +22,10 @@ class ExportError(DfserveError):
 
 class CheckpointMissing(ExportError):
     """The checkpoint is neither on disk nor to be downloaded."""
+
+
+class LicenceNotAccepted(ExportError):
+    """The weights' licence has to be accepted before they are downloaded."""
 
 
 class CheckpointInvalid(ExportError):

@@ -1,15 +1,19 @@
 """What the pipeline needs to know of a detector's architecture; a family's file states it, and nothing else knows."""
 
-from collections.abc import Callable, Iterable, Mapping
+import re
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pkgutil import resolve_name
 
+import torch
 from torch import Tensor, nn
 
 from dfexport.errors import CheckpointInvalid
 from dfexport.seeded import SeededRules, seeded_state
 from dfexport.spec import DetectorSpec
 from dfexport.state import Shapes, State
+from dfexport.wrapping import WEIGHT_NORM_ENDINGS
 
 CLASSES = ("spoof", "bona fide")
 COUNTER = ".num_batches_tracked"  # batch norm's; it is used while training only
@@ -40,9 +44,15 @@ class Family:
     unused_keys: tuple[str, ...] = ()
     averaged_files: tuple[str, ...] = ()
 
+    @cached_property
+    def known_shapes(self) -> Shapes:
+        """As ``shapes`` says, asked once: recognising a checkpoint compares it with every family."""
+        with torch.device("meta"):
+            return self.shapes()
+
     def seeded_state(self) -> dict[str, Tensor]:
         """Weights by rule for every key."""
-        return seeded_state(self.shapes(), self.seeded_rules)
+        return seeded_state(self.known_shapes, self.seeded_rules)
 
     def load(self, state: State) -> nn.Module:
         """The network in eval mode, from a state dict that may hold droppable keys besides its own.
@@ -55,8 +65,10 @@ class Family:
 
     def is_of(self, state: State) -> bool:
         """Whether the tensors behind the encoder are this family's, by name and shape."""
-        found = self._head({key: tuple(value.shape) for key, value in self._used(state).items()})
-        return bool(found) and found == self._head(self.shapes())
+        used, own = self._used(state), self.known_shapes
+        found = self._head({key: tuple(value.shape) for key, value in used.items()})
+        # Two encoders of one width differ in what their layers hold; how many layers there are does not count.
+        return bool(found) and found == self._head(own) and self._encoder_parts(used) == self._encoder_parts(own)
 
     def dropped_keys(self, state: State) -> list[str]:
         """Keys of a checkpoint that scoring has no use for."""
@@ -66,7 +78,7 @@ class Family:
         """Why keys of a checkpoint are dropped → those keys, sorted."""
         pretraining = tuple(self.encoder_prefix + key for key in self.pretraining_keys)
         counters = {key for key in state if key.endswith(COUNTER)}
-        extra_counters = counters - self.shapes().keys() if counters else counters
+        extra_counters = counters - self.known_shapes.keys() if counters else counters
         return {
             "only pre-training used it": sorted(key for key in state if key.startswith(pretraining)),
             "no score depends on it": sorted(
@@ -82,7 +94,17 @@ class Family:
 
     def _used(self, state: State) -> State:
         dropped = set(self.dropped_keys(state))
-        return {key: value for key, value in state.items() if key not in dropped}
+        return self.spelled({key: value for key, value in state.items() if key not in dropped})
+
+    def spelled(self, state: State) -> State:
+        """The same, with weight norm's tensors as the publisher calls them: a file may spell them either way."""
+        own = self.known_shapes
+        return {_spelled(key, own): value for key, value in state.items()}
+
+    def _encoder_parts(self, keys: Iterable[str]) -> set[str]:
+        """Names of the encoder's tensors, without the numbers of its layers."""
+        prefix = self.encoder_prefix
+        return {re.sub(r"\.layers\.\d+\.", ".layers.", key) for key in keys if prefix and key.startswith(prefix)}
 
     def _require_two_outputs(self, state: State) -> None:
         bias = state.get(f"{self.output_layer}.bias")
@@ -96,6 +118,15 @@ class Family:
     def _head(self, shapes: Mapping[str, tuple[int, ...]]) -> Shapes:
         prefix = self.encoder_prefix
         return {key: shape for key, shape in shapes.items() if not (prefix and key.startswith(prefix))}
+
+
+def _spelled(key: str, own: Container[str]) -> str:
+    """The key as ``own`` has it, where that is weight norm's; `wrapping` reads both names of those as the older one."""
+    for new, old in WEIGHT_NORM_ENDINGS.items():
+        renamed = f"{key.removesuffix(old)}{new}"
+        if key.endswith(old) and key not in own and renamed in own:
+            return renamed
+    return key
 
 
 def family_of(spec: DetectorSpec) -> Family:

@@ -14,6 +14,7 @@ from dfcontract.live import (
     LIVE_OUTPUTS,
     MAX_STREAMS,
     MAX_STREAMS_KEY,
+    PRE_EMPHASIS_KEY,
     SUFFIX,
     live_name,
 )
@@ -37,14 +38,14 @@ def check_name(name: str) -> None:
         raise ExportError(f"expected a name that does not end in {SUFFIX}, which live siblings have, found {name!r}")
 
 
-def write_live_model(folder: Path, detector: str, window_samples: int) -> None:
+def write_live_model(folder: Path, detector: str, window_samples: int, pre_emphasis: float = 0.0) -> None:
     """Write ``<folder>``, the live sibling of a detector: a configuration, and a version that needs no file."""
     (folder / "1").mkdir(parents=True, exist_ok=True)
-    text = HEADER + text_format.MessageToString(live_config(detector, window_samples))
+    text = HEADER + text_format.MessageToString(live_config(detector, window_samples, pre_emphasis))
     (folder / CONFIG_FILE).write_text(text, encoding="utf-8")
 
 
-def live_config(detector: str, window_samples: int) -> pb.ModelConfig:
+def live_config(detector: str, window_samples: int, pre_emphasis: float = 0.0) -> pb.ModelConfig:
     """Triton's ModelConfig, the same for every profile: the windows are scored by the detector, wherever that runs."""
     config = pb.ModelConfig(
         name=live_name(detector),
@@ -66,6 +67,7 @@ def live_config(detector: str, window_samples: int) -> pb.ModelConfig:
         "window_samples": window_samples,
         MAX_STREAMS_KEY: MAX_STREAMS,
         IDLE_TIMEOUT_KEY: IDLE_TIMEOUT_S,
+        **({PRE_EMPHASIS_KEY: pre_emphasis} if pre_emphasis else {}),
     }
     for key, value in sorted(parameters.items()):
         config.parameters[key].string_value = str(value)

@@ -13,6 +13,7 @@ from dfexport.signals import wave
 from dfexport.spec import DetectorSpec
 
 BATCH_TOLERANCE = 1e-5
+SOFTMAX_TOLERANCE = 1e-6
 BATCH = 4
 
 
@@ -62,8 +63,7 @@ def check(
     for answer in answers:
         check_identity(spec, answer, identity)
     logits, score = (np.concatenate([answer[index] for answer in answers]) for index in (0, 1))
-    if not np.array_equal(score, logits[:, 1:]):
-        raise ParityError(f"{spec.name}: SCORE is not the bona fide column of LOGITS")
+    check_score(spec, logits, score)
     parity = Parity(
         eager_difference=float(np.abs(eager - logits).max()),
         batch_difference=batch_difference(run, waveforms, logits),
@@ -92,6 +92,20 @@ def of_reduced(
     judge(spec, "a batch and its rows alone", batch, batch_tolerance)
     spoof, bonafide = answer.logits[0].tolist()
     return replace(fp32, batch_difference=batch, self_check_logits=(spoof, bonafide))
+
+
+def check_score(spec: DetectorSpec, logits: Samples, score: Samples) -> None:
+    """Refuse a score that is not what the detector's ``score_kind`` makes of the logits.
+
+    Raises:
+        ParityError: it is not.
+    """
+    if spec.score_kind == "softmax":
+        log_odds = logits[:, 1:].astype(np.float64) - logits[:, :1]
+        if not np.allclose(score, 1 / (1 + np.exp(-log_odds)), rtol=0, atol=SOFTMAX_TOLERANCE):
+            raise ParityError(f"{spec.name}: SCORE is not the bona fide share of the softmax of LOGITS")
+    elif not np.array_equal(score, logits[:, 1:]):
+        raise ParityError(f"{spec.name}: SCORE is not the bona fide column of LOGITS")
 
 
 def check_identity(spec: DetectorSpec, answer: Answers, identity: int) -> None:

@@ -6,7 +6,7 @@ from typing import Literal, Self
 from dfcontract.tensors import SAMPLE_RATE_HZ
 from dfexport.errors import ExportError
 
-ScoreKind = Literal["logit", "log_softmax"]
+ScoreKind = Literal["logit", "log_softmax", "softmax"]
 Weights = Literal["pretrained", "custom", "random"]
 
 XLSR_PRECISIONS = ("fp32", "fp16", "int8")
@@ -18,11 +18,13 @@ class RemoteFile:
 
     ``url`` is None where its page is known and its own address is not: it is placed by hand. ``sha256`` is None where
     the publisher states none and nobody here has held the file; the build then records the digest it found.
+    ``size_bytes`` is None where it isn't known.
     """
 
     name: str
     url: str | None
     sha256: str | None = None
+    size_bytes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -34,12 +36,38 @@ class Checkpoint:
         page: where they are published.
         licence: of the weights.
         size: of the weights that scoring uses, for people.
+        asks_consent: whether the licence forbids uses that a user may have in mind, so that they have to accept it
+            before the first download.
     """
 
     files: tuple[RemoteFile, ...]
     page: str
     licence: str
     size: str = "unknown"
+    asks_consent: bool = False
+
+
+@dataclass(frozen=True)
+class Eer:
+    """An equal error rate that somebody published.
+
+    Attributes:
+        data: the data set, and which part of it.
+        percent: the rate.
+        source: who says so; "" for the detector's authors.
+        trained_on: whether data of the same set was in the training data, so that the figure says little.
+    """
+
+    data: str
+    percent: float
+    source: str = ""
+    trained_on: bool = False
+
+    def __str__(self) -> str:
+        """One line: the data set, the rate, and what makes it worth less."""
+        notes = [self.source] if self.source else []
+        notes += ["trained on"] if self.trained_on else []
+        return f"{self.data} {self.percent:g} %" + (f" ({', '.join(notes)})" if notes else "")
 
 
 @dataclass(frozen=True)
@@ -60,16 +88,21 @@ class DetectorSpec:
         window_samples: the fixed length the network scores, at 16 kHz.
         checkpoint: where the weights come from.
         paper: citation.
-        published_result: what the authors report, with the data set.
+        published_result: what the authors report, with the data set; "" where ``eers`` say it all.
         parameters: trainable parameters of the network.
         seconds_per_window: measured in fp32 on two cores of an AMD EPYC; docs/detectors.md says how.
         other_windows: lengths that its authors scored other data with.
-        score_kind: what LOGITS and SCORE are: raw logits, or log-softmax values (≤ 0).
+        score_kind: what SCORE is: a raw logit; a log-softmax value (≤ 0), as LOGITS then are; or the softmax of LOGITS,
+            which are raw.
         threshold: where the authors' scores separate best, if they say.
         tolerance: largest difference of a logit between eager and exported that a build may have.
         precisions: what it can be built in; a network of 1 MB has nothing to gain.
         max_batch_size: clips of one inference, less where what is computed on the way takes much memory: some 140 MB a
             clip for AASIST and 50 for XLS-R (simulated, ONNX Runtime's arena).
+        eers: published equal error rates, by data set.
+        trained_on: what it was trained on, where that is known.
+        pre_emphasis: its factor, where the graph begins with one.
+        preparation: what the graph does to a waveform before the network, and how that differs from its authors'.
     """
 
     name: str
@@ -86,6 +119,15 @@ class DetectorSpec:
     tolerance: float = 1e-4
     precisions: tuple[str, ...] = ("fp32",)
     max_batch_size: int = 32
+    eers: tuple[Eer, ...] = ()
+    trained_on: str = ""
+    preparation: str = ""
+    pre_emphasis: float = 0.0
+
+    @property
+    def result(self) -> str:
+        """What the authors report, in a line."""
+        return self.published_result or f"EER: {', '.join(str(eer) for eer in self.eers if not eer.source)}"
 
     @property
     def window_s(self) -> float:

@@ -19,13 +19,17 @@ def shapes_of(network: nn.Module) -> Shapes:
 def load_strictly(network: nn.Module, state: State) -> nn.Module:
     """Load every key, no more and no fewer, and put the network into eval mode.
 
+    A network made on the meta device, without memory, takes the checkpoint's tensors themselves.
+
     Raises:
         CheckpointInvalid: lists the keys that are missing, unexpected, of another shape or without usable values.
     """
     problems = differences(network.state_dict(), state)
     if any(problems.values()):
         raise CheckpointInvalid(f"this checkpoint does not fit {type(network).__name__}: {listed(problems)}")
-    network.load_state_dict(dict(state), strict=True)
+    is_empty = any(value.is_meta for value in network.state_dict().values())
+    values = {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
+    network.load_state_dict(values, strict=True, assign=is_empty)
     return network.eval()
 
 

@@ -33,7 +33,7 @@ CARDS = st.builds(
     sample_rate_hz=st.integers(1, 10**6),
     window_samples=st.integers(1, 10**9),
     weights=st.sampled_from(["pretrained", "custom", "random"]),
-    score_kind=st.sampled_from(["logit", "log_softmax"]),
+    score_kind=st.sampled_from(["logit", "log_softmax", "softmax"]),
     checkpoint_sha256=st.just("") | TEXT,
     checkpoint_source=st.just("") | TEXT,
     licence=TEXT,
@@ -43,6 +43,8 @@ CARDS = st.builds(
     precision=st.just("") | TEXT,
     precision_note=st.just("") | TEXT,
     drift=st.just("") | TEXT,
+    preparation=st.just("") | TEXT,
+    pre_emphasis=st.just(0.0) | st.just(0.97),
     identity=st.integers(-(2**63), 2**63 - 1),
     threshold=st.none() | FLOATS,
     threshold_source=st.just("") | TEXT,
@@ -68,7 +70,10 @@ def test_every_field_reaches_the_text():
     full = ModelCard.from_parameters("m", "1", LEAST)
     changed = {
         **dict.fromkeys(("detector", "checkpoint_sha256", "checkpoint_source", "licence", "paper"), "changed"),
-        **dict.fromkeys(("published_result", "format", "precision", "precision_note", "drift"), "changed"),
+        **dict.fromkeys(
+            ("published_result", "format", "precision", "precision_note", "drift", "preparation"), "changed"
+        ),
+        "pre_emphasis": 0.97,
         "sample_rate_hz": 8000,
         "window_samples": 5,
         "weights": "random",

@@ -92,6 +92,17 @@ def test_sliding_windows_cover_every_sample_and_end_at_the_end(n_samples, window
 
 
 @given(st.integers(1, 50), st.integers(1, 60))
+def test_a_short_clips_copies_pre_emphasise_like_the_clip_itself(n_samples, window_samples):
+    clip = np.random.RandomState(n_samples).uniform(-1, 1, n_samples).astype(np.float32)
+    window = windows.cut(clip, 0, window_samples, 0.97)
+    assert (window.dtype, window.shape) == (np.float32, (window_samples,))
+    authors = np.resize(np.append(clip[0], clip[1:] - np.float32(0.97) * clip[:-1]), window_samples)
+    graph = np.append(window[0], window[1:] - np.float32(0.97) * window[:-1])
+    np.testing.assert_allclose(graph, authors, atol=1e-5)
+    np.testing.assert_array_equal(window[:n_samples], clip[:window_samples])
+
+
+@given(st.integers(1, 50), st.integers(1, 60))
 def test_a_short_clip_is_repeated_from_its_start(n_samples, window_samples):
     waveform = np.arange(n_samples, dtype=np.float32)
     window = windows.cut(waveform, 0, window_samples)

@@ -1,18 +1,23 @@
 """Downloads against a real HTTP server on loopback: whole, cut and resumed, wrong, refused."""
 
 import hashlib
+import re
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from dfexport import download as download_module
+from dfexport.checkpoints import published
 from dfexport.download import download
-from dfexport.errors import CheckpointInvalid, CheckpointMissing, ExportError
-from dfexport.spec import Checkpoint, RemoteFile
+from dfexport.errors import CheckpointInvalid, CheckpointMissing, ExportError, LicenceNotAccepted
+from dfexport.licence import show_and_ask
+from dfexport.registry import DETECTORS, find
+from dfexport.spec import Checkpoint, DetectorSpec, RemoteFile
 
 CONTENT = bytes(range(256)) * 4096  # 1 MiB
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -103,6 +108,62 @@ def test_another_file_than_published_is_deleted_and_said_so(publisher: Publisher
     with pytest.raises(CheckpointInvalid, match=rf"expected sha256 {'0' * 64}, found {SHA256}"):
         download(publisher.remote(sha256="0" * 64), CHECKPOINT, tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_another_size_than_published_is_deleted_and_said_so(publisher: Publisher, tmp_path: Path) -> None:
+    remote = RemoteFile("weights.pth", f"{publisher.url}/weights.pth", size_bytes=len(CONTENT) + 1)
+    with pytest.raises(CheckpointInvalid, match=r"sent another file.*expected 1,048,577 bytes, found 1,048,576\."):
+        download(remote, CHECKPOINT, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def restricted(publisher: Publisher) -> DetectorSpec:
+    checkpoint = replace(find("df_arena_500m").checkpoint, files=(publisher.remote(),))
+    return replace(find("df_arena_500m"), checkpoint=checkpoint)
+
+
+def test_a_restricted_licence_is_shown_and_has_to_be_accepted(
+    publisher: Publisher, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = restricted(publisher)
+    with pytest.raises(LicenceNotAccepted, match=r"not downloaded before .*non-commercial.*with --accept-licence"):
+        published(spec, tmp_path)
+    assert publisher.requested == []
+    assert capsys.readouterr().out.startswith("df_arena_500m: licence of the weights: non-commercial research use")
+    with pytest.raises(CheckpointInvalid, match="truncated or not a PyTorch"):  # it came, and is no checkpoint
+        published(spec, tmp_path, accept_licence=True)
+    assert (tmp_path / "weights.pth").read_bytes() == CONTENT
+    assert "non-commercial" in capsys.readouterr().out
+    with pytest.raises(CheckpointInvalid):  # what is there already is not asked about again
+        published(spec, tmp_path)
+    assert "licence" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("answer", "agreed"), [("y", True), ("Yes ", True), ("", False), ("no", False)])
+def test_at_a_terminal_the_user_is_asked(answer: str, agreed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True)
+    shown: list[str] = []
+    question = partial(
+        show_and_ask, find("antideepfake_w2v_small"), accepted=False, show=shown.append, ask=lambda _: answer
+    )
+    if agreed:
+        question()
+    else:
+        with pytest.raises(LicenceNotAccepted, match="CC BY-NC-SA"):
+            question()
+    assert len(shown) == 1
+
+
+def test_an_open_licence_is_shown_and_asks_nothing() -> None:
+    shown: list[str] = []
+    show_and_ask(find("spectra_0"), accepted=False, show=shown.append, ask=lambda _: pytest.fail("asked"))
+    assert shown == ["spectra_0: licence of the weights: Apache-2.0 (https://huggingface.co/lab260/spectra_0)"]
+
+
+def test_where_a_revision_is_known_the_hubs_file_is_pinned_to_it() -> None:
+    urls = {name: spec.checkpoint.files[0].url or "" for name, spec in DETECTORS.items()}
+    pinned = {name for name, url in urls.items() if re.search(r"huggingface\.co/.+/resolve/[0-9a-f]{40}/", url)}
+    assert pinned == {"spectra_aasist", "spectra_aasist3", "df_arena_1b"}
 
 
 def test_what_can_not_be_had_says_which_file_from_where_to_where(publisher: Publisher, tmp_path: Path) -> None:

@@ -53,6 +53,15 @@ def test_a_resumed_stream_answers_the_rest(stream, data: st.DataObject) -> None:
         np.testing.assert_array_equal(window.samples, windows.cut(waveform, window.start, W))
 
 
+def test_a_short_stream_of_a_pre_emphasising_detector_is_joined_as_offline() -> None:
+    waveform = np.random.RandomState(1).uniform(-1, 1, 17).astype(np.float32)
+    cutter = Cutter(W, 10, pre_emphasis=0.97)
+    assert list(cutter.push(waveform)) == []
+    (window,) = cutter.finish()
+    np.testing.assert_array_equal(window.samples, windows.cut(waveform, 0, W, 0.97))
+    assert not np.array_equal(window.samples, windows.cut(waveform, 0, W))
+
+
 def test_a_stream_resumed_past_its_end_is_an_error() -> None:
     cutter = Cutter(W, 10, first_window=3)
     cutter.push(np.zeros(W - 1, np.float32))

@@ -1,12 +1,17 @@
 """Graph attention of AASIST (Jung et al., ICASSP 2022, arXiv 2110.01200, sections 3.2 to 3.4).
 
 Parameter names are those of clovaai/aasist, ``models/AASIST.py``, so that its checkpoints load strictly. Inference
-only: the dropouts of the original are the identity and are left out.
+only: the dropouts of the original are the identity and are left out. Relatives of AASIST put another layer in the place
+of each linear one, and no activation behind the heterogeneous attention.
 """
+
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+Linear = Callable[[int, int], nn.Module]  # features in and out → a layer in the place of a linear one
 
 
 def _column(features: int) -> nn.Parameter:
@@ -28,12 +33,12 @@ def _batch_norm_nodes(norm: nn.BatchNorm1d, nodes: Tensor) -> Tensor:
 class GraphAttention(nn.Module):
     """Attention among nodes of one kind: (batch, n, d_in) → (batch, n, d_out)."""
 
-    def __init__(self, d_in: int, d_out: int, temperature: float) -> None:
+    def __init__(self, d_in: int, d_out: int, temperature: float, linear: Linear = nn.Linear) -> None:
         super().__init__()
-        self.att_proj = nn.Linear(d_in, d_out)
+        self.att_proj = linear(d_in, d_out)
         self.att_weight = _column(d_out)
-        self.proj_with_att = nn.Linear(d_in, d_out)
-        self.proj_without_att = nn.Linear(d_in, d_out)
+        self.proj_with_att = linear(d_in, d_out)
+        self.proj_without_att = linear(d_in, d_out)
         self.bn = nn.BatchNorm1d(d_out)
         self.temperature = temperature
 
@@ -48,22 +53,25 @@ class GraphAttention(nn.Module):
 class HeterogeneousGraphAttention(nn.Module):
     """Attention among nodes of two kinds and a master node that sees them all (paper, section 3.3)."""
 
-    def __init__(self, d_in: int, d_out: int, temperature: float) -> None:
+    def __init__(
+        self, d_in: int, d_out: int, temperature: float, linear: Linear = nn.Linear, *, activated: bool = True
+    ) -> None:
         super().__init__()
-        self.proj_type1 = nn.Linear(d_in, d_in)
-        self.proj_type2 = nn.Linear(d_in, d_in)
-        self.att_proj = nn.Linear(d_in, d_out)
-        self.att_projM = nn.Linear(d_in, d_out)
+        self.proj_type1 = linear(d_in, d_in)
+        self.proj_type2 = linear(d_in, d_in)
+        self.att_proj = linear(d_in, d_out)
+        self.att_projM = linear(d_in, d_out)
         self.att_weight11 = _column(d_out)
         self.att_weight22 = _column(d_out)
         self.att_weight12 = _column(d_out)
         self.att_weightM = _column(d_out)
-        self.proj_with_att = nn.Linear(d_in, d_out)
-        self.proj_without_att = nn.Linear(d_in, d_out)
-        self.proj_with_attM = nn.Linear(d_in, d_out)
-        self.proj_without_attM = nn.Linear(d_in, d_out)
+        self.proj_with_att = linear(d_in, d_out)
+        self.proj_without_att = linear(d_in, d_out)
+        self.proj_with_attM = linear(d_in, d_out)
+        self.proj_without_attM = linear(d_in, d_out)
         self.bn = nn.BatchNorm1d(d_out)
         self.temperature = temperature
+        self.activated = activated
 
     def forward(self, first: Tensor, second: Tensor, master: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Mix (batch, n1, d_in), (batch, n2, d_in) and (batch or 1, 1, d_in); return the three at d_out."""
@@ -72,7 +80,9 @@ class HeterogeneousGraphAttention(nn.Module):
         attention = self._attention(nodes, n1)
         master = self._update_master(nodes, master)
         mixed = self.proj_with_att(attention @ nodes) + self.proj_without_att(nodes)
-        mixed = F.selu(_batch_norm_nodes(self.bn, mixed))
+        mixed = _batch_norm_nodes(self.bn, mixed)
+        if self.activated:
+            mixed = F.selu(mixed)
         return mixed[:, :n1], mixed[:, n1:], master
 
     def _attention(self, nodes: Tensor, n1: int) -> Tensor:
@@ -99,9 +109,9 @@ class HeterogeneousGraphAttention(nn.Module):
 class GraphPool(nn.Module):
     """Keep the nodes with the highest scores, scaled by them: (batch, n, d) → (batch, max(int(n · ratio), 1), d)."""
 
-    def __init__(self, features: int, ratio: float) -> None:
+    def __init__(self, features: int, ratio: float, linear: Linear = nn.Linear) -> None:
         super().__init__()
-        self.proj = nn.Linear(features, 1)
+        self.proj = linear(features, 1)
         self.ratio = ratio
 
     def forward(self, nodes: Tensor) -> Tensor:

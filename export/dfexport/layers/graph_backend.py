@@ -12,6 +12,18 @@ SEEDED_RULES: SeededRules = {
 }
 
 
+def readout(temporal: Tensor, spectral: Tensor, master: Tensor) -> Tensor:
+    """(batch, nodes, d) twice and (batch, 1, d) → (batch, 5 d): largest and mean of both kinds, and the master."""
+    parts = [
+        temporal.abs().amax(dim=1),
+        temporal.mean(dim=1),
+        spectral.abs().amax(dim=1),
+        spectral.mean(dim=1),
+        master.squeeze(1),
+    ]
+    return torch.cat(parts, dim=1)
+
+
 class GraphBackend(nn.Module):
     """Spectral and temporal node sets → logits.
 
@@ -57,14 +69,7 @@ class GraphBackend(nn.Module):
         temporal = self.pool_T(self.GAT_layer_T(temporal))
         branches = zip(self._branch(1, spectral, temporal), self._branch(2, spectral, temporal), strict=True)
         spectral, temporal, master = (torch.maximum(one, two) for one, two in branches)
-        readout = [
-            temporal.abs().amax(dim=1),
-            temporal.mean(dim=1),
-            spectral.abs().amax(dim=1),
-            spectral.mean(dim=1),
-            master.squeeze(1),
-        ]
-        logits: Tensor = self.out_layer(torch.cat(readout, dim=1))
+        logits: Tensor = self.out_layer(readout(temporal, spectral, master))
         return logits
 
     def _branch(self, branch: int, spectral: Tensor, temporal: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -117,6 +117,7 @@ class TritonPythonModel:
         self.outputs = [output["name"] for output in config["output"]]
         self.detector = Detector(name, states_identity=states_identity(Path(args["model_repository"]).parent / name))
         self.window_samples, self.rate_hz = int(parameters["window_samples"]), int(parameters["sample_rate_hz"])
+        self.pre_emphasis = float(parameters.get(live.PRE_EMPHASIS_KEY, 0))
         self.max_streams = int(parameters[live.MAX_STREAMS_KEY])
         self.idle_timeout_s = float(parameters[live.IDLE_TIMEOUT_KEY])
         self.places = Places(args["model_name"], int(args["model_version"]))
@@ -185,7 +186,13 @@ class TritonPythonModel:
         self._drop(key)  # an id that is used again starts clean
         settings = Settings.checked(json.loads(request.parameters() or "{}"), self.window_samples)
         stream = Stream(
-            settings, self.window_samples, self.rate_hz, reply, submit=self._submit, infer=self.detector.infer
+            settings,
+            self.window_samples,
+            self.rate_hz,
+            reply,
+            submit=self._submit,
+            infer=self.detector.infer,
+            pre_emphasis=self.pre_emphasis,
         )
         with self.lock:
             if self.is_draining:

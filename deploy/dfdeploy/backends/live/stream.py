@@ -111,6 +111,7 @@ class Stream:
             requests from two threads, now and then the later one first.)
         submit: ``submit(function, job)`` runs the function in another thread.
         infer: ``infer(samples, version)`` answers one window, or raises; called in those threads.
+        pre_emphasis: the detector's, see `windows.cut`.
     """
 
     def __init__(
@@ -122,10 +123,11 @@ class Stream:
         *,
         submit: Callable[[Callable[[Job], None], Job], Any],
         infer: Callable[[Samples, int], Answer],
+        pre_emphasis: float = 0.0,
     ) -> None:
         self.settings = settings
         self.decoder = Decoder(settings.encoding, rate_hz)
-        self.cutter = Cutter(window_samples, settings.hop_samples, settings.first_window)
+        self.cutter = Cutter(window_samples, settings.hop_samples, settings.first_window, pre_emphasis)
         self.max_ahead_samples = live.MAX_AHEAD_S * rate_hz + window_samples
         self.reply, self.submit, self.infer = reply, submit, infer
         self.lock = threading.Lock()

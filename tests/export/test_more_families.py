@@ -1,0 +1,360 @@
+"""The families beyond the first four answer what the originals answer: eager, exported, and one of them served.
+
+Golden figures of 2 layers at full width; the deep ones, and exports of what is large or near another family, are slow.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+import tritonclient.grpc as triton
+from scipy.interpolate import BSpline
+from torch import nn
+
+from dfclient import Detector
+from dfdeploy.embedded import Server
+from dfexport import drift, parity
+from dfexport.build import build, load_network
+from dfexport.checkpoints import LoadedWeights
+from dfexport.detectors.spectra import GRAPH_RULES, HEADS
+from dfexport.errors import CheckpointInvalid, ParityError
+from dfexport.family import family_of
+from dfexport.formats import FORMATS, Answers
+from dfexport.formats.served import ServedDetector
+from dfexport.layers import kan
+from dfexport.layers.kan import FoldedKan, KanLinear
+from dfexport.layers.xlsr import XlsrDetector
+from dfexport.registry import DETECTORS, find
+from dfexport.seeded import seeded_state
+from dfexport.signals import wave
+from dfexport.state import Shapes, State, load_strictly, shapes_of
+
+GOLDEN = json.loads((Path(__file__).resolve().parents[1] / "golden/more_models.json").read_text())
+WINDOW_SAMPLES = 64_600  # of the golden figures, but for those that say otherwise
+OTHER_WINDOW = "_66800_samples"
+PREPARED = "_preprocessed"
+FORMAT_NAMES = ("onnx", "torchscript")
+
+
+@dataclass(frozen=True)
+class Case:
+    """A detector with golden figures of its own.
+
+    Attributes:
+        name: of the figures, and of the registry's row.
+        deep: layers of the deep figures; 0 where there are none.
+        exports: formats that are compared in every ``make test``; the others are in the slow ones.
+        large: whether even the network with two layers is.
+    """
+
+    name: str
+    deep: int = 24
+    exports: tuple[str, ...] = ()
+    large: bool = False
+
+    @property
+    def window_fields(self) -> tuple[str, ...]:
+        """Endings of its figures."""
+        return tuple(ending for ending in ("", OTHER_WINDOW) if f"logits_2_layers{ending}" in GOLDEN[self.name])
+
+
+CASES = (
+    Case("tcm_add", exports=("onnx",)),
+    Case("spectra_0"),
+    Case("spectra_aasist"),
+    Case("spectra_aasist3"),
+    Case("df_arena_500m"),
+    Case("df_arena_1b", deep=48, large=True),
+    Case("nes2net_x", exports=("torchscript",)),
+    Case("antideepfake_w2v_small", deep=12, exports=("onnx", "torchscript")),
+    Case("antideepfake_mms_300m"),
+    Case("antideepfake_xlsr_1b", deep=0, large=True),
+    Case("antideepfake_xlsr_2b", deep=0, large=True),
+    Case("antideepfake_hubert_xlarge", deep=0, large=True),
+)
+ALL = [pytest.param(case, id=case.name) for case in CASES]
+EAGER = [pytest.param(case, id=case.name, marks=(pytest.mark.slow,) if case.large else ()) for case in CASES]
+SERVED = ("spectra_0",)  # built whole, and judged through the server
+EXPORTED = [
+    pytest.param(case, form, id=f"{case.name}-{form}", marks=() if form in case.exports else (pytest.mark.slow,))
+    for case in CASES
+    for form in FORMAT_NAMES
+    if not (case.name in SERVED and form == "onnx")
+]
+DEEP = [pytest.param(case, id=case.name) for case in CASES if case.deep]
+
+
+def published_shapes(name: str, layers: int = 2) -> Shapes:
+    """Every published key, those that scoring drops too; further layers are like the first."""
+    shapes = {key: tuple(shape) for key, shape in GOLDEN[name]["keys_2_layers"].items()}
+    for key in [key for key in shapes if ".encoder.layers.0." in key]:
+        for layer in range(2, layers):
+            shapes[key.replace(".layers.0.", f".layers.{layer}.")] = shapes[key]
+    return shapes
+
+
+def used_shapes(name: str, layers: int = 2) -> Shapes:
+    """The published keys that scoring uses."""
+    shapes = published_shapes(name, layers)
+    dropped = family_of(find(name)).dropped_keys({key: torch.empty(0) for key in shapes})
+    return {key: shape for key, shape in shapes.items() if key not in dropped}
+
+
+def weights_of(name: str, layers: int = 2) -> LoadedWeights:
+    """Filled by rule, under the names of a published file."""
+    state = seeded_state(used_shapes(name, layers), family_of(find(name)).seeded_rules)
+    return LoadedWeights(state, "random", "random", "filled by rule")
+
+
+@cache
+def waves(ending: str = "") -> np.ndarray:
+    """The inputs of the figures with this ending: (3, samples)."""
+    samples = 66_800 if ending == OTHER_WINDOW else WINDOW_SAMPLES
+    return np.stack([wave(seed, samples) for seed in (1, 2, 3)])
+
+
+def golden_logits(name: str, layers: int = 2, ending: str = "") -> np.ndarray:
+    """What an export answers: where the original prepares the waveform first, the figure with that."""
+    figures = GOLDEN[name]
+    field = f"logits_{layers}_layers{ending}"
+    return np.array(figures.get(f"{field}{PREPARED}", figures[field]))
+
+
+def answered(network: nn.Module, waveforms: np.ndarray) -> np.ndarray:
+    with torch.inference_mode():
+        logits: np.ndarray = network(torch.from_numpy(waveforms)).numpy()
+    return logits
+
+
+def assert_near(found: np.ndarray, expected: np.ndarray, tolerance: float = 1e-4) -> None:
+    np.testing.assert_allclose(found, expected, rtol=0, atol=tolerance)
+
+
+@dataclass
+class Built:
+    """A detector with two layers, and its files where a test has asked for them."""
+
+    case: Case
+    network: nn.Module
+    folder: Path
+
+    def file(self, form: str) -> Path:
+        path = self.folder / FORMATS[form].file
+        if not path.exists():
+            served = ServedDetector(self.network, 7, find(self.case.name).score_kind)
+            FORMATS[form].write(served, WINDOW_SAMPLES, path)
+        return path
+
+
+_built: dict[str, Built] = {}
+
+
+@pytest.fixture
+def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Built:
+    """Made once for a case's tests, which follow each other; one at a time is in memory."""
+    case: Case = request.param
+    if case.name not in _built:
+        _built.clear()
+        network = load_network(find(case.name), weights_of(case.name))
+        _built[case.name] = Built(case, network, tmp_path_factory.mktemp(case.name))
+    return _built[case.name]
+
+
+@pytest.mark.parametrize("built", EAGER, indirect=True)
+class TestEager:
+    """The network itself."""
+
+    def test_answers_the_golden_logits(self, built: Built) -> None:
+        name = built.case.name
+        assert_near(answered(built.network, waves()), golden_logits(name))
+        for ending in built.case.window_fields[1:]:
+            assert_near(answered(built.network, waves(ending)[:1]), golden_logits(name, ending=ending)[:1])
+
+    def test_without_preparation_it_is_the_network_on_the_wave_as_it_is(self, built: Built) -> None:
+        if f"logits_2_layers{PREPARED}" not in GOLDEN[built.case.name]:
+            assert find(built.case.name).preparation == ""
+            return
+        assert find(built.case.name).preparation
+        network = built.network
+        assert isinstance(network, XlsrDetector)
+        bare = XlsrDetector(network.encoder, network.head)
+        bare.features = network.features  # type: ignore[method-assign]
+        assert_near(answered(bare, waves()[:1]), np.array(GOLDEN[built.case.name]["logits_2_layers"])[:1])
+
+
+@pytest.mark.parametrize(("built", "form"), EXPORTED, indirect=["built"])
+def test_the_exported_file_answers_the_golden_logits_whatever_the_batch(built: Built, form: str) -> None:
+    name = built.case.name
+    run = FORMATS[form].open(built.file(form))
+    logits, score, _ = run(waves())
+    assert_near(logits, golden_logits(name))
+    assert_near(score[:, 0], np.array(GOLDEN[name]["scores_2_layers"]))
+    assert_near(run(waves()[1:2]).logits, logits[1:2], 1e-5)
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory, server_with_torch: Path) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("served") / "models"
+    for name in SERVED:
+        build(find(name), weights_of(name), folder, name)
+    with Server(folder, environment_dir=server_with_torch) as server:
+        yield server
+
+
+@pytest.mark.parametrize("name", SERVED)
+def test_the_server_answers_the_golden_logits(name: str, served: Server) -> None:
+    tensor = triton.InferInput("WAVEFORM", [3, WINDOW_SAMPLES], "FP32")
+    tensor.set_data_from_numpy(waves())
+    with triton.InferenceServerClient(served.grpc_url) as client:
+        answer = client.infer(name, [tensor])
+    assert_near(answer.as_numpy("LOGITS"), golden_logits(name))
+    assert_near(answer.as_numpy("SCORE")[:, 0], np.array(GOLDEN[name]["scores_2_layers"]))
+    with Detector(served.grpc_url, name) as detector:
+        assert detector.card.score_kind == find(name).score_kind
+        assert detector.card.preparation == find(name).preparation
+
+
+def test_a_short_clip_scores_as_the_authors_pre_emphasise_and_then_repeat_it(served: Server, tmp_path: Path) -> None:
+    clip = waves()[0][:801]
+    clip = clip[: int(np.abs(clip).argmax()) + 1]  # loud where its copies meet, some 150 times
+    path = tmp_path / "clip.wav"
+    soundfile.write(path, clip, 16_000, subtype="FLOAT")
+    emphasised = np.append(clip[0], clip[1:] - np.float32(0.97) * clip[:-1])
+    network = load_network(find("spectra_0"), weights_of("spectra_0"))
+    assert isinstance(network, XlsrDetector)
+    inside = answered(network, np.resize(clip, WINDOW_SAMPLES)[None])[0, 1]  # as if the seam were not seen to
+    network.prepare = nn.Identity()
+    authors = answered(network, np.resize(emphasised, WINDOW_SAMPLES)[None])[0, 1]
+    assert abs(inside - authors) > 5e-3
+    with Detector(served.grpc_url, "spectra_0") as detector:
+        assert detector.score(str(path)).score == pytest.approx(authors, abs=1e-4)
+        with detector.stream() as live:
+            live.send(clip)
+            live.end()
+            (window,) = live
+    assert window.score == pytest.approx(authors, abs=2e-3)  # sent as 16 bits
+
+
+@pytest.mark.parametrize("case", ALL)
+def test_the_published_keys_are_the_originals(case: Case) -> None:
+    family = family_of(find(case.name))
+    ours = family.shapes()
+    deep = max(int(key.split(".layers.")[1].split(".")[0]) for key in ours if ".encoder.layers." in key) + 1
+    assert used_shapes(case.name, deep) == ours
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", DEEP)
+def test_deep_networks_answer_the_golden_logits(case: Case, tmp_path: Path) -> None:
+    network = load_network(find(case.name), weights_of(case.name, case.deep))
+    for ending in case.window_fields:
+        assert_near(answered(network, waves(ending)), golden_logits(case.name, case.deep, ending))
+    served = ServedDetector(network, 7, find(case.name).score_kind)
+    for form in FORMAT_NAMES:
+        path = tmp_path / form / FORMATS[form].file
+        path.parent.mkdir()
+        FORMATS[form].write(served, WINDOW_SAMPLES, path)
+        assert_near(FORMATS[form].open(path)(waves()).logits, golden_logits(case.name, case.deep))
+        for file in path.parent.iterdir():
+            file.unlink()
+
+
+FIRST_FOUR = {"aasist", "ssl_aasist", "sls", "xlsr_mamba"}
+ROWS = [name for name, spec in DETECTORS.items() if spec.family.partition(":")[0] not in FIRST_FOUR]
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_the_registry_states_the_number_of_parameters(name: str) -> None:
+    shapes = family_of(find(name)).shapes()
+    buffers = ("running_mean", "running_var", "num_batches_tracked", ".grid")
+    published = sum(int(np.prod(shape)) for key, shape in shapes.items() if not key.endswith(buffers))
+    # Weight norm is folded: its 128 gains are in the weight.
+    assert published - 128 == find(name).parameters
+
+
+def empty_state(name: str) -> LoadedWeights:
+    """All published keys, without memory for their values."""
+    state = {key: torch.zeros(()).expand(shape) for key, shape in used_shapes(name).items()}
+    return LoadedWeights(state, "custom", "0" * 64, f"{name}.pth")
+
+
+def assert_recognised(asked: str, given: str) -> None:
+    """The first detector of an architecture stands for all of it."""
+    first = next(name for name, spec in DETECTORS.items() if spec.family == find(given).family)
+    with pytest.raises(CheckpointInvalid, match=rf"{given}\.pth is a checkpoint of {first}, not of {asked}\. "):
+        load_network(find(asked), empty_state(given))
+
+
+@pytest.mark.parametrize("case", ALL)
+def test_another_familys_checkpoint_is_recognised(case: Case) -> None:
+    assert_recognised("ssl_aasist", case.name)
+
+
+@pytest.mark.parametrize(
+    ("asked", "given"),
+    [
+        ("df_arena_500m", "df_arena_1b"),
+        ("antideepfake_xlsr_1b", "antideepfake_hubert_xlarge"),
+        ("antideepfake_hubert_xlarge", "antideepfake_xlsr_1b"),
+        ("antideepfake_w2v_small", "antideepfake_mms_300m"),
+        ("spectra_aasist", "spectra_aasist3"),
+        ("tcm_add", "nes2net_x"),
+    ],
+)
+def test_a_relatives_checkpoint_is_recognised(asked: str, given: str) -> None:
+    assert_recognised(asked, given)
+
+
+def test_knots_that_training_moved_are_refused() -> None:
+    state = dict(weights_of_head_of_spectra_aasist3())
+    grid = state["aasist.out_layer.grid"].clone()
+    grid[3, 7] += 0.05
+    network = HEADS["spectra_aasist3"](1024)
+    load_strictly(network, state | {"aasist.out_layer.grid": grid})
+    with pytest.raises(CheckpointInvalid, match=r"knots in even steps, found others in aasist\.out_layer\.grid"):
+        kan.fold(network)
+
+
+def weights_of_head_of_spectra_aasist3() -> State:
+    return seeded_state(shapes_of(HEADS["spectra_aasist3"](1024)), GRAPH_RULES)
+
+
+def test_a_softmax_score_is_checked_and_drifts_in_log_odds() -> None:
+    spec = find("df_arena_500m")
+    logits = np.array([[0.5, 2.0], [-30.0, 40.0]], np.float32)
+    score = (1 / (1 + np.exp(logits[:, :1] - logits[:, 1:]))).astype(np.float32)
+    parity.check_score(spec, logits, score)
+    with pytest.raises(ParityError, match="SCORE is not the bona fide share of the softmax of LOGITS"):
+        parity.check_score(spec, logits, logits[:, 1:])
+    with pytest.raises(ParityError, match="SCORE is not the bona fide column of LOGITS"):
+        parity.check_score(find("tcm_add"), logits, score)
+    clips = {"first": np.zeros(4, np.float32), "second": np.ones(4, np.float32)}
+
+    def run(waveforms: np.ndarray) -> Answers:
+        row = int(waveforms[0, 0])
+        return Answers(logits[row : row + 1], score[row : row + 1], None)
+
+    # The second score is 1 to the last bit; its log-odds still say how far it moves.
+    assert drift.scores_of(run, clips, 4, "softmax") == [1.5, 70.0]
+    assert drift.scores_of(run, clips, 4, "logit") == [float(score[0, 0]), 1.0]
+
+
+def test_splines_are_those_of_the_recursion() -> None:
+    """De Boor and Cox's recursion over orders, by SciPy, is the independent reference."""
+    layer = KanLinear(1, 20)
+    noise = seeded_state(shapes_of(layer), kan.SEEDED_RULES)
+    load_strictly(layer, noise | {"spline_scaler": torch.ones(20, 1), "base_weight": torch.zeros(20, 1)})
+    layer.spline_weight.data = torch.eye(20).unsqueeze(1)  # output i is spline i
+    x = np.linspace(-1.7, 1.7, 400)
+    with torch.inference_mode():
+        found = FoldedKan(layer)(torch.from_numpy(x).float().unsqueeze(1)).numpy()
+    knots = -1 + 0.125 * np.arange(-4, 21)
+    for i in range(20):
+        spline = BSpline.basis_element(knots[i : i + 6], extrapolate=False)
+        np.testing.assert_allclose(found[:, i], np.nan_to_num(spline(x)), atol=2e-6)
