@@ -9,8 +9,8 @@ from rich.table import Table
 
 from dfeval.evaluation import Evaluation, GroupFigures
 from dfeval.figures import METRICS
-from dfeval.metrics.bootstrap import Interval
 from dfeval.metrics.compare import Comparison
+from dfeval.metrics.intervals import Interval
 
 NOTHING = "-"
 RANDOM_BANNER = " RANDOM WEIGHTS  {}: the graph is right, its scores mean nothing "
@@ -47,12 +47,13 @@ def show_comparison(comparison: Comparison, first: str, second: str, out: Consol
     """Print a comparison of two detectors."""
     interval = comparison.difference
     out.print(f"{comparison.n_bonafide:,} bona fide and {comparison.n_spoof:,} spoof trials that both have scored")
-    out.print(f"  EER of {first}: {comparison.first:.2%}")
-    out.print(f"  EER of {second}: {comparison.second:.2%}")
-    points = [100 * value for value in (comparison.second - comparison.first, interval.low, interval.high)]
-    out.print(
-        f"  difference: {points[0]:+.2f} points, {interval.level:.0%} interval {points[1]:+.2f} to {points[2]:+.2f}"
-    )
+    metric = METRICS[comparison.metric]
+    for name, value in ((first, comparison.first), (second, comparison.second)):
+        out.print(f"  {metric.title} of {name}: {figure(comparison.metric, value)}")
+    found = (comparison.second - comparison.first, interval.low, interval.high)
+    by, low, high = (f"{100 * value:+.2f}" if metric.is_rate else f"{value:+.4f}" for value in found)
+    points = " points" if metric.is_rate else ""
+    out.print(f"  difference: {by}{points}, {interval.level:.0%} interval {low} to {high}")
     out.print(f"  p = {comparison.p_value:.3g} (paired bootstrap, {drawn(interval)})")
 
 

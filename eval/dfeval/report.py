@@ -18,8 +18,8 @@ from dfeval.console import NOTHING, bounds, drawn, figure, rate
 from dfeval.errors import EvalError
 from dfeval.evaluation import Evaluation, GroupFigures, columns_of
 from dfeval.figures import METRICS
-from dfeval.metrics.bootstrap import Interval
 from dfeval.metrics.compare import Comparison
+from dfeval.metrics.intervals import Interval
 from dfeval.plots import Picture, draw_all
 from dfeval.plots.style import DETECTORS, inline_svg, save
 

@@ -8,8 +8,8 @@ from matplotlib.figure import Figure
 from scipy.special import expit, ndtri
 
 from dfeval.evaluation import Evaluation
-from dfeval.metrics.bootstrap import LEVEL
 from dfeval.metrics.eer import ErrorRates, Floats
+from dfeval.metrics.intervals import LEVEL
 from dfeval.plots.style import BONAFIDE, DASHES, INK, MARKERS, SPOOF, axes, colour_of, legend, styled
 
 RATE_TICKS = (0.0001, 0.001, 0.01, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 0.9, 0.95, 0.99)
