@@ -32,7 +32,7 @@ def fit(arguments: argparse.Namespace) -> int:
     """Fit, write the JSON, and say what it is worth on the trials that it was fitted on."""
     from dfeval.calibrate import Target, fit
 
-    (trials,) = options.trials_of(arguments, [arguments.scores])
+    trials = options.trials_of_one(arguments)
     for note in trials.notes():
         print(f"dfeval: note: {note}", file=sys.stderr)
     target = Target(arguments.target_far, arguments.target_frr, options.costs_of(arguments))

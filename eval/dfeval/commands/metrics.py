@@ -14,6 +14,7 @@ def add(commands: "options.Commands") -> None:
     command.set_defaults(run=run)
     options.add_protocol(command)
     options.add_columns(command)
+    options.add_naming(command, several=False)
     options.add_settings(command)
 
 
@@ -21,7 +22,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Evaluate and print."""
     from dfeval.evaluation import evaluate
 
-    (trials,) = options.trials_of(arguments, [arguments.scores])
+    trials = options.trials_of_one(arguments)
     evaluation = evaluate(trials, options.settings_of(arguments))
     if arguments.json:
         print(json.dumps(evaluation.as_dict(), indent=2))

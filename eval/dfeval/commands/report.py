@@ -14,6 +14,7 @@ def add(commands: "options.Commands") -> None:
     command.set_defaults(run=run)
     options.add_protocol(command)
     options.add_columns(command)
+    options.add_naming(command, several=True)
     options.add_settings(command)
 
 
@@ -23,7 +24,7 @@ def run(arguments: argparse.Namespace) -> int:
     from dfeval.report import write_report
 
     settings = options.settings_of(arguments)
-    evaluations = [evaluate(trials, settings) for trials in options.trials_of(arguments, arguments.scores)]
+    evaluations = [evaluate(trials, settings) for trials in options.trials_of_each(arguments)]
     page = write_report(evaluations, arguments.out)
     print(f"wrote {page} and, beside it, metrics.json, metrics.csv and the pictures as PNG and SVG")
     return 0
