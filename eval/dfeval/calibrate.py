@@ -96,7 +96,7 @@ def apply(
     if model is not None and source.resolve() == target.resolve():
         raise ScoreFileError(f"{target}: would lose the rows of other models than {model}: write to another file")
     scores = load_scores(source, score_column, model)
-    _check_suits(calibration, scores)
+    check_suits(calibration, scores)
     answers, column = _answerer(calibration), scores.csv_column
     if column is None:
         known = scores.table[[name for name in score_file.NAMES if name in scores.table.columns]]
@@ -132,7 +132,12 @@ def _answerer(calibration: Calibration) -> Callable[[str], Row]:
     return answers
 
 
-def _check_suits(calibration: Calibration, scores: DetectorScores) -> None:
+def check_suits(calibration: Calibration, scores: DetectorScores) -> None:
+    """Refuse scores that a calibration was not fitted for, as far as both say what they are.
+
+    Raises:
+        CalibrationError: random weights, another checkpoint, other windows, another column.
+    """
     if scores.is_random:
         raise CalibrationError(f"{scores.name}: scores of random weights have no likelihood ratio")
     theirs, ours = scores.checkpoint_sha256, calibration.checkpoint_sha256

@@ -2,7 +2,7 @@
 
 import math
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from rich.console import Console
 from rich.table import Table
@@ -11,6 +11,7 @@ from dfeval.evaluation import Evaluation, GroupFigures
 from dfeval.figures import METRICS
 from dfeval.metrics.compare import Comparison
 from dfeval.metrics.intervals import Interval
+from dfeval.transfer import RATES, TITLES, Source, Transfer
 
 NOTHING = "-"
 RANDOM_BANNER = " RANDOM WEIGHTS  {}: the graph is right, its scores mean nothing "
@@ -55,6 +56,28 @@ def show_comparison(comparison: Comparison, first: str, second: str, out: Consol
     points = " points" if metric.is_rate else ""
     out.print(f"  difference: {by}{points}, {interval.level:.0%} interval {low} to {high}")
     out.print(f"  p = {comparison.p_value:.3g} (paired bootstrap, {drawn(interval)})")
+
+
+def show_transfers(detector: str, source: Source, found: Sequence[Transfer], out: Console) -> None:
+    """Print what a source's threshold does on data sets: a row of rates, their intervals below."""
+    where = f", set on {source.data}" if source.data else ""
+    at_home = f", where the EER is {rate(source.eer)}" if source.eer is not None else ""
+    out.print(f"{detector} at the threshold {source.threshold:.6g} ({source.rule}){where}{at_home}", style="bold")
+    names = [name for name in TITLES if any(name in one.figures for one in found)]
+    table = _table("", ["bona fide", "spoof", *(TITLES[name] for name in names)])
+    for one in found:
+        cells = [
+            f"{rate(one.figures[name]) if name in RATES else format(one.figures[name], '.4f')}\n"
+            f"{bounds(one.intervals.get(name), name in RATES)}"
+            for name in names
+        ]
+        table.add_row(one.name, f"{one.n_bonafide:,}", f"{one.n_spoof:,}", *cells)
+    out.print(table)
+    first = found[0].figures
+    out.print(
+        f"It rejects {rate(first['frr'])} of the bona fide and accepts {rate(first['far'])} of the spoof trials, where "
+        f"the threshold {found[0].own_threshold:.6g} would give {rate(first['eer'])} of both."
+    )
 
 
 def rate(value: float) -> str:

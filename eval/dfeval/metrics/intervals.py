@@ -72,6 +72,18 @@ def share_interval(value: float, variance: float, units: Units, n_replicates: in
     return Interval(low, high, LEVEL, n_replicates, units.unit, units.n_units)
 
 
+def rate_interval(value: float, variance: float, units: Units) -> Interval | None:
+    """Interval of an error rate at a threshold that these trials did not choose.
+
+    As `share_interval`; where no error, or nothing else, was seen, that of as many trials as there are units.
+    """
+    if 0 < value < 1 or not 0 <= value <= 1:
+        return share_interval(value, variance, units, 0)
+    reach = 1 - ((1 - LEVEL) / 2) ** (1 / units.n_of_rarer_class)
+    low, high = (0.0, reach) if value == 0 else (1 - reach, 1.0)
+    return Interval(low, high, LEVEL, 0, units.unit, units.n_units)
+
+
 def cost_interval(value: float, variance: float, units: Units, n_replicates: int = 0) -> Interval | None:
     """Interval of a figure above 0 without upper end: Student's, of its logarithm; None where nothing varies."""
     if not variance > 0 or not 0 < value < math.inf or units.n_of_rarer_class < 2:
