@@ -5,9 +5,9 @@ import sys
 
 from dfcontract.errors import DfserveError
 from dfeval.arguments import parse
-from dfeval.commands import calibrate, compare, metrics, report, sasv, timeline, transfer
+from dfeval.commands import calibrate, compare, metrics, report, sasv, timeline, transfer, verify
 
-COMMANDS = (metrics, report, compare, calibrate, transfer, timeline, sasv)
+COMMANDS = (metrics, report, compare, calibrate, transfer, timeline, sasv, verify)
 DESCRIPTION = "Scores and a protocol in, the figures that the field publishes out. Higher scores are more bona fide."
 
 

@@ -19,6 +19,7 @@ from dfeval.metrics.dcf import DcfCosts
 from dfeval.metrics.eer import ErrorRates, error_rates
 from dfeval.metrics.intervals import MIN_SPEAKERS, MIN_TRIALS, Interval
 from dfeval.metrics.tdcf import AsvRates, TdcfCosts
+from dfeval.provenance import describe
 from dfeval.trials import Trials
 
 MANY_GROUPS = 100  # values of a column beyond which it is an identifier rather than a condition
@@ -78,7 +79,7 @@ class Evaluation:
         return "as given" if self.settings.threshold is not None else "at this data's own EER, hence optimistic"
 
     def as_dict(self) -> dict[str, Any]:
-        """Everything as JSON can hold it; NaN and infinite figures are null."""
+        """Everything as JSON can hold it, and what it was made from; NaN and infinite figures are null."""
         trials, matching = self.trials, self.trials.matching
         figures: dict[str, Any] = _plain(
             {
@@ -100,6 +101,7 @@ class Evaluation:
                 "asv": dataclasses.asdict(self.settings.asv) if self.settings.asv else None,
                 "decisions": _decisions(self.confusion) | {"threshold_source": self.threshold_source},
                 "groups": [_group_as_dict(figures) for figures in self.groups],
+                "provenance": describe(trials, self.settings),
             }
         )
         return figures

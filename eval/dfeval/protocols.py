@@ -1,7 +1,7 @@
 """Protocols: which trial is bona fide, which is spoof, and what is known of it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
@@ -14,6 +14,21 @@ from dfeval.conditions import met
 from dfeval.errors import EvalError, ProtocolError
 from dfeval.formats import ALL_PHASES, BONAFIDE, FORMATS, LABELS, NUMERIC_LABELS, PLAIN_LABELS, SPOOF, ProtocolFormat
 from dfeval.tables import ID_COLUMNS, RaggedRowError, Table, distinct, open_table
+
+
+@dataclass(frozen=True)
+class ProtocolColumns:
+    """What a protocol's columns are called, and what its labels mean, where it goes by no known names.
+
+    Attributes:
+        ids: the header's name of the ids; a file that lacks it is read by the names that are known.
+        label: the header's name of the labels.
+        bonafide: the one label that is bona fide; every other is spoof.
+    """
+
+    ids: str | None = None
+    label: str | None = None
+    bonafide: str | None = None
 
 
 @dataclass(frozen=True)
@@ -32,6 +47,7 @@ class Protocol:
         notes: what was guessed: an encoding, or which class a label such as 1 stands for.
         id_columns: the names of the files' ids, where they have a header.
         conditions: which rows alone count, as in ``codec=C05``.
+        columns: what was said of their names.
     """
 
     table: pd.DataFrame
@@ -44,6 +60,12 @@ class Protocol:
     notes: tuple[str, ...] = ()
     id_columns: tuple[str | None, ...] = ()
     conditions: tuple[str, ...] = ()
+    columns: ProtocolColumns = field(default_factory=ProtocolColumns)
+
+    @property
+    def format_name(self) -> str:
+        """The key of its format."""
+        return next(name for name, spec in FORMATS.items() if spec is self.format)
 
     @property
     def description(self) -> str:
@@ -57,21 +79,6 @@ class Protocol:
     def groups(self) -> tuple[str, ...]:
         """The columns that figures are broken down by when nobody asks for others."""
         return tuple(column for column in self.format.groups if column in self.table.columns)
-
-
-@dataclass(frozen=True)
-class ProtocolColumns:
-    """What a protocol's columns are called, and what its labels mean, where it goes by no known names.
-
-    Attributes:
-        ids: the header's name of the ids; a file that lacks it is read by the names that are known.
-        label: the header's name of the labels.
-        bonafide: the one label that is bona fide; every other is spoof.
-    """
-
-    ids: str | None = None
-    label: str | None = None
-    bonafide: str | None = None
 
 
 def load_protocol(
@@ -111,7 +118,7 @@ def load_protocol(
         raise EvalError(f"{_names(files)}: no trial of the phase {chosen!r} is {' and '.join(where)}")
     notes = (*meanings, *(note for part in read for note in part.notes))
     ids = tuple(part.ids for part in read)
-    return Protocol(table, in_phase, spec, files, chosen, counts, n_duplicate, notes, ids, tuple(where))
+    return Protocol(table, in_phase, spec, files, chosen, counts, n_duplicate, notes, ids, tuple(where), named)
 
 
 @dataclass(frozen=True)

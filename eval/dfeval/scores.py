@@ -28,6 +28,7 @@ class DetectorScores:
             rewrite: CSV with a header and commas; else None.
         notes: what was guessed and what could not be read.
         id_columns: the names of the files' ids, or their numbers.
+        options: what `load_scores` was asked for besides the paths.
     """
 
     table: pd.DataFrame
@@ -37,6 +38,7 @@ class DetectorScores:
     csv_column: str | None = None
     notes: tuple[str, ...] = ()
     id_columns: tuple[str | None, ...] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -87,6 +89,7 @@ def load_scores(
     Raises:
         ScoreFileError: unreadable, not a score file, a column that can't be told, several models and none chosen.
     """
+    options = {"score_column": score_column, "model": model, "id_column": id_column, "name": name, "invert": invert}
     files = (paths,) if isinstance(paths, Path) else tuple(paths)
     read = [read_scores(path, score_column, id_column, with_paths=len(files) > 1) for path in files]
     if len(read) == 1:
@@ -111,7 +114,7 @@ def load_scores(
         table, csv_column = table.assign(score=-table["score"]), None
         notes = (*notes, f"{' + '.join(path.name for path in files)}: scores are negated, as was asked for")
     ids = tuple(part.id_column for part in read)
-    return DetectorScores(table.drop(columns=stated), files, detector, run, csv_column, notes, ids)
+    return DetectorScores(table.drop(columns=stated), files, detector, run, csv_column, notes, ids, options)
 
 
 def _stem(path: Path) -> str:
