@@ -153,3 +153,4 @@ def _decisions(evaluation: Evaluation, out: Console) -> None:
     out.print(f"  bona fide  accepted {table.bonafide_accepted:,}, rejected {table.bonafide_rejected:,}")
     names = ("accuracy", "balanced_accuracy", "precision", "recall", "f1")
     out.print("  " + "  ".join(f"{name.replace('_', ' ')} {getattr(table, name):.4f}" for name in names))
+    out.print(f"  f1 with bona fide as the positive class {table.f1_bonafide:.4f}")

@@ -224,7 +224,7 @@ def _cautions_of_intervals(rates: ErrorRates, trials: Trials, speakers: NDArray[
 
 
 def _decisions(table: Confusion) -> dict[str, Any]:
-    ratios = ("accuracy", "balanced_accuracy", "precision", "recall", "f1")
+    ratios = ("accuracy", "balanced_accuracy", "precision", "recall", "f1", "f1_bonafide")
     return dataclasses.asdict(table) | {name: getattr(table, name) for name in ratios} | {"positive_class": "spoof"}
 
 
