@@ -59,7 +59,7 @@ def fit(trials: Trials, kind: str = "affine", target: Target | None = None) -> C
     return Calibration(
         kind=kind,
         parameters=parameters,
-        threshold=_threshold(rates, kind, parameters, target or Target()),
+        threshold=threshold_for(rates, kind, parameters, target or Target()),
         detector=trials.detector,
         weights=trials.source.weights,
         checkpoint_sha256=trials.source.checkpoint_sha256,
@@ -211,7 +211,8 @@ def _fit_isotonic(bonafide: Floats, spoof: Floats) -> dict[str, list[float]]:
     return {"scores": knots[kept].tolist(), "llrs": llrs[kept].tolist()}
 
 
-def _threshold(rates: ErrorRates, kind: str, parameters: Mapping[str, Any], target: Target) -> Threshold:
+def threshold_for(rates: ErrorRates, kind: str, parameters: Mapping[str, Any], target: Target) -> Threshold:
+    """The threshold that meets a target on scores whose rates, and whose map to LLRs, are given."""
     if target.far is not None:
         score, rule = _first_score(rates, rates.far <= target.far), f"false-alarm rate at most {target.far:g}"
     elif target.frr is not None:
