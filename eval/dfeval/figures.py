@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -194,7 +195,7 @@ def intervals_of(
             found[name] = _interval_of_least(metric, value, basis, replicates)
         elif metric.drawn:
             found[name] = replicates.interval(value, metric.drawn(replicates, basis))
-        elif metric.losses:
+        elif metric.losses and _has_enough_errors(metric, basis):
             variance = variance_of_means(metric.losses(basis), rates.is_bonafide, speakers)
             found[name] = cost_interval(value, variance, units_of(rates.is_bonafide, speakers))
     return {name: interval for name, interval in found.items() if interval is not None}
@@ -206,15 +207,23 @@ def _interval_of_least(metric: Metric, value: float, basis: Basis, replicates: R
     A minimum over thresholds follows its trials' chances, so it is too small, the more so the fewer errors there are
     at its threshold; under `MIN_ERRORS` of either kind nothing that was tried held the true figure often enough.
     """
-    rates, point, drawn_of = basis.rates, metric.compute(basis), metric.drawn
-    if not isinstance(point, OperatingPoint) or drawn_of is None:
-        return None
-    n_rejected = int(np.searchsorted(rates.scores, point.threshold, side="right"))
-    errors = (rates.frr[n_rejected] * rates.n_bonafide, rates.far[n_rejected] * rates.n_spoof)
-    if min(errors) < MIN_ERRORS - 0.5:  # counts, but for rounding
+    rates, drawn_of = basis.rates, metric.drawn
+    if drawn_of is None or not _has_enough_errors(metric, basis):
         return None
     drawn, grid = drawn_of(replicates, basis), replicates.points
     on_grid = drawn_of(replace(replicates, frr=rates.frr[grid][None], far=rates.far[grid][None]), basis)[0]
     unbiased = value - float(drawn.mean() - on_grid)
     interval = cost_interval(unbiased, float(drawn.var(ddof=1)), replicates.units, drawn.size)
     return interval and replace(interval, low=min(interval.low, value), high=max(interval.high, value))
+
+
+def _has_enough_errors(metric: Metric, basis: Basis) -> bool:
+    """Whether at a cost's threshold both kinds of errors were seen often enough; true for what has no threshold."""
+    rates, point = basis.rates, metric.compute(basis)
+    if not isinstance(point, OperatingPoint):
+        return True
+    # A least cost's threshold is the last score that is rejected, a given one the first that is accepted.
+    side: Literal["left", "right"] = "right" if metric.is_least else "left"
+    n_rejected = int(np.searchsorted(rates.scores, point.threshold, side=side))
+    errors = (rates.frr[n_rejected] * rates.n_bonafide, rates.far[n_rejected] * rates.n_spoof)
+    return bool(min(errors) > MIN_ERRORS - 0.5)  # counts, but for rounding

@@ -17,7 +17,7 @@ from dfeval.metrics.eer import Floats
 LEVEL = 0.95
 MAX_LOG = 500.0  # keeps a hopelessly wide interval finite
 MIN_TRIALS = 20  # of each class: with fewer, no kind of interval held the true figure as often as it says
-MIN_ERRORS = 10  # of each kind at the threshold of a least cost: with fewer, its interval lies too low
+MIN_ERRORS = 10  # of each kind at the threshold of a cost: with fewer, its interval lies too low
 MIN_SPEAKERS = 10  # of each class: fewer draws of fewer speakers say little about the speakers that were not recorded
 
 
