@@ -44,6 +44,8 @@ def test_evaluation_on_made_up_scores(run, tmp_path):
     assert "NO DATA SET GIVEN: the scores below are made up" in shown
     assert "600 of 600 trials of BRSpeech-DF" in shown
     assert "fitted on dev, judged on test" in shown
+    assert "set on other_scores.csv on CSV other_protocol.csv, where the EER is" in shown
+    assert "bona fide rejected" in shown
     assert shown.count("<picture>") == 4
     assert (tmp_path / "report" / "index.html").exists()
 
