@@ -85,6 +85,7 @@ def _render(evaluations: Sequence[Evaluation], pictures: Sequence[tuple[Picture,
         own=[[(p, svg) for p, svg in pictures if p.detector == index] for index in range(len(evaluations))],
         comparisons=list(_comparisons(evaluations)),
         intervals=_interval_note(evaluations),
+        left_out=_left_out(evaluations),
         colours=DETECTORS,
         rate=rate,
         is_any_random=any(evaluation.trials.source.is_random for evaluation in evaluations),
@@ -144,6 +145,17 @@ def _comparisons(evaluations: Sequence[Evaluation]) -> Iterator[tuple[str, Compa
     for other in others:
         comparison = compare_trials(first.trials, other.trials, n_replicates, first.settings.seed)
         yield f"{other.trials.detector} against {first.trials.detector}", comparison
+
+
+def _left_out(evaluations: Sequence[Evaluation]) -> str:
+    """Why no detectors are compared, where they could be; empty where they are."""
+    n_trials = evaluations[0].trials.matching.n_matched
+    if len(evaluations) < 2 or n_trials <= MAX_COMPARED:
+        return ""
+    return (
+        f"Detectors are not compared in pairs here: {n_trials:,} trials are more than {MAX_COMPARED:,}, for which it "
+        "takes minutes; dfeval compare does it."
+    )
 
 
 def _interval_note(evaluations: Sequence[Evaluation]) -> str:

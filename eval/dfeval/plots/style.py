@@ -53,8 +53,13 @@ def legend(figure: Figure, n_columns: int) -> None:
 
 
 def colour_of(detector: int) -> str:
-    """Colour of the n-th detector; they repeat after six, dashes and markers with them."""
+    """Colour of the n-th detector; they repeat after six."""
     return DETECTORS[detector % len(DETECTORS)]
+
+
+def dash_of(detector: int) -> Any:
+    """Dash of the n-th detector, another one for each of those that have its colour."""
+    return DASHES[(detector + detector // len(DETECTORS)) % len(DASHES)]
 
 
 @styled
