@@ -99,6 +99,8 @@ def test_bona_fide_and_spoof_scores_in_two_files_are_one_detectors(run, small_da
     whole, halves = ([*files, "--protocol", protocol, "--json", "--bootstrap", 0] for files in ([scores], parts))
     expected, found = (json.loads(run("metrics", *arguments)[1]) for arguments in (whole, halves))
     assert found["scores"] == "bonafide.csv + spoof.csv"
+    assert [one["role"] for one in found.pop("provenance")["inputs"]] == ["scores", "scores", "protocol"]
+    del expected["provenance"]
     assert {**found, "scores": "scores.csv"} == expected
     code, _, err = run("calibrate", "fit", *parts, "--protocol", protocol, "--out", scores.with_name("c.json"))
     assert (code, err) == (0, "")

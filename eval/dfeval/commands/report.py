@@ -1,6 +1,7 @@
 """``dfeval report``: one page about one detector or several."""
 
 import argparse
+import sys
 from pathlib import Path
 
 from dfeval.commands import options
@@ -21,10 +22,13 @@ def add(commands: "options.Commands") -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Evaluate and write the page."""
     from dfeval.evaluation import evaluate
-    from dfeval.report import write_report
+    from dfeval.report import undrawable_in, write_report
 
     settings = options.settings_of(arguments)
     evaluations = [evaluate(trials, settings) for trials in options.trials_of_each(arguments)]
     page = write_report(evaluations, arguments.out)
+    if missing := undrawable_in(evaluations):
+        advice = "pictures saved as files show boxes; Debian's fonts-noto has most scripts"
+        print(f"dfeval: note: no font here has {missing}: {advice}", file=sys.stderr)
     print(f"wrote {page} and, beside it, metrics.json, metrics.csv and the pictures as PNG and SVG")
     return 0
