@@ -10,7 +10,7 @@ from scipy.special import expit, ndtri
 from dfeval.evaluation import Evaluation
 from dfeval.metrics.eer import ErrorRates, Floats
 from dfeval.metrics.intervals import LEVEL
-from dfeval.plots.style import BONAFIDE, INK, MARKERS, SPOOF, axes, colour_of, dash_of, legend, styled
+from dfeval.plots.style import BONAFIDE, INK, SPOOF, axes, colour_of, dash_of, legend, marker_of, styled
 
 RATE_TICKS = (0.0001, 0.001, 0.01, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 0.9, 0.95, 0.99)
 MAX_POINTS = 1500
@@ -31,7 +31,7 @@ def draw_det(evaluations: Sequence[Evaluation]) -> Figure:
         curve = {"color": colour_of(index), "linestyle": dash_of(index)}
         ax.plot(_probit(far, low), _probit(frr, low), label=label, **curve)
         eer = ndtri(np.clip(evaluation.rates.eer.value, low, high))
-        ax.plot(eer, eer, MARKERS[index % len(MARKERS)], color=colour_of(index), markersize=8, zorder=5)
+        ax.plot(eer, eer, marker_of(index), color=colour_of(index), markersize=8, zorder=5)
     ticks = [tick for tick in RATE_TICKS if low <= tick <= high]
     labels = [f"{100 * tick:g}" for tick in ticks]
     ax.set_xticks(ndtri(ticks), labels)

@@ -83,6 +83,11 @@ def dash_of(detector: int) -> Any:
     return DASHES[(detector + detector // len(DETECTORS)) % len(DASHES)]
 
 
+def marker_of(detector: int) -> str:
+    """Marker of the n-th detector, another one for each of those that have its colour."""
+    return MARKERS[(detector + detector // len(DETECTORS)) % len(MARKERS)]
+
+
 def undrawable(texts: Iterable[str]) -> str:
     """The characters of texts that no font at hand has: a picture shows a box in place of each."""
     characters = {character for text in texts for character in text if not character.isspace()}
