@@ -51,8 +51,8 @@ def units_of(is_bonafide: NDArray[np.bool_], speakers: NDArray[np.int64] | None)
         n_bonafide = int(is_bonafide.sum())
         return Units("trial", is_bonafide.size, min(n_bonafide, is_bonafide.size - n_bonafide))
     # Counting is linear in the trials, where finding the unique numbers would sort them.
-    n_of_class = (np.count_nonzero(np.bincount(speakers[mask])) for mask in (is_bonafide, ~is_bonafide))
-    return Units("speaker", np.count_nonzero(np.bincount(speakers)), min(n_of_class))
+    n_of_class = (int(np.count_nonzero(np.bincount(speakers[mask]))) for mask in (is_bonafide, ~is_bonafide))
+    return Units("speaker", int(np.count_nonzero(np.bincount(speakers))), min(n_of_class))
 
 
 def share_interval(value: float, variance: float, units: Units, n_replicates: int) -> Interval | None:
