@@ -84,25 +84,16 @@ class Calibration:
 
     def to_json(self, indent: int | None = None) -> str:
         """The JSON, digest included: in one line for a card, or indented for a file."""
-        content = {**self._body(), "digest": self.digest}
-        separators = (",", ":") if indent is None else None
-        return json.dumps(content, sort_keys=indent is None, separators=separators, indent=indent)
+        return to_json(self._body(), indent)
 
     def save(self, path: Path) -> None:
         """Write the JSON; CalibrationError where that can't be."""
-        try:
-            path.write_text(self.to_json(indent=2) + "\n", encoding="utf-8")
-        except OSError as error:
-            raise CalibrationError(f"{path}: cannot write it: {error.strerror or error}") from None
+        save_json(path, self.to_json(indent=2))
 
     @classmethod
     def load(cls, path: Path) -> Self:
         """Read a file; CalibrationError when it can't be read, is none, or was changed since it was written."""
-        try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, ValueError) as error:
-            raise CalibrationError(f"{path}: can't be read as a calibration: {error}") from None
-        return cls.from_json(text, str(path))
+        return cls.from_json(read_json(path, "calibration"), str(path))
 
     @classmethod
     def from_json(cls, text: str, where: str) -> Self:
@@ -112,18 +103,7 @@ class Calibration:
             CalibrationError: no calibration, a digest that does not fit, or numbers that make no calibration: text,
                 NaN, a slope that is not positive, knots that do not rise.
         """
-        try:
-            content = json.loads(text)
-        except ValueError as error:
-            raise CalibrationError(f"{where}: can't be read as a calibration: {error}") from None
-        if not isinstance(content, dict) or content.get("schema") != SCHEMA:
-            raise CalibrationError(
-                f"{where}: expected a calibration with schema {SCHEMA!r}; fit one with dfeval calibrate fit"
-            )
-        if content.pop("digest", None) != digest_of(content):
-            raise CalibrationError(
-                f"{where}: its digest does not fit its content: it was changed since it was fitted; fit it again"
-            )
+        content = checked_content(text, where, "calibration", SCHEMA, "dfeval calibrate fit")
         try:
             return cls._of_content(content)
         except (KeyError, TypeError, ValueError, OverflowError) as error:  # the last: whole numbers beyond any float
@@ -134,8 +114,8 @@ class Calibration:
     def _of_content(cls, content: dict[str, Any]) -> Self:
         known = {name: content[name] for name in cls.__dataclass_fields__ if name not in ("threshold", "extra")}
         threshold = Threshold(**content["threshold"])
-        _check_parameters(known["kind"], known["parameters"])
-        _check_numbers("threshold", [threshold.score, threshold.llr])
+        check_parameters(known["kind"], known["parameters"])
+        check_numbers("threshold", [threshold.score, threshold.llr])
         if not isinstance(known["fitted_on"]["protocol"], str):
             raise ValueError("fitted_on names no protocol")
         extra = {key: value for key, value in content.items() if key not in (*known, "threshold", "schema", "units")}
@@ -159,26 +139,70 @@ def digest_of(body: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(body, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
-def _check_parameters(kind: Any, parameters: Mapping[str, Any]) -> None:
+def to_json(body: Mapping[str, Any], indent: int | None) -> str:
+    """The JSON of a content with its digest: in one line, keys sorted, or indented for a file."""
+    content = {**body, "digest": digest_of(body)}
+    separators = (",", ":") if indent is None else None
+    return json.dumps(content, sort_keys=indent is None, separators=separators, indent=indent)
+
+
+def save_json(path: Path, text: str) -> None:
+    """Write the JSON of a calibration or a fusion; CalibrationError where that can't be."""
+    try:
+        path.write_text(text + "\n", encoding="utf-8")
+    except OSError as error:
+        raise CalibrationError(f"{path}: cannot write it: {error.strerror or error}") from None
+
+
+def read_json(path: Path, noun: str) -> str:
+    """The text of a calibration's or a fusion's file; CalibrationError where it can't be read."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise CalibrationError(f"{path}: can't be read as a {noun}: {error}") from None
+
+
+def checked_content(text: str, where: str, noun: str, schema: str, command: str) -> dict[str, Any]:
+    """The content of a calibration's or a fusion's JSON, its digest checked and taken off.
+
+    Raises:
+        CalibrationError: no JSON, another schema, a digest that does not fit.
+    """
+    try:
+        content = json.loads(text)
+    except ValueError as error:
+        raise CalibrationError(f"{where}: can't be read as a {noun}: {error}") from None
+    if not isinstance(content, dict) or content.get("schema") != schema:
+        raise CalibrationError(f"{where}: expected a {noun} with schema {schema!r}; fit one with {command}")
+    if content.pop("digest", None) != digest_of(content):
+        raise CalibrationError(
+            f"{where}: its digest does not fit its content: it was changed since it was fitted; fit it again"
+        )
+    return content
+
+
+def check_parameters(kind: Any, parameters: Mapping[str, Any]) -> None:
+    """ValueError for parameters that make no calibration of this kind."""
     if kind not in PARAMETERS:
         raise ValueError(f"kind {kind!r} is unknown; known are {', '.join(PARAMETERS)}")
     if set(parameters) != set(PARAMETERS[kind]):
         raise ValueError(f"kind {kind} has the parameters {', '.join(PARAMETERS[kind])}, found {', '.join(parameters)}")
     if kind == "affine":
-        _check_numbers("parameters", list(parameters.values()))
+        check_numbers("parameters", list(parameters.values()))
         if not parameters["slope"] > 0:
             raise ValueError(f"a slope of {parameters['slope']}: a higher score would be less bona fide")
         return
     scores, llrs = parameters["scores"], parameters["llrs"]
-    _check_numbers("scores", scores)
-    _check_numbers("llrs", llrs)
+    check_numbers("scores", scores)
+    check_numbers("llrs", llrs)
     if len(scores) != len(llrs) or len(scores) < 2:
         raise ValueError(f"{len(scores)} scores and {len(llrs)} LLRs: expected as many of both, at least two")
     if any(a >= b for a, b in pairwise(scores)) or any(a > b for a, b in pairwise(llrs)):
         raise ValueError("its knots do not rise")
 
 
-def _check_numbers(what: str, values: Sequence[Any]) -> None:
+def check_numbers(what: str, values: Sequence[Any]) -> None:
+    """ValueError for values that are no finite numbers."""
     for value in values:
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
             raise ValueError(f"{what}: expected finite numbers, found {value!r}")

@@ -24,9 +24,8 @@ def parse(parser: argparse.ArgumentParser, argv: Sequence[str]) -> argparse.Name
     if not takes_many:
         return arguments
     found: list[Path] = [*arguments.scores, *map(Path, rest)] or _taken_by_an_option(arguments)
-    wanted = getattr(arguments, "n_scores", None)
-    if not found or (wanted and len(found) != wanted):
-        parser.error(f"expected {f'{wanted} files' if wanted else 'a file or more'} of SCORES, found {len(found)}")
+    if not found:
+        parser.error("expected a file or more of SCORES, found none")
     arguments.scores = found
     return arguments
 

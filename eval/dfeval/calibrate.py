@@ -59,7 +59,7 @@ def fit(trials: Trials, kind: str = "affine", target: Target | None = None) -> C
     return Calibration(
         kind=kind,
         parameters=parameters,
-        threshold=_threshold(rates, kind, parameters, target or Target()),
+        threshold=threshold_for(rates, kind, parameters, target or Target()),
         detector=trials.detector,
         weights=trials.source.weights,
         checkpoint_sha256=trials.source.checkpoint_sha256,
@@ -96,7 +96,7 @@ def apply(
     if model is not None and source.resolve() == target.resolve():
         raise ScoreFileError(f"{target}: would lose the rows of other models than {model}: write to another file")
     scores = load_scores(source, score_column, model)
-    _check_suits(calibration, scores)
+    check_suits(calibration, scores)
     answers, column = _answerer(calibration), scores.csv_column
     if column is None:
         known = scores.table[[name for name in score_file.NAMES if name in scores.table.columns]]
@@ -132,7 +132,12 @@ def _answerer(calibration: Calibration) -> Callable[[str], Row]:
     return answers
 
 
-def _check_suits(calibration: Calibration, scores: DetectorScores) -> None:
+def check_suits(calibration: Calibration, scores: DetectorScores) -> None:
+    """Refuse scores that a calibration was not fitted for, as far as both say what they are.
+
+    Raises:
+        CalibrationError: random weights, another checkpoint, other windows, another column.
+    """
     if scores.is_random:
         raise CalibrationError(f"{scores.name}: scores of random weights have no likelihood ratio")
     theirs, ours = scores.checkpoint_sha256, calibration.checkpoint_sha256
@@ -206,7 +211,8 @@ def _fit_isotonic(bonafide: Floats, spoof: Floats) -> dict[str, list[float]]:
     return {"scores": knots[kept].tolist(), "llrs": llrs[kept].tolist()}
 
 
-def _threshold(rates: ErrorRates, kind: str, parameters: Mapping[str, Any], target: Target) -> Threshold:
+def threshold_for(rates: ErrorRates, kind: str, parameters: Mapping[str, Any], target: Target) -> Threshold:
+    """The threshold that meets a target on scores whose rates, and whose map to LLRs, are given."""
     if target.far is not None:
         score, rule = _first_score(rates, rates.far <= target.far), f"false-alarm rate at most {target.far:g}"
     elif target.frr is not None:

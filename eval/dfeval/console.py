@@ -2,15 +2,16 @@
 
 import math
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from rich.console import Console
 from rich.table import Table
 
 from dfeval.evaluation import Evaluation, GroupFigures
 from dfeval.figures import METRICS
-from dfeval.metrics.bootstrap import Interval
 from dfeval.metrics.compare import Comparison
+from dfeval.metrics.intervals import Interval
+from dfeval.transfer import RATES, TITLES, Source, Transfer
 
 NOTHING = "-"
 RANDOM_BANNER = " RANDOM WEIGHTS  {}: the graph is right, its scores mean nothing "
@@ -47,13 +48,36 @@ def show_comparison(comparison: Comparison, first: str, second: str, out: Consol
     """Print a comparison of two detectors."""
     interval = comparison.difference
     out.print(f"{comparison.n_bonafide:,} bona fide and {comparison.n_spoof:,} spoof trials that both have scored")
-    out.print(f"  EER of {first}: {comparison.first:.2%}")
-    out.print(f"  EER of {second}: {comparison.second:.2%}")
-    points = [100 * value for value in (comparison.second - comparison.first, interval.low, interval.high)]
-    out.print(
-        f"  difference: {points[0]:+.2f} points, {interval.level:.0%} interval {points[1]:+.2f} to {points[2]:+.2f}"
-    )
+    metric = METRICS[comparison.metric]
+    for name, value in ((first, comparison.first), (second, comparison.second)):
+        out.print(f"  {metric.title} of {name}: {figure(comparison.metric, value)}")
+    found = (comparison.second - comparison.first, interval.low, interval.high)
+    by, low, high = (f"{100 * value:+.2f}" if metric.is_rate else f"{value:+.4f}" for value in found)
+    points = " points" if metric.is_rate else ""
+    out.print(f"  difference: {by}{points}, {interval.level:.0%} interval {low} to {high}")
     out.print(f"  p = {comparison.p_value:.3g} (paired bootstrap, {drawn(interval)})")
+
+
+def show_transfers(detector: str, source: Source, found: Sequence[Transfer], out: Console) -> None:
+    """Print what a source's threshold does on data sets: a row of rates, their intervals below."""
+    where = f", set on {source.data}" if source.data else ""
+    at_home = f", where the EER is {rate(source.eer)}" if source.eer is not None else ""
+    out.print(f"{detector} at the threshold {source.threshold:.6g} ({source.rule}){where}{at_home}", style="bold")
+    names = [name for name in TITLES if any(name in one.figures for one in found)]
+    table = _table("", ["bona fide", "spoof", *(TITLES[name] for name in names)])
+    for one in found:
+        cells = [
+            f"{rate(one.figures[name]) if name in RATES else format(one.figures[name], '.4f')}\n"
+            f"{bounds(one.intervals.get(name), name in RATES)}"
+            for name in names
+        ]
+        table.add_row(one.name, f"{one.n_bonafide:,}", f"{one.n_spoof:,}", *cells)
+    out.print(table)
+    first = found[0].figures
+    out.print(
+        f"It rejects {rate(first['frr'])} of the bona fide and accepts {rate(first['far'])} of the spoof trials, where "
+        f"the threshold {found[0].own_threshold:.6g} would give {rate(first['eer'])} of both."
+    )
 
 
 def rate(value: float) -> str:
@@ -129,3 +153,4 @@ def _decisions(evaluation: Evaluation, out: Console) -> None:
     out.print(f"  bona fide  accepted {table.bonafide_accepted:,}, rejected {table.bonafide_rejected:,}")
     names = ("accuracy", "balanced_accuracy", "precision", "recall", "f1")
     out.print("  " + "  ".join(f"{name.replace('_', ' ')} {getattr(table, name):.4f}" for name in names))
+    out.print(f"  f1 with bona fide as the positive class {table.f1_bonafide:.4f}")

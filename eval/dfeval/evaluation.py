@@ -4,21 +4,22 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dfeval.errors import EvalError, OneClassError
-from dfeval.figures import METRICS, Basis, figures_of
+from dfeval.figures import Basis, figures_of, intervals_of
 from dfeval.groups import Group, split
-from dfeval.metrics.bootstrap import Interval, Replicates, bootstrap, drawable
+from dfeval.metrics.bootstrap import Replicates, bootstrap, drawable
 from dfeval.metrics.confusion import Confusion, confusion
 from dfeval.metrics.convex_hull import Hull, convex_hull
 from dfeval.metrics.dcf import DcfCosts
 from dfeval.metrics.eer import ErrorRates, error_rates
+from dfeval.metrics.intervals import MIN_SPEAKERS, MIN_TRIALS, Interval
 from dfeval.metrics.tdcf import AsvRates, TdcfCosts
+from dfeval.provenance import describe
 from dfeval.trials import Trials
 
 MANY_GROUPS = 100  # values of a column beyond which it is an identifier rather than a condition
@@ -58,7 +59,7 @@ class GroupFigures:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """All figures of one detector on one data set."""
+    """All figures of one detector on one data set; ``intervals`` are those of the pooled figures that have one."""
 
     trials: Trials
     settings: Settings
@@ -68,17 +69,9 @@ class Evaluation:
     thresholds: Mapping[str, float]
     confusion: Confusion
     replicates: Replicates | None
+    intervals: Mapping[str, Interval]
     groups: Sequence[GroupFigures]
     notes: Sequence[str]
-
-    @cached_property
-    def intervals(self) -> dict[str, Interval]:
-        """Bootstrap intervals of the pooled figures that have one."""
-        if self.replicates is None:
-            return {}
-        drawn = {name: metric.drawn(self.replicates) for name, metric in METRICS.items() if metric.drawn}
-        intervals = {name: self.replicates.interval(values) for name, values in drawn.items()}
-        return {name: interval for name, interval in intervals.items() if interval is not None}
 
     @property
     def threshold_source(self) -> str:
@@ -86,7 +79,7 @@ class Evaluation:
         return "as given" if self.settings.threshold is not None else "at this data's own EER, hence optimistic"
 
     def as_dict(self) -> dict[str, Any]:
-        """Everything as JSON can hold it; NaN and infinite figures are null."""
+        """Everything as JSON can hold it, and what it was made from; NaN and infinite figures are null."""
         trials, matching = self.trials, self.trials.matching
         figures: dict[str, Any] = _plain(
             {
@@ -108,6 +101,7 @@ class Evaluation:
                 "asv": dataclasses.asdict(self.settings.asv) if self.settings.asv else None,
                 "decisions": _decisions(self.confusion) | {"threshold_source": self.threshold_source},
                 "groups": [_group_as_dict(figures) for figures in self.groups],
+                "provenance": describe(trials, self.settings),
             }
         )
         return figures
@@ -123,7 +117,8 @@ def evaluate(trials: Trials, settings: Settings | None = None) -> Evaluation:
     chosen = settings or Settings()
     rates = _rates(trials)
     hull = convex_hull(rates)
-    pooled, thresholds = figures_of(Basis(rates, hull, chosen.costs, chosen.asv, chosen.tdcf_costs))
+    basis = Basis(rates, hull, chosen.costs, chosen.asv, chosen.tdcf_costs)
+    pooled, thresholds = figures_of(basis)
     threshold = rates.eer.threshold if chosen.threshold is None else chosen.threshold
     speakers = _speakers_in_order(trials)
     replicates = bootstrap(rates, speakers, chosen.n_replicates, chosen.seed) if chosen.n_replicates else None
@@ -137,8 +132,9 @@ def evaluate(trials: Trials, settings: Settings | None = None) -> Evaluation:
         thresholds=thresholds,
         confusion=confusion(rates, threshold),
         replicates=replicates,
+        intervals=intervals_of(pooled, basis, replicates, speakers) if replicates else {},
         groups=[_group(trials, group, threshold, chosen) for column in columns for group in split(trials, column)],
-        notes=[*trials.notes(), *notes, *_cautions(rates)],
+        notes=[*trials.notes(), *notes, *_cautions(rates), *_cautions_of_intervals(rates, trials, speakers)],
     )
 
 
@@ -187,7 +183,8 @@ def _group(trials: Trials, group: Group, threshold: float, settings: Settings) -
     interval = None
     if settings.n_replicates:
         replicates = bootstrap(rates, _speakers_in_order(trials, group.rows), settings.n_replicates, settings.seed)
-        interval = replicates.interval(replicates.eers)
+        enough = min(rates.n_bonafide, rates.n_spoof) >= MIN_TRIALS
+        interval = replicates.interval(rates.eer.value, replicates.eers) if enough else None
     frr, far = rates.at(threshold)
     return GroupFigures(
         group=group,
@@ -210,14 +207,24 @@ def _cautions(rates: ErrorRates) -> list[str]:
             f"{rates.eer.threshold:.6g}; accepting them gives FRR {at[0]:.2%} and FAR {at[1]:.2%}, rejecting them "
             f"FRR {above[0]:.2%} and FAR {above[1]:.2%}"
         )
+    return cautions
+
+
+def _cautions_of_intervals(rates: ErrorRates, trials: Trials, speakers: NDArray[np.int64] | None) -> list[str]:
     rarer = min(rates.n_bonafide, rates.n_spoof)
-    if rarer < 100:
-        cautions.append(f"only {rarer} trials of the rarer class: mind the intervals")
+    if rarer < MIN_TRIALS:
+        return [f"only {rarer} trials of the rarer class: under {MIN_TRIALS} there is no interval worth its name"]
+    cautions = [f"only {rarer} trials of the rarer class: mind the intervals"] if rarer < 100 else []
+    if speakers is None and trials.speakers is not None:
+        cautions.append(
+            f"a class has under {MIN_SPEAKERS} speakers: intervals draw single trials, and are too narrow where trials "
+            "of one speaker resemble each other"
+        )
     return cautions
 
 
 def _decisions(table: Confusion) -> dict[str, Any]:
-    ratios = ("accuracy", "balanced_accuracy", "precision", "recall", "f1")
+    ratios = ("accuracy", "balanced_accuracy", "precision", "recall", "f1", "f1_bonafide")
     return dataclasses.asdict(table) | {name: getattr(table, name) for name in ratios} | {"positive_class": "spoof"}
 
 

@@ -18,10 +18,10 @@ from dfeval.console import NOTHING, bounds, drawn, figure, rate
 from dfeval.errors import EvalError
 from dfeval.evaluation import Evaluation, GroupFigures, columns_of
 from dfeval.figures import METRICS
-from dfeval.metrics.bootstrap import Interval
 from dfeval.metrics.compare import Comparison
+from dfeval.metrics.intervals import Interval
 from dfeval.plots import Picture, draw_all
-from dfeval.plots.style import DETECTORS, inline_svg, save
+from dfeval.plots.style import DETECTORS, inline_svg, save, undrawable
 
 MAX_COMPARED = 20_000  # trials
 CSV_HEADER = ("detector", "column", "group", "n_bonafide", "n_spoof", "metric", "value", "low", "high")
@@ -85,6 +85,8 @@ def _render(evaluations: Sequence[Evaluation], pictures: Sequence[tuple[Picture,
         own=[[(p, svg) for p, svg in pictures if p.detector == index] for index in range(len(evaluations))],
         comparisons=list(_comparisons(evaluations)),
         intervals=_interval_note(evaluations),
+        left_out=_left_out(evaluations),
+        undrawable=undrawable_in(evaluations),
         colours=DETECTORS,
         rate=rate,
         is_any_random=any(evaluation.trials.source.is_random for evaluation in evaluations),
@@ -144,6 +146,23 @@ def _comparisons(evaluations: Sequence[Evaluation]) -> Iterator[tuple[str, Compa
     for other in others:
         comparison = compare_trials(first.trials, other.trials, n_replicates, first.settings.seed)
         yield f"{other.trials.detector} against {first.trials.detector}", comparison
+
+
+def undrawable_in(evaluations: Sequence[Evaluation]) -> str:
+    """Characters of detectors' and groups' names that no font at hand has."""
+    names = {one.trials.detector for one in evaluations} | {g.group.name for one in evaluations for g in one.groups}
+    return undrawable(names)
+
+
+def _left_out(evaluations: Sequence[Evaluation]) -> str:
+    """Why no detectors are compared, where they could be; empty where they are."""
+    n_trials = evaluations[0].trials.matching.n_matched
+    if len(evaluations) < 2 or n_trials <= MAX_COMPARED:
+        return ""
+    return (
+        f"Detectors are not compared in pairs here: {n_trials:,} trials are more than {MAX_COMPARED:,}, for which it "
+        "takes minutes; dfeval compare does it."
+    )
 
 
 def _interval_note(evaluations: Sequence[Evaluation]) -> str:

@@ -1,31 +1,29 @@
-"""Score files of each kind into a table: text with or without a header, JSON, and the pickles of research code.
+"""Score files of each kind into a table: text with or without a header, JSON, Parquet, and research code's pickles.
 
 A reader returns the columns ``utt_id`` and ``score``, those of `RUN_NAMES` that the file has, and ``path`` where ids
 repeat and it is known. Rows that can't be read are left out and named in the notes; a score that is absent is NaN.
 """
 
-import io
 import json
 import math
-import pickle
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import pandas as pd
 
 from dfcontract.score_file import RUN_NAMES
 from dfcontract.text_table import DecimalCommaError, Line, TextTableError, number_of
 from dfeval.errors import ScoreFileError
+from dfeval.pickles import MAGICS, read_pickle
 from dfeval.tables import ID_COLUMNS, Table, check_file, open_table
+from dfeval.unpacking import JSON_START, of_json, start_of
 
 SCORE_COLUMNS = ("score", "cm-score", "cm_score")
 # Read as NaN; `number_of` knows the same words in any case.
 NO_SCORE = ("", "nan", "NaN", "NAN", "NA", "na", "none", "None", "NONE", "null", "Null", "NULL")
-PICKLE_MAGIC = b"\x80"
-_JSON = re.compile(rb"(\xef\xbb\xbf)?\s*(\{\s*[\"}]|\[\s*[\[{\"])")
 N_SAMPLE = 100  # rows that tell what the columns of a file without header are
 N_EXAMPLES = 3
 EXPECTED = "expected CSV with the header utt_id,score or lines of 'id score'"
@@ -43,19 +41,24 @@ class ReadScores:
         csv_column: the name of the column of scores, where the file is what `dfcontract.score_file` rewrites: CSV with
             a header and commas; else None.
         notes: what a reader of the figures should know.
+        id_column: the header's name of the ids, or their number in a file without; None for a dict of scores.
     """
 
     table: pd.DataFrame
     csv_column: str | None = None
     notes: tuple[str, ...] = ()
+    id_column: str | None = None
 
 
-def read_scores(path: Path, score_column: str | None = None, with_paths: bool = False) -> ReadScores:
+def read_scores(
+    path: Path, score_column: str | None = None, id_column: str | None = None, with_paths: bool = False
+) -> ReadScores:
     """Read a score file of any kind; its content says which it is, never its name.
 
     Args:
         path: of the file.
         score_column: a column's name; its number, from 1, in a file without header.
+        id_column: the same of the ids; a file with a header that lacks it is read by the names that are known.
         with_paths: read the column ``path`` where there is one, also where ids don't repeat.
 
     Raises:
@@ -63,34 +66,54 @@ def read_scores(path: Path, score_column: str | None = None, with_paths: bool = 
     """
     try:
         check_file(path)
-        with path.open("rb") as file:
-            start = file.read(64)
-        if start.startswith(PICKLE_MAGIC):
-            return ReadScores(_read_pickle(path))
-        if _JSON.match(start):
-            return _read_json(path)
-        return _read_text(path, score_column, with_paths)
+        start, content = start_of(path, 64)
+        if start.startswith(MAGICS):
+            return ReadScores(read_pickle(content or path.read_bytes(), path))
+        if JSON_START.match(start):
+            content = content or path.read_bytes()
+            if of_json(content, str(path)) is None:
+                return _read_json(content, path)
+        return _read_text(path, score_column, id_column, with_paths)
     except OSError as error:
         raise ScoreFileError(f"{path}: can't be read: {error.strerror}") from error
     except TextTableError as error:
         raise ScoreFileError(str(error)) from error
 
 
-def _read_text(path: Path, score_column: str | None, with_paths: bool) -> ReadScores:
+def _read_text(path: Path, score_column: str | None, id_column: str | None, with_paths: bool) -> ReadScores:
+    id_names = (id_column, *ID_COLUMNS) if id_column else ID_COLUMNS
     try:
-        table = open_table(path, ID_COLUMNS)
+        table = open_table(path, id_names)
     except TextTableError as error:
         raise ScoreFileError(
             f"{error}; expected a pickle, JSON, CSV with utt_id,score, or lines of 'id score'"
         ) from None
     if not table.is_headed:
-        table, score = _headless(table, score_column)
-        return _read_columns(table, 0, score, with_paths)
+        ids = _place_of_ids(table, id_column)
+        table, score = _headless(table, score_column, ids)
+        read = _read_columns(table, ids, score, with_paths)
+        return replace(read, id_column=str(ids + 1))
     layout = table.layout
     score = _headed_score(table, score_column)
-    read = _read_columns(table, layout.column(ID_COLUMNS) or 0, score, with_paths)
-    is_plain_csv = layout.delimiter == "," and not layout.n_skipped and not layout.encoding.startswith("utf-16")
-    return ReadScores(read.table, layout.first[score] if is_plain_csv else None, read.notes)
+    ids = layout.column(id_names) or 0
+    if ids == score:
+        raise ScoreFileError(f"{path}: the column {layout.first[ids]!r} can't hold both the ids and the scores")
+    read = _read_columns(table, ids, score, with_paths)
+    is_plain_csv = table.content is None and layout.delimiter == "," and not layout.n_skipped
+    is_plain_csv = is_plain_csv and not layout.encoding.startswith("utf-16")
+    return ReadScores(read.table, layout.first[score] if is_plain_csv else None, read.notes, layout.first[ids])
+
+
+def _place_of_ids(table: Table, id_column: str | None) -> int:
+    """In a file without a header: the first column, or the number that was given."""
+    first = table.layout.first
+    if id_column is None or not id_column.isdecimal():
+        return 0
+    if not 1 <= int(id_column) <= len(first):
+        raise ScoreFileError(
+            f"{table.path}: expected the number of one of its {len(first)} columns as --id-column, found {id_column}"
+        )
+    return int(id_column) - 1
 
 
 def _headed_score(table: Table, score_column: str | None) -> int:
@@ -107,19 +130,19 @@ def _headed_score(table: Table, score_column: str | None) -> int:
     return found
 
 
-def _headless(table: Table, score_column: str | None) -> tuple[Table, int]:
-    """The id is first; the score is the one column of numbers (``id score``, or AASIST's ``id attack key score``)."""
+def _headless(table: Table, score_column: str | None, ids: int) -> tuple[Table, int]:
+    """The score is the one column of numbers besides the ids: ``id score``, or AASIST's ``id attack key score``."""
     _check_no_decimal_commas(table)
-    numeric = _numeric_columns(table)
+    numeric = [place for place in _numeric_columns(table) if place != ids]
     if not numeric and table.layout.delimiter is not None:
         table = table.by_whitespace()  # the delimiter was a part of an id
-        numeric = _numeric_columns(table)
+        numeric = [place for place in _numeric_columns(table) if place != ids]
     first = table.layout.first
     columns = ", ".join(f"{place} ({text})" for place, text in enumerate(first, 1))
     if score_column is not None:
-        if not score_column.isdecimal() or not 2 <= int(score_column) <= len(first):
+        if not score_column.isdecimal() or int(score_column) - 1 not in set(range(len(first))) - {ids}:
             raise ScoreFileError(
-                f"{table.path}: has no header with {_ID_ADVICE}: expected the number of a column after the id as "
+                f"{table.path}: has no header with {_ID_ADVICE}: expected the number of a column beside the id as "
                 f"--score-column, found {score_column!r}; the columns are {columns}"
             )
         numeric = [int(score_column) - 1]
@@ -135,9 +158,9 @@ def _headless(table: Table, score_column: str | None) -> tuple[Table, int]:
 
 
 def _numeric_columns(table: Table) -> list[int]:
-    """Columns after the first that hold more numbers than other words; words for 'no score' count as neither."""
+    """Columns that hold more numbers than other words; words for 'no score' count as neither."""
     lines = table.first_lines(N_SAMPLE)
-    places = range(1, len(table.layout.first))
+    places = range(len(table.layout.first))
     return [
         place for place in places if _holds_numbers([line.fields[place] for line in lines if place < len(line.fields)])
     ]
@@ -233,14 +256,12 @@ def _left_out(path: Path, problems: Sequence[str]) -> tuple[str, ...]:
     return (f"{path.name}: {len(problems):,} rows can't be read and are left out ({examples}{more})",)
 
 
-def _read_json(path: Path) -> ReadScores:
+def _read_json(content: bytes, path: Path) -> ReadScores:
+    """An object of ids and scores."""
     advice = "expected JSON of {id: score}"
-    try:
-        pairs = json.loads(path.read_bytes(), object_pairs_hook=tuple)  # a dict would drop ids that come twice
-    except (ValueError, RecursionError) as error:
-        raise ScoreFileError(f"{path}: is no readable JSON ({error}); {advice}") from error
+    pairs = json.loads(content, object_pairs_hook=tuple)  # a dict would drop ids that come twice
     if not isinstance(pairs, tuple) or not pairs:
-        raise ScoreFileError(f"{path}: holds {'no scores' if isinstance(pairs, tuple) else 'a list'}; {advice}")
+        raise ScoreFileError(f"{path}: holds no scores; {advice}")
     rows: list[tuple[str, float]] = []
     problems: list[str] = []
     for utt_id, value in pairs:
@@ -271,32 +292,3 @@ def _as_float(value: float) -> float:
         return float(value)
     except OverflowError:
         raise TextTableError("expected a number that a float can hold, found a whole number beyond it") from None
-
-
-class _PlainUnpickler(pickle.Unpickler):
-    """Unpickles dicts, strings and numbers; a pickle that names any function or class is refused before it runs."""
-
-    def find_class(self, module: str, name: str) -> NoReturn:
-        raise ScoreFileError(f"it asks for {module}.{name}, and a stranger's pickle may run anything")
-
-    def persistent_load(self, pid: Any) -> NoReturn:
-        raise ScoreFileError(f"it asks for a persistent object {pid!r}")
-
-
-def _read_pickle(path: Path) -> pd.DataFrame:
-    advice = "expected a plain dict of {path: number}; save the scores as CSV (utt_id,score) instead"
-    try:
-        scores = _PlainUnpickler(io.BytesIO(path.read_bytes())).load()
-    except ScoreFileError as error:
-        raise ScoreFileError(f"{path}: refused: {error}; {advice}") from error
-    except Exception as error:  # a damaged pickle can raise nearly anything
-        raise ScoreFileError(f"{path}: is no readable pickle ({error}); {advice}") from error
-    if not isinstance(scores, dict) or not all(isinstance(name, str) for name in scores):
-        raise ScoreFileError(f"{path}: holds {type(scores).__name__}; {advice}")
-    wrong = next((value for value in scores.values() if not isinstance(value, int | float)), None)
-    if wrong is not None:
-        raise ScoreFileError(f"{path}: holds a score of type {type(wrong).__name__}; {advice}")
-    try:
-        return pd.DataFrame({"utt_id": list(scores), "score": [_as_float(value) for value in scores.values()]})
-    except TextTableError as error:
-        raise ScoreFileError(f"{path}: {error}; {advice}") from None

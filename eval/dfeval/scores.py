@@ -27,6 +27,8 @@ class DetectorScores:
         csv_column: the column that holds the scores, where they come from one file that `dfcontract.score_file` can
             rewrite: CSV with a header and commas; else None.
         notes: what was guessed and what could not be read.
+        id_columns: the names of the files' ids, or their numbers.
+        options: what `load_scores` was asked for besides the paths.
     """
 
     table: pd.DataFrame
@@ -35,6 +37,8 @@ class DetectorScores:
     run: Mapping[str, str] = field(default_factory=dict)
     csv_column: str | None = None
     notes: tuple[str, ...] = ()
+    id_columns: tuple[str | None, ...] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -63,7 +67,13 @@ class DetectorScores:
 
 
 def load_scores(
-    paths: Path | Sequence[Path], score_column: str | None = None, model: str | None = None
+    paths: Path | Sequence[Path],
+    score_column: str | None = None,
+    model: str | None = None,
+    *,
+    id_column: str | None = None,
+    name: str | None = None,
+    invert: bool = False,
 ) -> DetectorScores:
     """Read one detector's scores.
 
@@ -72,12 +82,16 @@ def load_scores(
             rows of all: bona fide and spoof apart, or the shards of a large set.
         score_column: another column than ``score``; in a file without header its number, from 1.
         model: whose rows count, in a file that has several models.
+        id_column: another column than those that go by the name of an id; in a file without header its number.
+        name: of the detector, in place of the model's or the files'.
+        invert: the files' higher scores are more spoof: negate them.
 
     Raises:
         ScoreFileError: unreadable, not a score file, a column that can't be told, several models and none chosen.
     """
+    options = {"score_column": score_column, "model": model, "id_column": id_column, "name": name, "invert": invert}
     files = (paths,) if isinstance(paths, Path) else tuple(paths)
-    read = [read_scores(path, score_column, with_paths=len(files) > 1) for path in files]
+    read = [read_scores(path, score_column, id_column, with_paths=len(files) > 1) for path in files]
     if len(read) == 1:
         table, csv_column = read[0].table, read[0].csv_column
     else:
@@ -95,8 +109,16 @@ def load_scores(
         raise ScoreFileError(f"{where}: has scores of {len(models)} models ({names}); choose with --model")
     stated = [name for name in RUN_NAMES if name in table.columns]
     run = {name: text for name in stated if (text := _joined(table[name]))}
-    detector = run.get("model", " + ".join(path.stem for path in files))
-    return DetectorScores(table.drop(columns=stated), files, detector, run, csv_column, notes)
+    detector = name or run.get("model", " + ".join(map(_stem, files)))
+    if invert:
+        table, csv_column = table.assign(score=-table["score"]), None
+        notes = (*notes, f"{' + '.join(path.name for path in files)}: scores are negated, as was asked for")
+    ids = tuple(part.id_column for part in read)
+    return DetectorScores(table.drop(columns=stated), files, detector, run, csv_column, notes, ids, options)
+
+
+def _stem(path: Path) -> str:
+    return Path(path.stem).stem if path.suffix == ".gz" else path.stem
 
 
 def _in_one(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:

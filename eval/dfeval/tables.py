@@ -15,6 +15,7 @@ from typing import Any, TextIO
 import pandas as pd
 
 from dfcontract.text_table import ID_NAMES, Layout, Line, TextTableError, layout_of, rows_of
+from dfeval.unpacking import as_text
 
 START_BYTES = 65_536  # enough to find out how a file is written
 MAX_FILE_BYTES = 4 << 30  # the largest published score file has 50 MB
@@ -36,12 +37,16 @@ class Table:
         layout: of its text.
         is_headed: whether its first row names the columns.
         start: its first `START_BYTES`.
+        content: all of its text, where the file itself is packed (see `dfeval.unpacking`); else None.
+        n_added: lines at the start of the text that a packed file does not have.
     """
 
     path: Path
     layout: Layout
     is_headed: bool
     start: bytes
+    content: bytes | None = None
+    n_added: int = 0
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -62,9 +67,10 @@ class Table:
 
     def lines(self) -> Iterator[Line]:
         """Its rows without a header, read one by one: slow, but each knows its line."""
-        content = self.path.read_bytes()
+        content = self.path.read_bytes() if self.content is None else self.content
         text = content.decode(layout_of(content, str(self.path)).encoding, "replace")
-        return islice(self._rows_of(text), int(self.is_headed), None)
+        rows = islice(self._rows_of(text), int(self.is_headed), None)
+        return (replace(line, number=line.number - self.n_added) for line in rows)
 
     def _rows_of(self, text: str) -> Iterator[Line]:
         return rows_of(text.encode(), str(self.path), replace(self.layout, encoding="utf-8"))[1]
@@ -81,9 +87,15 @@ class Table:
         try:
             return self._read(columns, dtypes, na_values, "strict"), self
         except UnicodeDecodeError:
-            found = layout_of(self.path.read_bytes(), str(self.path))
+            content = self.path.read_bytes() if self.content is None else self.content
+            found = layout_of(content, str(self.path))
             whole = replace(self, layout=replace(self.layout, encoding=found.encoding, notes=found.notes))
             return whole._read(columns, dtypes, na_values, "replace"), whole
+
+    def _open(self, encoding_errors: str) -> TextIO:
+        if self.content is None:
+            return self.path.open(encoding=self.layout.encoding, errors=encoding_errors, newline="")
+        return io.TextIOWrapper(io.BytesIO(self.content), self.layout.encoding, encoding_errors, newline="")
 
     def _read(
         self,
@@ -94,7 +106,7 @@ class Table:
     ) -> pd.DataFrame:
         n_fields = len(self.layout.first)
         beyond = n_fields  # pandas passes over surplus fields in silence, so one column more is read to see them
-        with self.path.open(encoding=self.layout.encoding, errors=encoding_errors, newline="") as file:
+        with self._open(encoding_errors) as file:
             for _ in range(self.layout.n_skipped + int(self.is_headed)):
                 file.readline()
             mark = self.layout.delimiter or " "
@@ -156,13 +168,18 @@ def open_table(path: Path, headers: Sequence[str]) -> Table:
 
     Raises:
         OSError: it can't be read.
-        TextTableError: it is empty, no text, or no file that ends.
+        TextTableError: it is empty, no text, damaged, or no file that ends.
     """
     check_file(path)
-    with path.open("rb") as file:
-        start = file.read(START_BYTES)
+    packed = as_text(path)
+    if packed is not None:
+        start = packed.content[:START_BYTES]
+    else:
+        with path.open("rb") as file:
+            start = file.read(START_BYTES)
     layout = layout_of(start, str(path))
-    return Table(path, layout, layout.column(headers) is not None, start)
+    content, n_added = (packed.content, packed.n_added) if packed else (None, 0)
+    return Table(path, layout, layout.column(headers) is not None, start, content, n_added)
 
 
 def distinct(names: Sequence[str]) -> list[str]:

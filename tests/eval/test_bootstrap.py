@@ -4,10 +4,17 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.special import ndtr
+from scipy.stats import beta
 
+from dfeval.figures import Basis, figures_of, intervals_of
 from dfeval.metrics.bootstrap import N_CELLS, bootstrap, crossing, drawable
-from dfeval.metrics.compare import compare
+from dfeval.metrics.compare import COMPARABLE, Figure, compare
+from dfeval.metrics.convex_hull import convex_hull
+from dfeval.metrics.dcf import DcfCosts
 from dfeval.metrics.eer import error_rates
+from dfeval.metrics.intervals import Units, share_interval, variance_of_means
+from dfeval.metrics.tdcf import AsvRates
 
 
 @given(st.data())
@@ -71,7 +78,7 @@ def test_equal_scores_are_one_operating_point(n_trials, n_levels):
     naive = [error_rates(rng.choice(bonafide, bonafide.size), rng.choice(spoof, spoof.size)).auc for _ in range(500)]
     assert replicates.aucs.mean() == pytest.approx(np.mean(naive), abs=5 * np.std(naive) / np.sqrt(400))
     assert replicates.aucs.std() == pytest.approx(np.std(naive), rel=0.15)
-    interval = replicates.interval(replicates.aucs)
+    interval = replicates.interval(rates.auc, replicates.aucs)
     assert interval.low < rates.auc < interval.high
 
 
@@ -92,7 +99,7 @@ def test_same_seed_same_interval():
 def test_no_error_seen_gives_no_interval():
     replicates = bootstrap(error_rates(np.arange(5.0) + 10, np.arange(5.0)), None, 100)
     assert (replicates.eers == 0).all()
-    assert replicates.interval(replicates.eers) is None
+    assert replicates.interval(0.0, replicates.eers) is None
 
 
 def test_too_few_speakers_of_a_class_are_not_drawn():
@@ -126,3 +133,84 @@ def test_comparison_rarely_cries_wolf():
         first, second = (hardness + rng.normal(0, 0.7, 200) for _ in range(2))
         p_values.append(compare(first, second, is_bonafide, n_replicates=150, seed=seed).p_value)
     assert np.mean(np.array(p_values) <= 0.05) <= 0.12
+
+
+def _clopper_pearson(successes, trials):
+    failures = trials - successes
+    return beta.ppf(0.025, successes, failures + 1), beta.ppf(0.975, successes + 1, failures)
+
+
+def test_a_share_of_independent_trials_has_clopper_and_pearsons_interval():
+    units = Units("trial", 2_000_000, 1_000_000)
+    found = share_interval(0.1, 0.1 * 0.9 / 400, units, 100)
+    assert (found.low, found.high) == pytest.approx(_clopper_pearson(40, 400), rel=1e-3)
+    few = share_interval(0.1, 0.1 * 0.9 / 400, Units("speaker", 10, 10), 100)
+    n_effective = 400 * (1.959964 / 2.262157) ** 2  # Student's quantile at 9 degrees of freedom
+    assert (few.low, few.high) == pytest.approx(_clopper_pearson(0.1 * n_effective, n_effective), rel=1e-5)
+
+
+def test_the_variance_of_means_is_that_of_redrawn_speakers():
+    rng = np.random.default_rng(6)
+    speakers, is_bonafide = np.repeat(np.arange(200), 6), rng.random(1200) < 0.5
+    losses = rng.normal(1, 1, 200)[speakers] + rng.normal(0, 0.3, 1200)
+
+    def total(rows):
+        mask = is_bonafide[rows]
+        return losses[rows][mask].mean() + losses[rows][~mask].mean()
+
+    members = [np.flatnonzero(speakers == speaker) for speaker in range(200)]
+    drawn = [total(np.concatenate([members[s] for s in rng.integers(200, size=200)])) for _ in range(3000)]
+    assert variance_of_means(losses, is_bonafide, speakers) == pytest.approx(np.var(drawn), rel=0.1)
+    alone = [
+        total(np.concatenate([rng.choice(np.flatnonzero(m), m.sum()) for m in (is_bonafide, ~is_bonafide)]))
+        for _ in range(3000)
+    ]
+    assert variance_of_means(losses, is_bonafide, None) == pytest.approx(np.var(alone), rel=0.1)
+
+
+def _intervals(bonafide, spoof, seed=0):
+    rates = error_rates(bonafide, spoof)
+    basis = Basis(rates, convex_hull(rates), DcfCosts(), AsvRates(0.02, 0.02, 0.4))
+    return figures_of(basis)[0], intervals_of(figures_of(basis)[0], basis, bootstrap(rates, None, 300, seed), None)
+
+
+def test_every_interval_has_its_figure_inside():
+    rng = np.random.default_rng(2)
+    figures, intervals = _intervals(rng.normal(0.5, 1, 2000), rng.normal(-0.5, 1, 2000))
+    assert set(intervals) == {"eer", "auc", "min_dcf", "act_dcf", "cllr", "min_tdcf_2019", "min_tdcf_2021"}
+    assert all(interval.low < figures[name] < interval.high for name, interval in intervals.items())
+
+
+def test_too_few_trials_or_errors_have_no_interval():
+    rng = np.random.default_rng(2)
+    assert _intervals(rng.normal(1, 1, 19), rng.normal(-1, 1, 500))[1] == {}
+    few_errors = _intervals(rng.normal(2, 1, 60), rng.normal(-2, 1, 60))[1]  # seven errors at most
+    assert "cllr" in few_errors
+    assert not {"min_dcf", "act_dcf", "min_tdcf_2019"} & set(few_errors)
+
+
+def test_the_eers_interval_holds_the_true_one_with_twenty_trials_of_a_class():
+    """Percentiles of these draws hold it in under 91 of 100."""
+    rng = np.random.default_rng(4)
+    held = []
+    for seed in range(200):
+        rates = error_rates(rng.normal(2, 1, 20), rng.normal(0, 1, 200))
+        replicates = bootstrap(rates, None, 60, seed)
+        interval = replicates.interval(rates.eer.value, replicates.eers)
+        held.append(interval is not None and interval.low <= ndtr(-1) <= interval.high)
+    assert 0.94 <= np.mean(held) <= 0.99
+
+
+@pytest.mark.parametrize("metric", COMPARABLE)
+def test_each_figure_can_be_compared(metric):
+    rng = np.random.default_rng(8)
+    is_bonafide = np.arange(400) < 200
+    hardness = rng.normal(0, 0.5, 400) + np.where(is_bonafide, 1, -1)
+    good, bad = hardness + rng.normal(0, 0.3, 400), hardness + rng.normal(0, 2, 400)
+    figure = Figure(metric, DcfCosts(), AsvRates(0.02, 0.02, 0.4))
+    found = compare(bad, good, is_bonafide, n_replicates=200, figure=figure)
+    for scores, value in ((bad, found.first), (good, found.second)):
+        assert value == pytest.approx(_intervals(scores[is_bonafide], scores[~is_bonafide])[0][metric], abs=1e-12)
+    assert found.p_value < 0.02
+    assert (found.difference.high < 0) == (metric != "auc")  # of an area more is better, of all others less
+    assert compare(good, good, is_bonafide, n_replicates=50, figure=figure).p_value == 1

@@ -69,8 +69,7 @@ def test_scores_may_stand_anywhere(run, small_data, order):
 @pytest.mark.parametrize(
     ("words", "problem"),
     [
-        ("metrics --protocol PROTOCOL", "expected a file or more of SCORES, found 0"),
-        ("compare SCORES --protocol PROTOCOL", "expected 2 files of SCORES, found 1"),
+        ("metrics --protocol PROTOCOL", "expected a file or more of SCORES, found none"),
         ("metrics SCORES --protocol PROTOCOL --nonsense", "unrecognized arguments: --nonsense"),
         ("sasv SCORES OTHER --key PROTOCOL", "unrecognized arguments: OTHER"),
     ],
@@ -100,6 +99,8 @@ def test_bona_fide_and_spoof_scores_in_two_files_are_one_detectors(run, small_da
     whole, halves = ([*files, "--protocol", protocol, "--json", "--bootstrap", 0] for files in ([scores], parts))
     expected, found = (json.loads(run("metrics", *arguments)[1]) for arguments in (whole, halves))
     assert found["scores"] == "bonafide.csv + spoof.csv"
+    assert [one["role"] for one in found.pop("provenance")["inputs"]] == ["scores", "scores", "protocol"]
+    del expected["provenance"]
     assert {**found, "scores": "scores.csv"} == expected
     code, _, err = run("calibrate", "fit", *parts, "--protocol", protocol, "--out", scores.with_name("c.json"))
     assert (code, err) == (0, "")
@@ -427,3 +428,52 @@ def test_metrics_draw_nothing_and_know_no_other_room(small_data):
     command = [sys.executable, "-c", code, "metrics", str(scores), "--protocol", str(protocol), "--bootstrap", "0"]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_files_of_one_name_are_one_detector(run, small_data, tmp_path):
+    scores, protocol = small_data
+    header, *rows = scores.read_text().splitlines()
+    parts = [tmp_path / f"part{index}.csv" for index in (1, 2)]
+    for part, lines in zip(parts, (rows[:50], rows[50:]), strict=True):
+        part.write_text("\n".join([header, *lines]) + "\n")
+    common = ("--protocol", protocol, "--bootstrap", "20", "--by")
+    code, whole, _ = run("compare", scores, scores, *common[:-1])
+    names = ("--name", "mine", "--name", "mine", "--name", "other")
+    code, out, err = run("compare", *parts, scores, *common[:-1], *names)
+    assert (code, err) == (0, "")
+    assert "EER of mine" in out
+    assert "EER of other" in out
+    assert out.splitlines()[-1] == whole.splitlines()[-1]
+    code, _, err = run("compare", scores, *common[:-1])
+    assert (code, "expected the scores of two detectors, found those of 1" in err) == (1, True)
+    code, _, err = run("compare", *parts, scores, *common[:-1], "--name", "mine")
+    assert (code, "expected a --name for each of the 3 score files" in err) == (1, True)
+
+
+def test_files_with_columns_of_other_names(run, tmp_path):
+    scores, protocol = tmp_path / "s.csv", tmp_path / "p.csv"
+    scores.write_text("clip,p_fake\n" + "".join(f"c{i},{(i * 7) % 10 + (i % 2) * 4}\n" for i in range(60)))
+    protocol.write_text("clip,is_fake,codec\n" + "".join(f"c{i},{i % 2},{'ab'[i % 3 == 0]}\n" for i in range(60)))
+    words = f"metrics {scores} --protocol {protocol} --id-column clip --score-column p_fake --label-column is_fake "
+    words += "--bonafide-label 0 --invert --name mine --where codec=a --json --bootstrap 0"
+    code, out, err = run(*words.split())
+    figures = json.loads(out)
+    assert (code, err) == (0, "")
+    assert (figures["detector"], figures["n_bonafide"], figures["n_spoof"]) == ("mine", 20, 20)
+    assert figures["pooled"]["auc"] > 0.5
+    assert any("negated" in note for note in figures["notes"])
+    assert any("0 as bonafide" in note for note in figures["notes"])
+    code, _, err = run(*words.replace("--id-column clip", "--id-column nope").split())
+    assert code == 1
+
+
+@pytest.mark.parametrize("metric", ["min_dcf", "cllr"])
+def test_other_figures_are_compared_by_name(run, small_data, metric):
+    scores, protocol = small_data
+    code, out, _ = run("compare", scores, scores, "--protocol", protocol, "--metric", metric, "--bootstrap", "20")
+    assert code == 0
+    assert "difference: +0.0000, 95% interval +0.0000 to +0.0000" in out
+    code, _, err = run("compare", scores, scores, "--protocol", protocol, "--metric", "min_tdcf_2019")
+    assert (code, "needs the speaker verifier's errors" in err) == (1, True)
+    code, _, err = run("compare", scores, scores, "--protocol", protocol, "--metric", "nope")
+    assert (code, "known are eer, auc, min_dcf" in err) == (1, True)

@@ -17,7 +17,7 @@ def half(basis: Basis) -> OperatingPoint:
 
 @pytest.fixture
 def made_up(monkeypatch):
-    row = Metric("HALF", True, "a made-up figure", "", "", half, drawn=lambda replicates: replicates.eers)
+    row = Metric("HALF", True, "a made-up figure", "", "", half, drawn=lambda replicates, _: replicates.eers)
     monkeypatch.setitem(METRICS, "half", row)
 
 
@@ -31,7 +31,7 @@ def test_a_new_row_is_computed_shown_and_written(made_up, small_data, tmp_path, 
     assert main(["metrics", scores, "--json", *common]) == 0
     figures = json.loads(capsys.readouterr().out)
     assert (figures["pooled"]["half"], figures["thresholds"]["half"]) == (0.25, 12.25)
-    assert figures["intervals"]["half"] == figures["intervals"]["eer"]
+    assert figures["intervals"]["half"]["low"] < 0.25 < figures["intervals"]["half"]["high"]
     assert [group["half"] for group in figures["groups"]] == pytest.approx([1 / 3, 1 / 3])
     assert main(["report", scores, *common, "--out", str(tmp_path / "report")]) == 0
     assert "a made-up figure" in (tmp_path / "report" / "index.html").read_text()

@@ -44,6 +44,8 @@ def test_evaluation_on_made_up_scores(run, tmp_path):
     assert "NO DATA SET GIVEN: the scores below are made up" in shown
     assert "600 of 600 trials of BRSpeech-DF" in shown
     assert "fitted on dev, judged on test" in shown
+    assert "set on other_scores.csv on CSV other_protocol.csv, where the EER is" in shown
+    assert "bona fide rejected" in shown
     assert shown.count("<picture>") == 4
     assert (tmp_path / "report" / "index.html").exists()
 
@@ -57,11 +59,16 @@ def test_evaluation_on_given_files(run, tmp_path):
     )
     scores = [f"/data/h/{n}.wav {n}" for n in range(12)] + [f"/data/x/{n}.wav {n - 4.5}" for n in range(12)]
     (tmp_path / "scores.txt").write_text("\n".join(scores) + "\n")
+    (tmp_path / "other.txt").write_text("".join(f"o{n} {n % 7}\n" for n in range(24)))
+    labels = "".join(f"o{n},{'bonafide' if n % 7 > 2 + n % 2 else 'spoof'}\n" for n in range(24))
+    (tmp_path / "other.csv").write_text("utt_id,label\n" + labels)
     names = {"BONAFIDE": "human.csv", "SYNTHETIC": "made.csv", "SCORES": "scores.txt"}
+    names |= {"OTHER_SCORES": "other.txt", "OTHER_PROTOCOL": "other.csv"}
     given = {f"BRSPEECH_{name}": tmp_path / file for name, file in names.items()}
     shown = "\n".join(run("evaluation", BRSPEECH_REPLICATES=50, **given))
     assert "made up" not in shown
     assert "24 of 24 trials" in shown
+    assert "set on other.txt on CSV other.csv" in shown
 
 
 def test_inference_against_a_server(run, tmp_path, tiny_server):

@@ -1,11 +1,12 @@
 """Every format as its data set writes it, and what is said when a file is another's."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from dfeval.errors import ProtocolError
-from dfeval.protocols import load_protocol
+from dfeval.errors import EvalError, ProtocolError
+from dfeval.protocols import ProtocolColumns, load_protocol
 
 FILES = {
     "asvspoof2019-la": "LA_0039 LA_E_2834763 - A11 spoof\nLA_0014 LA_E_8877452 - - bonafide\n",
@@ -168,3 +169,51 @@ def test_a_file_beyond_the_limit_is_not_read(tmp_path):
 def test_an_absent_file_is_named(tmp_path):
     with pytest.raises(ProtocolError, match=r"nowhere\.csv"):
         load_protocol(tmp_path / "nowhere.csv", "csv")
+
+
+def test_columns_and_labels_may_have_any_name(tmp_path):
+    path = tmp_path / "odd.csv"
+    path.write_text("clip,truth,label\na,1,x\nb,0,y\nc,1,x\n")
+    named = ProtocolColumns(ids="clip", label="truth")
+    assert load_protocol(path, "csv", columns=named).table["label"].tolist() == ["bonafide", "spoof", "bonafide"]
+    turned = load_protocol(path, "csv", columns=replace(named, bonafide="0"))
+    assert turned.table["label"].tolist() == ["spoof", "bonafide", "spoof"]
+    assert turned.notes == ("labels are read: 0 as bonafide, 1 as spoof, as asked",)
+    assert turned.id_columns == ("clip",)
+    with pytest.raises(ProtocolError, match=r"no label is 'real'; found 0, 1"):
+        load_protocol(path, "csv", columns=replace(named, bonafide="real"))
+    with pytest.raises(ProtocolError, match=r"expected the column key .*--label-column"):
+        load_protocol(path, "csv", columns=ProtocolColumns(ids="clip", label="key"))
+
+
+@pytest.mark.parametrize(
+    ("where", "ids"),
+    [
+        (["codec=C05"], ["a", "c"]),
+        (["codec!=C05,C06"], ["d"]),
+        (["codec=C05,C06", "seconds>=2"], ["b", "c"]),
+        (["seconds<2"], ["a"]),
+    ],
+)
+def test_conditions_choose_trials(where, ids, tmp_path):
+    path = tmp_path / "protocol.csv"
+    path.write_text("utt_id,label,codec,seconds\na,bonafide,C05,1\nb,spoof,C06,2\nc,spoof,C05,2.5\nd,bonafide,-,\n")
+    protocol = load_protocol(path, "csv", where=where)
+    assert protocol.table["utt_id"][protocol.in_phase].tolist() == ids
+    assert protocol.description.endswith(", ".join(f"where {condition}" for condition in where))
+
+
+@pytest.mark.parametrize(
+    ("where", "message"),
+    [
+        ("codec", "expected column=value"),
+        ("nope=1", "no column 'nope'; it has utt_id, label"),
+        ("label>x", "expected a number after >, found 'x'"),
+        ("label=neither", "no trial of the phase 'all' is label=neither"),
+    ],
+)
+def test_conditions_that_can_not_be_met_are_named(where, message, tmp_path):
+    path = tmp_path / "protocol.csv"
+    path.write_text("utt_id,label\na,bonafide\nb,spoof\n")
+    with pytest.raises(EvalError, match=message):
+        load_protocol(path, "csv", where=[where])

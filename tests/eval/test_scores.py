@@ -1,14 +1,23 @@
 """Score files of every kind, and pickles that want to run something."""
 
+import gzip
 import os
 import pickle
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from dfeval.errors import ScoreFileError
 from dfeval.scores import load_scores
+
+# {"a": numpy.float64(1.5), "b": -2} as Python 2 pickles it, with the old name of NumPy's module and bytes as text.
+PYTHON_2 = (
+    b"(dp0\nS'a'\np1\ncnumpy.core.multiarray\nscalar\np2\n(cnumpy\ndtype\np3\n(S'f8'\np4\nI0\nI1\ntp5\nRp6\n"
+    b"(I3\nS'<'\np7\nNNNI-1\nI-1\nI0\ntp8\nbS'\\x00\\x00\\x00\\x00\\x00\\x00\\xf8?'\np9\ntp10\nRp11\n"
+    b"sS'b'\np12\nI-2\ns."
+)
 
 
 def write(tmp_path, content, name="scores"):
@@ -35,7 +44,20 @@ def write(tmp_path, content, name="scores"):
         '{"a": 1.5, "b": -2}',
         '\ufeff {\n "a": "1.5", "b": -2.0}',
         pickle.dumps({"a": 1.5, "b": -2}),
-        pickle.dumps({"a": 1.5, "b": -2.0}, protocol=2),
+        *(pickle.dumps({"a": 1.5, "b": -2.0}, protocol=protocol) for protocol in range(6)),
+        *(pickle.dumps({"a": np.float32(1.5), "b": np.float64(-2)}, protocol=protocol) for protocol in range(6)),
+        pickle.dumps({"a": np.float16(1.5), "b": np.int64(-2)}),
+        pickle.dumps({"a": np.array([1.5], ">f8")[0], "b": -2}, protocol=2),
+        PYTHON_2,
+        gzip.compress(b"utt_id,score\na,1.5\nb,-2\n"),
+        gzip.compress(b"a 1.5\n") + gzip.compress(b"b -2\n"),
+        gzip.compress(pickle.dumps({"a": 1.5, "b": -2})),
+        gzip.compress(b'{"a": 1.5, "b": -2}'),
+        '[{"utt_id": "a", "score": 1.5}, {"score": -2, "utt_id": "b"}]',
+        '{"file_name": "a", "score": 1.5, "note": "x, y"}\n\n{"file_name": "b", "score": "-2"}\n',
+        '{"utt_id": ["a", "b"], "score": [1.5, -2]}',
+        '{"utt_id": {"0": "a", "1": "b"}, "score": {"0": 1.5, "1": -2}}',
+        '[["a", 1.5], ["b", -2]]',
     ],
 )
 def test_every_kind_reads_the_same(content, tmp_path):
@@ -100,7 +122,7 @@ def test_several_columns_of_numbers_and_no_header_leave_the_score_open(rows, tmp
         expected = [float(row.replace(",", " ").split()[number - 1]) for row in rows.splitlines()]
         assert load_scores(path, str(number)).table["score"].tolist() == expected
     for wrong in ("1", "4", "score"):
-        with pytest.raises(ScoreFileError, match=rf"number of a column after the id .* found '{wrong}'; the columns"):
+        with pytest.raises(ScoreFileError, match=rf"number of a column beside the id .* found '{wrong}'; the columns"):
             load_scores(path, wrong)
 
 
@@ -137,6 +159,11 @@ def test_decimal_commas_are_refused_by_line(text, line, tmp_path):
         ("utt_id,score\na,1.5\nx,3,surplus\nb,-2\n", "line 3: expected 2 fields, found 3"),
         ("a 1.5\nx y 3\nb -2\n", "line 2: expected 2 fields, found 3"),
         ('{"a": 1.5, "x": [3], "b": -2}', "x: expected a number, found another kind of value"),
+        (
+            '{"id": "a", "score": 1.5}\n\n{"id": x\n{"id": "b", "score": -2}',
+            "line 3: expected a number, found '{\"id\": x'",
+        ),
+        ('[["a", 1.5], ["x", "loud", 3], ["b", -2]]', "line 2: expected 2 fields, found 3"),
     ],
 )
 def test_one_unreadable_row_is_named_and_the_rest_is_read(text, problem, tmp_path):
@@ -194,7 +221,7 @@ class Hostile:
         return os.mkdir, (str(self.path),)
 
 
-@pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
 def test_a_hostile_pickle_is_refused_and_nothing_runs(protocol, tmp_path):
     trap = tmp_path / "trap"
     content = pickle.dumps({"a": Hostile(trap)}, protocol=protocol)
@@ -208,7 +235,9 @@ def test_a_hostile_pickle_is_refused_and_nothing_runs(protocol, tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (pickle.dumps({"a": np.float32(1)}), "refused: it asks for numpy"),
+        (pickle.dumps({"a": np.complex64(1)}), "refused: it asks for a NumPy dtype 'c8', which is no number"),
+        (pickle.dumps({"a": np.array(1.0)}), "refused: it asks for numpy"),
+        (b"\x80\x02}q\x00X\x01\x00\x00\x00acnumpy\ndtype\n}X\x01\x00\x00\x00xK\x01sbs.", "changes what it was given"),
         (pickle.dumps([1, 2]), "holds list"),
         (pickle.dumps({"a": [1.0]}), "a score of type list"),
         (pickle.dumps({1: 1.0}), "expected a plain dict"),
@@ -221,7 +250,11 @@ def test_a_hostile_pickle_is_refused_and_nothing_runs(protocol, tmp_path):
         (b"just words\n", "expected CSV with the header"),
         (b'{"a": 1', "is no readable JSON"),
         (b"{}", "holds no scores"),
-        (b'[{"utt_id": "a"}]', "holds a list; expected JSON of {id: score}"),
+        (b'["a", "b"]', "holds a list; expected JSON of {id: score}, or a list of records"),
+        (b'[{"utt_id": "a"}]', "expected a column score"),
+        (gzip.compress(b"a 1.5\n")[:-9], "is cut short: its gzip data have no end"),
+        (b"\x1f\x8b" + bytes(20), "is damaged"),
+        (b"PAR1 and no more", "can't be read as Parquet"),
         (b"utt_id,score\na,loud\n", "can't be read as scores"),
     ],
 )
@@ -237,8 +270,36 @@ def test_a_device_is_no_score_file():
         load_scores(Path("/dev/zero"))
 
 
-def test_a_protocol_0_pickle_is_not_run_either(tmp_path):
-    trap = tmp_path / "trap"
-    with pytest.raises(ScoreFileError):
-        load_scores(write(tmp_path, pickle.dumps({"a": Hostile(trap)}, protocol=0)))
-    assert not trap.exists()
+def test_parquet(tmp_path):
+    path = tmp_path / "scores.parquet"
+    pd.DataFrame({"utt_id": ["a", "b", "c"], "score": [1.5, -2.0, None]}).to_parquet(path)
+    scores = load_scores(path)
+    assert scores.table["utt_id"].tolist() == ["a", "b", "c"]
+    np.testing.assert_equal(scores.table["score"].to_numpy(), [1.5, -2, np.nan])
+
+
+def test_a_file_that_unpacks_without_end_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("dfeval.unpacking.MAX_UNPACKED_BYTES", 1 << 20)
+    with pytest.raises(ScoreFileError, match="unpacks to more than 1 MiB"):
+        load_scores(write(tmp_path, gzip.compress(b"a 1.5\n" * (1 << 18)), "scores.gz"))
+
+
+def test_ids_and_scores_may_have_any_name_and_place(tmp_path):
+    headed = write(tmp_path, "clip,p_real,utt_id\na,1.5,1\nb,-2,2\n", "odd.csv")
+    assert load_scores(headed, "p_real", id_column="Clip").table["utt_id"].tolist() == ["a", "b"]
+    assert load_scores(headed, "p_real").table["utt_id"].tolist() == ["1", "2"]
+    headless = write(tmp_path, "1.5 a x\n-2 b y\n", "odd.txt")
+    scores = load_scores(headless, id_column="2")
+    assert (scores.table["utt_id"].tolist(), scores.table["score"].tolist()) == (["a", "b"], [1.5, -2])
+    with pytest.raises(ScoreFileError, match="one of its 3 columns as --id-column, found 4"):
+        load_scores(headless, id_column="4")
+    with pytest.raises(ScoreFileError, match="can't hold both the ids and the scores"):
+        load_scores(headed, "p_real", id_column="p_real")
+
+
+def test_negated_scores_say_so(tmp_path):
+    scores = load_scores(write(tmp_path, "utt_id,score\na,1.5\nb,-2\n"), invert=True, name="mine")
+    assert scores.table["score"].tolist() == [-1.5, 2]
+    assert scores.notes == ("scores: scores are negated, as was asked for",)
+    assert scores.detector == "mine"
+    assert scores.csv_column is None  # whoever would rewrite the file finds other scores there

@@ -1,4 +1,4 @@
-"""Bootstrap confidence intervals, by speaker where speakers are known (Bisani & Ney, ICASSP 2004; Efron & Tibshirani).
+"""Bootstrap replicates, by speaker where speakers are known (Bisani & Ney, ICASSP 2004; Efron & Tibshirani).
 
 Trials of one speaker resemble each other, so drawing single trials makes intervals too narrow: with speakers known,
 speakers are drawn, and a speaker's trials come along; without, trials are drawn within each class.
@@ -15,24 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dfeval.metrics.eer import ErrorRates, Floats
+from dfeval.metrics.intervals import MIN_SPEAKERS, Interval, Units, share_interval, units_of
 
 N_CELLS = 1024
-LEVEL = 0.95
-MIN_SPEAKERS = 10  # of each class: fewer draws of fewer speakers say little about the speakers that were not recorded
 
 Counts = NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A percentile interval: bounds, confidence level, and what was drawn (``unit`` trial or speaker, how many)."""
-
-    low: float
-    high: float
-    level: float
-    n_replicates: int
-    unit: str
-    n_units: int
 
 
 @dataclass(frozen=True)
@@ -48,8 +35,7 @@ class Replicates:
     frr: Floats
     far: Floats
     points: Counts
-    unit: str
-    n_units: int
+    units: Units
     auc_off_grid: float
 
     @property
@@ -57,13 +43,11 @@ class Replicates:
         """Area under the ROC of each replicate, by trapezoids between the grid's points; shape (n_replicates,)."""
         return _area(self.frr, self.far) + self.auc_off_grid
 
-    def interval(self, values: Floats, level: float = LEVEL) -> Interval | None:
-        """Percentile interval of one value a replicate; None where all are the same, as when no error was seen."""
-        if not values.size or np.ptp(values) == 0:
+    def interval(self, value: float, drawn: Floats) -> Interval | None:
+        """Interval of a figure between 0 and 1, given its replicates; None where all are the same (no error seen)."""
+        if drawn.size < 2 or np.ptp(drawn) == 0:
             return None
-        tail = (1 - level) / 2
-        low, high = np.quantile(values, (tail, 1 - tail))
-        return Interval(float(low), float(high), level, len(values), self.unit, self.n_units)
+        return share_interval(value, float(drawn.var(ddof=1)), self.units, drawn.size)
 
 
 def bootstrap(
@@ -87,7 +71,12 @@ def bootstrap(
     frr = bonafide[defined] / bonafide[defined, -1:]
     far = 1 - spoof[defined] / spoof[defined, -1:]
     off_grid = rates.auc - float(_area(rates.frr[edges], rates.far[edges]))
-    return Replicates(eers, frr, far, edges, drawn.unit, drawn.n_units, off_grid)
+    return Replicates(eers, frr, far, edges, units_of(rates.is_bonafide, speakers), off_grid)
+
+
+def minimum_costs(replicates: Replicates, weight_frr: float, weight_far: float, constant: float = 0.0) -> Floats:
+    """Least weighted sum of both rates of each replicate, over the grid's points; shape (n_replicates,)."""
+    return np.asarray((constant + weight_frr * replicates.frr + weight_far * replicates.far).min(axis=1))
 
 
 def _edges(rates: ErrorRates) -> Counts:
@@ -117,12 +106,10 @@ def drawable(speakers: NDArray[np.int64] | None, is_bonafide: NDArray[np.bool_])
 class _TrialDraw:
     """Trials drawn within each class: how often in each cell (``bonafide``, ``spoof``: replicates × cells)."""
 
-    unit = "trial"
-
     def __init__(
         self, is_bonafide: NDArray[np.bool_], edges: Counts, rng: np.random.Generator, n_replicates: int
     ) -> None:
-        self.is_bonafide, self.edges, self.rng, self.n_units = is_bonafide, edges, rng, is_bonafide.size
+        self.is_bonafide, self.edges, self.rng = is_bonafide, edges, rng
         self.bonafide, self.spoof = (
             rng.multinomial(int(mask.sum()), np.add.reduceat(mask, edges[:-1], dtype=float) / mask.sum(), n_replicates)
             for mask in (is_bonafide, ~is_bonafide)
@@ -140,8 +127,6 @@ class _TrialDraw:
 
 class _SpeakerDraw:
     """Speakers drawn, their trials coming along; the same attributes as _TrialDraw."""
-
-    unit = "speaker"
 
     def __init__(
         self,

@@ -6,7 +6,7 @@ import numpy as np
 
 from dfeval.errors import OneClassError
 from dfeval.metrics.convex_hull import Hull
-from dfeval.metrics.eer import Floats, refuse_nan
+from dfeval.metrics.eer import ErrorRates, Floats, refuse_nan
 
 
 def cllr(bonafide: Floats, spoof: Floats) -> float:
@@ -16,6 +16,11 @@ def cllr(bonafide: Floats, spoof: Floats) -> float:
     refuse_nan(bonafide=bonafide, spoof=spoof)
     cost = np.logaddexp(0, -bonafide).mean() + np.logaddexp(0, spoof).mean()
     return float(cost / (2 * math.log(2)))
+
+
+def cllr_losses(rates: ErrorRates) -> Floats:
+    """What each trial, in the order of the rates, adds to the Cllr: the sum of both classes' means."""
+    return np.asarray(np.logaddexp(0, np.where(rates.is_bonafide, -rates.scores, rates.scores)) / (2 * math.log(2)))
 
 
 def min_cllr(hull: Hull) -> float:

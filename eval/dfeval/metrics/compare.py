@@ -1,24 +1,32 @@
-"""Two detectors on the same trials: is the difference of their EERs more than chance?
+"""Two detectors on the same trials: is the difference of a figure more than chance?
 
 A paired bootstrap: both detectors are judged on the same redrawn trials (or speakers), so what makes a trial hard
-cancels out. The p-value is the achieved significance level of the percentile interval (Efron & Tibshirani, "An
-Introduction to the Bootstrap", 1993, ch. 15-16): twice the share of replicates in which the difference has the other
-sign, one being added to both counts, as a p-value of zero can't be had by drawing.
+cancels out. The interval is Student's around the difference that was found. The p-value is the achieved significance
+level (Efron & Tibshirani, "An Introduction to the Bootstrap", 1993, ch. 15-16): twice the share of replicates in which
+the difference has the other sign, one being added to both counts, as a p-value of zero can't be had by drawing.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dfeval.metrics.bootstrap import LEVEL, Counts, Interval, crossing, drawable
-from dfeval.metrics.eer import Floats
+from dfeval.figures import METRICS, Basis
+from dfeval.metrics.bootstrap import Counts, Replicates, crossing, drawable
+from dfeval.metrics.convex_hull import convex_hull
+from dfeval.metrics.dcf import DcfCosts
+from dfeval.metrics.eer import Floats, error_rates
+from dfeval.metrics.intervals import Interval, difference_interval, units_of
+from dfeval.metrics.tdcf import AsvRates
+
+COMPARABLE = tuple(name for name, metric in METRICS.items() if metric.drawn or metric.losses)
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """EERs of two detectors on the same trials; ``difference``: second minus first, below zero = second better."""
+    """A figure (a key of METRICS) of two detectors on the same trials; ``difference`` is of second minus first."""
 
+    metric: str
     first: float
     second: float
     difference: Interval
@@ -28,14 +36,41 @@ class Comparison:
 
 
 @dataclass(frozen=True)
+class Figure:
+    """What is compared: a name of COMPARABLE, and what it needs to be computed."""
+
+    metric: str = "eer"
+    costs: DcfCosts = field(default_factory=DcfCosts)
+    asv: AsvRates | None = None
+
+
 class _Sorted:
-    """The order of one detector's scores, bona fide first among ties."""
+    """The order of one detector's scores, bona fide first among ties, and the figure of trials drawn so often each."""
 
-    order: Counts
-    is_bonafide: NDArray[np.bool_]
+    def __init__(self, scores: Floats, is_bonafide: NDArray[np.bool_], figure: Figure) -> None:
+        order = np.lexsort((~is_bonafide, scores))
+        self.order, self.is_bonafide, self.metric = order.astype(np.int64), is_bonafide[order], figure.metric
+        rates = error_rates(scores[is_bonafide], scores[~is_bonafide])
+        self.basis = Basis(rates, convex_hull(rates), figure.costs, figure.asv)
+        self.units, self.points = units_of(is_bonafide, None), rates.distinct
+        losses = METRICS[self.metric].losses
+        self.losses = losses(self.basis) if losses else None
 
-    def eer(self, drawn: Counts, total: tuple[int, int]) -> float:
-        return crossing(drawn[self.order], self.is_bonafide, (0, 0), total)
+    def value(self, drawn: Counts, total: tuple[int, int]) -> float:
+        """The figure of trials that are drawn so often each, given in the detectors' common order."""
+        counts = drawn[self.order]
+        if self.metric == "eer":
+            return crossing(counts, self.is_bonafide, (0, 0), total)
+        if self.losses is not None:
+            weights = np.where(self.is_bonafide, 1 / total[0], 1 / total[1])
+            return float((counts * weights * self.losses).sum())
+        seen = [
+            np.concatenate(([0], np.cumsum(counts * mask)))[self.points] / size
+            for mask, size in zip((self.is_bonafide, ~self.is_bonafide), total, strict=True)
+        ]
+        drawn_once = Replicates(np.empty(0), seen[0][None], 1 - seen[1][None], self.points, self.units, 0.0)
+        compute = METRICS[self.metric].drawn
+        return float(compute(drawn_once, self.basis)[0]) if compute else np.nan
 
 
 def compare(
@@ -46,13 +81,16 @@ def compare(
     speakers: NDArray[np.int64] | None = None,
     n_replicates: int = 1000,
     seed: int = 0,
+    figure: Figure | None = None,
 ) -> Comparison:
     """Compare two detectors' scores of the same trials; all arrays have shape (n_trials,).
 
     ``speakers`` numbers each trial's speaker; without, or with too few of them, trials are drawn within each class.
+    ``figure`` says what is compared, the EER by default.
     """
+    chosen = figure or Figure()
     speakers = drawable(speakers, is_bonafide)
-    detectors = [_sorted(scores, is_bonafide) for scores in (first, second)]
+    detectors = [_Sorted(scores, is_bonafide, chosen) for scores in (first, second)]
     rng = np.random.default_rng(seed)
     n_units = is_bonafide.size if speakers is None else int(speakers.max()) + 1
     differences = []
@@ -61,20 +99,20 @@ def compare(
         n_bonafide = int(drawn[is_bonafide].sum())
         total = (n_bonafide, int(drawn.sum()) - n_bonafide)
         if all(total):
-            eers = [detector.eer(drawn, total) for detector in detectors]
-            differences.append(eers[1] - eers[0])
-    values = np.asarray(differences)
-    tail = (1 - LEVEL) / 2
-    low, high = np.quantile(values, (tail, 1 - tail))
+            values = [detector.value(drawn, total) for detector in detectors]
+            differences.append(values[1] - values[0])
+    drawn_differences = np.asarray(differences)
     everyone = np.ones(is_bonafide.size, dtype=np.int64)
     total = (int(is_bonafide.sum()), int((~is_bonafide).sum()))
+    found = [detector.value(everyone, total) for detector in detectors]
+    units = units_of(is_bonafide, speakers)
+    variance = float(drawn_differences.var(ddof=1)) if len(differences) > 1 else 0.0
     return Comparison(
-        first=detectors[0].eer(everyone, total),
-        second=detectors[1].eer(everyone, total),
-        difference=Interval(
-            float(low), float(high), LEVEL, len(values), "trial" if speakers is None else "speaker", n_units
-        ),
-        p_value=_p_value(values),
+        metric=chosen.metric,
+        first=found[0],
+        second=found[1],
+        difference=difference_interval(found[1] - found[0], variance, units, len(differences)),
+        p_value=_p_value(drawn_differences),
         n_bonafide=total[0],
         n_spoof=total[1],
     )
@@ -83,11 +121,6 @@ def compare(
 def _p_value(differences: Floats) -> float:
     rarer = min(int((differences <= 0).sum()), int((differences >= 0).sum()))
     return min(1.0, 2 * (rarer + 1) / (len(differences) + 1))
-
-
-def _sorted(scores: Floats, is_bonafide: NDArray[np.bool_]) -> _Sorted:
-    order = np.lexsort((~is_bonafide, scores))
-    return _Sorted(order.astype(np.int64), is_bonafide[order])
 
 
 def _draw_units(rng: np.random.Generator, n_units: int) -> Counts:

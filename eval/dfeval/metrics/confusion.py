@@ -46,6 +46,13 @@ class Confusion:
         return _ratio(2 * self.spoof_caught, 2 * self.spoof_caught + self.spoof_accepted + self.bonafide_rejected)
 
     @property
+    def f1_bonafide(self) -> float:
+        """Harmonic mean of precision and recall, bona fide positive, as libraries that call it class 1 have it."""
+        return _ratio(
+            2 * self.bonafide_accepted, 2 * self.bonafide_accepted + self.spoof_accepted + self.bonafide_rejected
+        )
+
+    @property
     def _total(self) -> int:
         return self.spoof_caught + self.spoof_accepted + self.bonafide_rejected + self.bonafide_accepted
 

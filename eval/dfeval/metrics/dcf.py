@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dfeval.errors import EvalError
-from dfeval.metrics.eer import ErrorRates, OperatingPoint
+from dfeval.metrics.eer import ErrorRates, Floats, OperatingPoint
 
 
 @dataclass(frozen=True)
@@ -37,9 +37,14 @@ class DcfCosts:
         """The threshold of least expected cost for scores that are natural-log likelihood ratios."""
         return -math.log(self.weight_frr / self.weight_far)
 
+    @property
+    def normaliser(self) -> float:
+        """Cost of the better of accepting all and rejecting all."""
+        return min(self.weight_frr, self.weight_far)
+
     def normalised(self, frr: float, far: float) -> float:
         """Cost of an operating point; 1 is the cost of the better of accepting all and rejecting all."""
-        return (self.weight_frr * frr + self.weight_far * far) / min(self.weight_frr, self.weight_far)
+        return (self.weight_frr * frr + self.weight_far * far) / self.normaliser
 
 
 def min_dcf(rates: ErrorRates, costs: DcfCosts) -> OperatingPoint:
@@ -49,6 +54,13 @@ def min_dcf(rates: ErrorRates, costs: DcfCosts) -> OperatingPoint:
     return OperatingPoint(
         costs.normalised(float(rates.frr[best]), float(rates.far[best])), float(rates.thresholds[best])
     )
+
+
+def act_dcf_losses(rates: ErrorRates, costs: DcfCosts) -> Floats:
+    """What each trial, in the order of the rates, adds to the actual DCF: the sum of both classes' means."""
+    is_wrong = (rates.scores >= costs.bayes_threshold) != rates.is_bonafide
+    weights = np.where(rates.is_bonafide, costs.weight_frr, costs.weight_far)
+    return np.asarray(is_wrong * weights / costs.normaliser)
 
 
 def act_dcf(rates: ErrorRates, costs: DcfCosts) -> OperatingPoint:

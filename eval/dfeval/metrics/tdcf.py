@@ -53,29 +53,56 @@ def asv_rates(target: Floats, nontarget: Floats, spoof: Floats) -> AsvRates:
     )
 
 
-def min_tdcf_2019(rates: ErrorRates, asv: AsvRates, costs: TdcfCosts) -> OperatingPoint:
-    """Minimum normalised t-DCF of 2019; 1 is a countermeasure of no use, 0 one without errors."""
+@dataclass(frozen=True)
+class TdcfWeights:
+    """A t-DCF as a weighted sum of the countermeasure's rates: ``constant`` is what the verifier alone costs."""
+
+    constant: float
+    frr: float
+    far: float
+
+    @property
+    def normaliser(self) -> float:
+        """Cost of the better of a countermeasure that accepts all and one that rejects all."""
+        return self.constant + min(self.frr, self.far)
+
+
+def weights_2019(asv: AsvRates, costs: TdcfCosts) -> TdcfWeights:
+    """The form of 2019: a countermeasure without errors costs nothing."""
     weight_frr = costs.p_target * (costs.c_miss_cm - costs.c_miss * asv.p_miss) - costs.p_nontarget * costs.c_fa * (
         asv.p_fa
     )
-    weight_far = costs.c_fa_spoof * costs.p_spoof * asv.p_fa_spoof
-    return _minimum(rates, 0.0, weight_frr, weight_far)
+    return _checked(TdcfWeights(0.0, weight_frr, costs.c_fa_spoof * costs.p_spoof * asv.p_fa_spoof))
+
+
+def weights_2021(asv: AsvRates, costs: TdcfCosts) -> TdcfWeights:
+    """The form of 2021: even a countermeasure without errors pays for the verifier's."""
+    errors_of_asv = costs.p_target * costs.c_miss * asv.p_miss + costs.p_nontarget * costs.c_fa * asv.p_fa
+    weight_frr = costs.p_target * costs.c_miss - errors_of_asv
+    return _checked(TdcfWeights(errors_of_asv, weight_frr, costs.p_spoof * costs.c_fa_spoof * asv.p_fa_spoof))
+
+
+def min_tdcf_2019(rates: ErrorRates, asv: AsvRates, costs: TdcfCosts) -> OperatingPoint:
+    """Minimum normalised t-DCF of 2019; 1 is a countermeasure of no use, 0 one without errors."""
+    return min_tdcf(rates, weights_2019(asv, costs))
 
 
 def min_tdcf_2021(rates: ErrorRates, asv: AsvRates, costs: TdcfCosts) -> OperatingPoint:
     """Minimum normalised t-DCF of 2021; even a faultless countermeasure pays for the verifier's errors."""
-    errors_of_asv = costs.p_target * costs.c_miss * asv.p_miss + costs.p_nontarget * costs.c_fa * asv.p_fa
-    weight_frr = costs.p_target * costs.c_miss - errors_of_asv
-    weight_far = costs.p_spoof * costs.c_fa_spoof * asv.p_fa_spoof
-    return _minimum(rates, errors_of_asv, weight_frr, weight_far)
+    return min_tdcf(rates, weights_2021(asv, costs))
 
 
-def _minimum(rates: ErrorRates, constant: float, weight_frr: float, weight_far: float) -> OperatingPoint:
-    if weight_frr <= 0 or weight_far <= 0:
+def min_tdcf(rates: ErrorRates, weights: TdcfWeights) -> OperatingPoint:
+    """Least normalised tandem cost over all thresholds."""
+    curve = weights.constant + weights.frr * rates.frr + weights.far * rates.far
+    best = int(np.argmin(curve))
+    return OperatingPoint(float(curve[best]) / weights.normaliser, float(rates.thresholds[best]))
+
+
+def _checked(weights: TdcfWeights) -> TdcfWeights:
+    if weights.frr <= 0 or weights.far <= 0:
         raise EvalError(
             "the t-DCF is undefined: the verifier alone costs more than the countermeasure could save "
-            f"(weights {weight_frr:.3g} and {weight_far:.3g}); are the ASV rates in the order FA, miss, spoof?"
+            f"(weights {weights.frr:.3g} and {weights.far:.3g}); are the ASV rates in the order FA, miss, spoof?"
         )
-    curve = constant + weight_frr * rates.frr + weight_far * rates.far
-    best = int(np.argmin(curve))
-    return OperatingPoint(float(curve[best]) / (constant + min(weight_frr, weight_far)), float(rates.thresholds[best]))
+    return weights

@@ -8,9 +8,9 @@ from matplotlib.figure import Figure
 from scipy.special import expit, ndtri
 
 from dfeval.evaluation import Evaluation
-from dfeval.metrics.bootstrap import LEVEL
 from dfeval.metrics.eer import ErrorRates, Floats
-from dfeval.plots.style import BONAFIDE, DASHES, INK, MARKERS, SPOOF, axes, colour_of, legend, styled
+from dfeval.metrics.intervals import LEVEL
+from dfeval.plots.style import BONAFIDE, INK, SPOOF, axes, colour_of, dash_of, legend, marker_of, styled
 
 RATE_TICKS = (0.0001, 0.001, 0.01, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 0.9, 0.95, 0.99)
 MAX_POINTS = 1500
@@ -28,10 +28,10 @@ def draw_det(evaluations: Sequence[Evaluation]) -> Figure:
         _draw_det_band(ax, evaluation, colour_of(index), (low, high))
         far, frr = _thinned(evaluation.rates)
         label = f"{evaluation.trials.detector}: EER {evaluation.rates.eer.value:.2%}"
-        curve = {"color": colour_of(index), "linestyle": DASHES[index % len(DASHES)]}
+        curve = {"color": colour_of(index), "linestyle": dash_of(index)}
         ax.plot(_probit(far, low), _probit(frr, low), label=label, **curve)
         eer = ndtri(np.clip(evaluation.rates.eer.value, low, high))
-        ax.plot(eer, eer, MARKERS[index % len(MARKERS)], color=colour_of(index), markersize=8, zorder=5)
+        ax.plot(eer, eer, marker_of(index), color=colour_of(index), markersize=8, zorder=5)
     ticks = [tick for tick in RATE_TICKS if low <= tick <= high]
     labels = [f"{100 * tick:g}" for tick in ticks]
     ax.set_xticks(ndtri(ticks), labels)
@@ -50,7 +50,7 @@ def draw_roc(evaluations: Sequence[Evaluation]) -> Figure:
     for index, evaluation in enumerate(evaluations):
         far, frr = _thinned(evaluation.rates)
         label = f"{evaluation.trials.detector}: AUC {evaluation.rates.auc:.3f}"
-        curve = {"color": colour_of(index), "linestyle": DASHES[index % len(DASHES)]}
+        curve = {"color": colour_of(index), "linestyle": dash_of(index)}
         ax.plot(100 * far, 100 * (1 - frr), label=label, **curve)
     ax.set(xlabel="spoof accepted (%)", ylabel="bona fide accepted (%)", xlim=(-1, 101), ylim=(-1, 101), aspect="equal")
     legend(figure, 2 if len(evaluations) > 1 else 1)

@@ -11,8 +11,9 @@ from dfeval.plots.style import BONAFIDE, INK, SPOOF, axes, legend, styled
 KDE_SAMPLE = 5000  # scores that a density is estimated from; more change nothing that an eye could see
 MIN_KDE = 5
 N_GRID = 400
+N_GRID_OF_GROUP = 120  # a row is an inch high at most
 MAX_ROWS = 24
-MAX_RUG = 400
+MAX_RUG = 100
 
 
 @styled
@@ -65,12 +66,14 @@ def _draw_row(ax: Axes, evaluation: Evaluation, figures: GroupFigures, y: int, l
         if not count:
             continue
         values = scores[mask]
-        grid, density = _density(values, *limits)
+        grid, density = _density(values, *limits, N_GRID_OF_GROUP)
         if density.max() > 0:
             ax.fill_between(grid, y, y + 0.82 * density / density.max(), color=colour, alpha=0.38, linewidth=0)
         if values.size <= MAX_RUG:
-            level = np.full(values.size, y - 0.1 - 0.12 * side * bool(group.n_spoof))
-            ax.plot(values, level, "|", color=colour, markersize=6, markeredgewidth=1.2, alpha=0.9)
+            level = y - 0.1 - 0.12 * side * bool(group.n_spoof)
+            # One line with gaps: a mark for each trial would be most of the file.
+            ticks = np.tile((level - 0.05, level + 0.05, np.nan), values.size)
+            ax.plot(np.repeat(values, 3), ticks, color=colour, linewidth=1.2, alpha=0.9)
 
 
 def _row_label(figures: GroupFigures) -> str:
@@ -85,16 +88,16 @@ def shorten(name: str, longest: int = 34) -> str:
 
 def _mark_threshold(ax: Axes, evaluation: Evaluation) -> None:
     threshold = evaluation.confusion.threshold
-    ax.axvline(threshold, color=INK, linestyle=(0, (2, 2)), linewidth=1.5, label=f"threshold {threshold:.2f}")
+    ax.axvline(threshold, color=INK, linestyle=(0, (2, 2)), linewidth=1.5, label=f"threshold {threshold:.4g}")
 
 
-def _density(values: Floats, low: float, high: float) -> tuple[Floats, Floats]:
+def _density(values: Floats, low: float, high: float, n_points: int = N_GRID) -> tuple[Floats, Floats]:
     """A Gaussian kernel density on a grid; zero where there is none to speak of (few scores, or all the same)."""
     from scipy.stats import gaussian_kde
 
-    grid = np.linspace(low, high, N_GRID)
+    grid = np.linspace(low, high, n_points)
     if values.size < MIN_KDE or np.ptp(values) == 0:
-        return grid, np.zeros(N_GRID)
+        return grid, np.zeros(n_points)
     if values.size > KDE_SAMPLE:
         values = np.random.default_rng(0).choice(values, KDE_SAMPLE, replace=False)
     return grid, np.asarray(gaussian_kde(values)(grid))

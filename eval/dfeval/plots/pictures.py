@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from dfeval.evaluation import Evaluation, columns_of
 from dfeval.plots.curves import draw_det, draw_reliability, draw_roc, draw_tippett
-from dfeval.plots.distributions import draw_scores, draw_scores_by_group
+from dfeval.plots.distributions import MAX_RUG, draw_scores, draw_scores_by_group
 from dfeval.plots.rates import draw_confusion, draw_rates
 
 
@@ -43,7 +43,7 @@ def _of_detector(evaluation: Evaluation, index: int) -> Iterator[Picture]:
     yield Picture(f"{prefix}scores", "Scores", caption, draw_scores(evaluation), index)
     for column in columns_of([evaluation])[:1]:
         figure, left_out = draw_scores_by_group(evaluation, column)
-        caption = f"The hardest on top, every trial a tick{left_out}."
+        caption = f"The hardest on top, a tick a trial where there are no more than {MAX_RUG}{left_out}."
         yield Picture(f"{prefix}scores-by-{column}", f"Scores by {column}", caption, figure, index)
     caption = f"Spoof is the positive class. The threshold is {source}."
     yield Picture(f"{prefix}confusion", "Decisions", caption, draw_confusion(evaluation), index)

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from dfeval.evaluation import Evaluation
 from dfeval.plots.distributions import MAX_ROWS, shorten
-from dfeval.plots.style import BONAFIDE, INK, MARKERS, SPOOF, axes, colour_of, legend, styled
+from dfeval.plots.style import BONAFIDE, INK, SPOOF, axes, colour_of, legend, marker_of, styled
 
 
 @styled
@@ -25,7 +25,7 @@ def draw_rates(evaluations: Sequence[Evaluation], column: str) -> tuple[Figure, 
     offsets = np.linspace(spread, -spread, len(evaluations))
     figure, ax = axes((6.4, 1.5 + (0.32 + 0.1 * len(evaluations)) * len(shown)))
     for index, (evaluation, figures) in enumerate(zip(evaluations, by_detector, strict=True)):
-        colour, marker = colour_of(index), MARKERS[index % len(MARKERS)]
+        colour, marker = colour_of(index), marker_of(index)
         for row, name in enumerate(shown):
             if name not in figures:
                 continue
