@@ -28,7 +28,8 @@ WRONG_ORIGIN = "This request came from another page than dfpage's own."
 
 def security_headers(hosts: frozenset[str]) -> dict[str, str]:
     """Headers of every answer: the page may load and reach nothing but its own server."""
-    sockets = " ".join(f"ws://{host} wss://{host}" for host in sorted(hosts))
+    # Older browsers do not take 'self' for WebSockets; addresses of IPv6 can't be written in a policy.
+    sockets = " ".join(f"ws://{host} wss://{host}" for host in sorted(hosts) if "[" not in host)
     policy = {
         "default-src": "'none'",
         "script-src": "'self'",

@@ -192,7 +192,8 @@ function showExports() {
   const key = models.map(({ name }) => name).join();
   if (key === showExports.key) return;
   showExports.key = key;
-  byId("row-exports").replaceChildren(...models.map(({ name }) => el("button", { type: "button", onclick: () => saveRows(name) }, `Score rows of ${name} (CSV)`)));
+  const buttons = models.map(({ name }) => el("button", { type: "button", "aria-label": `Score rows of ${name} as CSV`, onclick: () => saveRows(name) }, name));
+  byId("row-exports").replaceChildren(...(buttons.length ? [el("span", { class: "hint" }, "Score rows (CSV):"), ...buttons] : []));
 }
 
 const scoredBy = (name) => recordings.list.filter((recording) => recording.results.get(name)?.state === "done");

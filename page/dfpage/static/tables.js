@@ -34,7 +34,7 @@ export class RecordingsTable {
       el("th", { scope: "row" }, el("button", { type: "button", class: "link", "aria-current": recording === this.current ? "true" : null, onclick: () => this.actions.show(recording) }, recording.name)),
       el("td", { class: "figure" }, lengthOf(recording) === null ? "" : clock(lengthOf(recording))),
       ...this.state.models.map((model) => this.cell(recording, model)),
-      el("td", {}, notesOf(recording)),
+      el("td", { class: "notes" }, notesOf(recording)),
       el("td", { class: "remove" }, el("button", { type: "button", "aria-label": `Remove ${recording.name}`, onclick: () => this.actions.remove(recording) }, "✕")),
     );
     const old = this.rows.get(recording);

@@ -133,7 +133,7 @@ export class View {
     byId("warnings").replaceChildren(...notes.map((note) => el("li", {}, note)));
     byId("verdicts").replaceChildren(...results.map(([name, result]) => card(name, result, shared)));
     byId("shared-limits").hidden = shared.length === 0;
-    byId("shared-limits").replaceChildren(el("ul", {}, ...shared.map((limit) => el("li", {}, limit))));
+    byId("shared-limits").replaceChildren(...shared.map((limit) => el("p", {}, limit)));
     byId("speech-words").textContent = speechWords(this.found, this.heard);
     const data = this.data(), isSame = this.picture.data?.duration_s === data.duration_s && this.shownId === this.recording.id;
     this.shownId = this.recording.id;
