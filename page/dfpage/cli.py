@@ -86,13 +86,19 @@ def _serve(options: argparse.Namespace) -> None:
     listener = _listening(options.host, options.port)
     port = int(listener.getsockname()[1])
     hosts = hosts_of(options.host, port, options.allow_host)
-    settings = Settings(options.url, hosts, max_bytes=round(options.max_mb * MEGABYTE), max_s=60 * options.max_minutes)
+    settings = Settings(
+        options.url,
+        hosts,
+        port,
+        max_bytes=round(options.max_mb * MEGABYTE),
+        max_s=60 * options.max_minutes,
+    )
     server = server_of(settings)
     name = _bracketed(options.allow_host[0] if options.host in EVERYWHERE else options.host)
     print(f"dfpage: detectors of the server at {settings.server_url}; Ctrl-C ends it", flush=True)
     if options.host not in LOOPBACK:
         print("dfpage: others can reach this page, and nothing is encrypted on the way to it", file=sys.stderr)
-    address = name if ":" in name.rpartition("]")[2] else f"{name}:{port}"
+    address = name if _has_port(name) else f"{name}:{port}"
     print(f"dfpage: open http://{address}/?token={settings.token}", flush=True)
     try:
         server.run(sockets=[listener])
@@ -101,11 +107,20 @@ def _serve(options: argparse.Namespace) -> None:
 
 
 def hosts_of(host: str, port: int, more: list[str]) -> frozenset[str]:
-    """HOST:PORT of each name that a browser may ask for; a name given with its port stands as it is."""
-    names = [*(LOOPBACK if host in (*LOOPBACK, *EVERYWHERE) else (host,)), *more]
-    return frozenset(
-        name.lower() if ":" in name and name.count(":") == 1 else f"{_bracketed(name).lower()}:{port}" for name in names
-    )
+    """What a browser may say in its Host header.
+
+    Args:
+        host: listened on; loopback has all its names.
+        port: listened on.
+        more: other names; one without a port is taken with ours, and with that of http or https, which browsers omit.
+    """
+    own = LOOPBACK if host in (*LOOPBACK, *EVERYWHERE) else (host,)
+    names = {f"{_bracketed(name)}:{port}" for name in (*own, *more) if not _has_port(name)}
+    return frozenset(name.lower() for name in names | {_bracketed(name) for name in more})
+
+
+def _has_port(name: str) -> bool:
+    return name.count(":") == 1 or "]:" in name
 
 
 def server_of(settings: Settings) -> "uvicorn.Server":

@@ -15,7 +15,9 @@ class Settings:
 
     Attributes:
         server_url: HOST:PORT of Triton's gRPC endpoint.
-        hosts: HOST:PORT under which browsers may ask for the page; any other Host header is refused.
+        hosts: names, each with its port but for http's and https's own, under which browsers may ask for the page; any
+            other Host header is refused.
+        port: where it listens.
         token: a secret that every request must bring.
         max_bytes: of one uploaded file.
         max_s: length of one recording. Decoded for a detector it takes 64 KB of memory a second.
@@ -23,6 +25,7 @@ class Settings:
 
     server_url: str
     hosts: frozenset[str]
+    port: int
     token: str = field(default_factory=token_urlsafe, repr=False)
     max_bytes: int = DEFAULT_MAX_MB * MEGABYTE
     max_s: float = 60 * DEFAULT_MAX_MINUTES
@@ -30,5 +33,4 @@ class Settings:
     @property
     def cookie(self) -> str:
         """The cookie's name: browsers share cookies among all ports of a host, so that two pages need two names."""
-        port = min(self.hosts).rpartition(":")[2]
-        return f"dfpage_{port}"
+        return f"dfpage_{self.port}"

@@ -44,7 +44,7 @@ def serving(server_url: str, **limits: float) -> Iterator[Page]:
     """Serve the page as the command does, on a free port."""
     listener = socket.create_server(("127.0.0.1", 0))
     port = listener.getsockname()[1]
-    settings = Settings(server_url, hosts_of("127.0.0.1", port, []), **limits)
+    settings = Settings(server_url, hosts_of("127.0.0.1", port, []), port, **limits)
     server = server_of(settings)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
@@ -79,7 +79,7 @@ def client_of() -> Iterator[Callable[..., TestClient]]:
     clients = []
 
     def make(url: str, *, headers: dict[str, str] | None = None, **limits: float) -> TestClient:
-        settings = Settings(url, frozenset({"127.0.0.1:8010", "localhost:8010"}), token="secret", **limits)
+        settings = Settings(url, frozenset({"127.0.0.1:8010", "localhost:8010"}), 8010, token="secret", **limits)
         client = TestClient(
             create_app(settings),
             base_url="http://127.0.0.1:8010",

@@ -52,7 +52,7 @@ export class Microphone {
 
   // What was heard so far, as the picture takes it.
   get heard() {
-    return { samples: this.samples.subarray(0, this.length), rate_hz: this.rate_hz, peak: 1 };
+    return { samples: this.samples.subarray(0, this.length), rate_hz: this.rate_hz, peak: 1, isLive: true };
   }
 
   async stop() {

@@ -120,7 +120,7 @@ export class Picture {
 
   paintWave(frame, lane) {
     const { pen, colours, left, right, x } = frame, { heard, tracks } = this.data;
-    caption(frame, lane, "Waveform", heard ? `peak ${short(heard.peak)}` : "");
+    caption(frame, lane, "Waveform", heard && !heard.isLive ? `peak ${short(heard.peak)} of full scale` : "");
     const active = tracks[this.pick.track];
     if (active) shadeUnder(frame, lane, active, 0.6);
     const middle = lane.top + lane.height / 2;
@@ -374,8 +374,8 @@ function stepOf(span, count) {
 }
 
 function ticksOf(low, high) {
-  const rough = (high - low) / 3, power = 10 ** Math.floor(Math.log10(rough));
-  const step = [1, 2, 5, 10].map((one) => one * power).find((one) => one >= rough);
+  const rough = (high - low) / 2.5, power = 10 ** Math.floor(Math.log10(rough));
+  const step = [5, 2, 1].map((one) => one * power).find((one) => one <= rough) ?? power;
   const ticks = [];
   for (let n = Math.ceil(low / step); n * step <= high; n++) ticks.push(n * step);
   return ticks;
