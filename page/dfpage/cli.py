@@ -70,7 +70,7 @@ def _parser() -> argparse.ArgumentParser:
         type=float,
         default=DEFAULT_MAX_MINUTES,
         metavar="MINUTES",
-        help="longest recording; each minute takes 4 MB of memory while it is scored (default: %(default)g)",
+        help="longest recording; a minute takes up to 12 MB of memory while it is worked on (default: %(default)g)",
     )
     return parser
 

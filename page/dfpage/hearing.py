@@ -13,6 +13,7 @@ from dfclient.audio.quality import SILENCE_PEAK
 from dfcontract.tensors import SAMPLE_RATE_HZ, Samples
 
 INT16_MAX = 32_767
+MIN_PEAK = 1e-9  # less is silence in any format
 # Silero's own rule for its voice activity detector (snakers4/silero-vad, get_speech_timestamps): speech begins at the
 # first threshold and ends where the probability stays under the second for so long.
 SPEECH_BEGINS, SPEECH_ENDS = 0.5, 0.35
@@ -27,7 +28,8 @@ def heard(waveform: audio.Waveform) -> bytes:
 
     Little-endian. A sample of 32767 is the header's `peak`, so that neither quiet nor overloud recordings lose by it.
     """
-    peak = max(audio.peak_of(waveform.samples), 0.0) or 1.0
+    peak = audio.peak_of(waveform.samples)
+    peak = peak if peak > MIN_PEAK else 1.0
     header: dict[str, Any] = {
         "rate_hz": waveform.rate_hz,
         "peak": peak,
@@ -37,8 +39,9 @@ def heard(waveform: audio.Waveform) -> bytes:
     }
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 4)  # the samples behind it begin at an even offset, as typed arrays want it
-    samples = np.rint(waveform.samples * np.float32(INT16_MAX / peak)).astype("<i2")
-    return b"".join([struct.pack("<I", len(text)), text, samples.tobytes()])
+    scaled = waveform.samples * np.float32(INT16_MAX / peak)
+    samples = np.rint(scaled, out=scaled).astype("<i2")
+    return b"".join([struct.pack("<I", len(text)), text, memoryview(samples)])
 
 
 def load(path: str, channels: str | int) -> audio.Waveform:

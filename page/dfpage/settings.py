@@ -20,7 +20,7 @@ class Settings:
         port: where it listens.
         token: a secret that every request must bring.
         max_bytes: of one uploaded file.
-        max_s: length of one recording. Decoded for a detector it takes 64 KB of memory a second.
+        max_s: length of one recording.
     """
 
     server_url: str

@@ -112,6 +112,7 @@ function choose(models) {
     table.build();
     view.update();
     showExports();
+    showProgress();
     recordings.pump();
   }
 }
@@ -143,10 +144,14 @@ function changed(recording) {
   byId("listing").hidden = recordings.list.length === 0;
   byId("intake").classList.toggle("small", recordings.list.length > 0);
   table.update(recording);
-  const { pending, list } = recordings;
-  byId("progress").textContent = pending ? `${list.length - pending} of ${plural(list.length, "recording")} done` : `${plural(list.length, "recording")}, all done`;
+  showProgress();
   if (recording === view.recording) view.update();
   showExports();
+}
+
+function showProgress() {
+  const { pending, list, models } = recordings, all = plural(list.length, "recording");
+  byId("progress").textContent = !models.length ? `${all}, and no detector to score with` : pending ? `${list.length - pending} of ${all} done` : `${all}, all done`;
 }
 
 function show(recording) {

@@ -203,7 +203,7 @@ export class Picture {
   paintScores(frame, lane) {
     const { pen, colours, left, right, x } = frame, track = this.data.tracks[lane.track], { card, windows } = track;
     const note = card?.is_random ? "RANDOM WEIGHTS: means nothing" : track.note;
-    caption(frame, lane, track.name, note, card?.is_random || !windows.length ? colours.alarm : colours.muted);
+    caption(frame, lane, track.name, note, card?.is_random || track.isMissing ? colours.alarm : colours.muted);
     pen.strokeStyle = colours.line;
     pen.strokeRect(left + 0.5, lane.top + 0.5, right - left - 1, lane.height - 1);
     if (!windows.length) return;

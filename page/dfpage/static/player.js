@@ -15,7 +15,8 @@ export class Player {
     const buffer = this.context.createBuffer(1, last - first, heard.rate_hz);
     // Louder than a loudspeaker can be is brought down to it; nothing is made louder.
     const gain = Math.min(heard.peak, 1) / 32767;
-    buffer.getChannelData(0).set(Float32Array.from(heard.samples.subarray(first, last), (sample) => sample * gain));
+    const samples = buffer.getChannelData(0);
+    for (let n = 0; n < samples.length; n++) samples[n] = heard.samples[first + n] * gain;
     const source = this.context.createBufferSource();
     source.buffer = buffer;
     source.connect(this.context.destination);

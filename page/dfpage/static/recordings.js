@@ -66,7 +66,7 @@ export class Recordings {
 
   isSettled(recording) {
     const over = (model) => ["done", "failed", "away"].includes(this.resultOf(recording, model).state);
-    return Boolean(recording.problem) || this.models.every(over);
+    return Boolean(recording.problem) || (this.models.length > 0 && this.models.every(over));
   }
 
   get pending() {

@@ -82,13 +82,16 @@ export class View {
   // Where speech is: once the scores are there, which the person waits for.
   async search() {
     const { recording, abort } = this;
-    if (!this.heard || this.isSearching || this.found || !this.state.isSettled(recording)) return;
+    const isFree = this.state.models.length === 0 || this.state.isSettled(recording);
+    if (!this.heard || this.isSearching || this.found || !isFree) return;
     this.isSearching = true;
     try {
       await api.speech(recording.file, this.parameters(), abort.signal, (found) => {
         this.found = found;
-        this.update();
+        byId("speech-words").textContent = speechWords(found, this.heard);
+        this.picture.show(this.data(), { keepView: true });
       });
+      this.drawTable();
     } catch (error) {
       if (error.name !== "AbortError") this.speechError = error.message;
     } finally {
@@ -118,7 +121,7 @@ export class View {
 
   data() {
     const results = this.results(), done = results.map(([, result]) => result).find((result) => result.state === "done");
-    const tracks = results.map(([name, result]) => (result.state === "done" ? { name, card: result.card, windows: result.windows, note: noteOf(result) } : { name, ...EMPTY, note: inWords(name, result).slice(name.length + 2) }));
+    const tracks = results.map(([name, result]) => (result.state === "done" ? { name, card: result.card, windows: result.windows, note: noteOf(result) } : { name, ...EMPTY, note: inWords(name, result).slice(name.length + 2), isMissing: ["failed", "away"].includes(result.state) }));
     const duration_s = this.heard ? this.heard.samples.length / this.heard.rate_hz : (done?.duration_s ?? 1);
     return { heard: this.heard, speech: this.found?.speech, silence: this.found?.silence, duration_s, tracks };
   }
