@@ -9,6 +9,7 @@ PRECISION ?= fp32
 SERVER ?= embedded
 PROFILE ?=
 PACKAGES ?= install
+IMAGE ?= cpu
 # Empty: chosen by whether there is an NVIDIA driver (deploy/dfdeploy/machine.py).
 export TORCH_INDEX_URL ?=
 
@@ -23,7 +24,7 @@ MACHINE := $(PYTHON) deploy/dfdeploy/machine.py
 ASKED := setup $(filter demo serve bench test,$(MAKECMDGOALS)) $(if $(filter test-%,$(MAKECMDGOALS)),test)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup machine server demo export serve score eval report page lab bench test test-slow test-faults test-wheel test-fresh \
+.PHONY: help setup machine server demo export serve score eval report page lab bench image test test-slow test-faults test-wheel test-image test-fresh \
   test-reference check docs-tables format clean
 
 help: ## list the targets
@@ -65,7 +66,7 @@ bench: setup ## speed: overhead of serving, throughput of server and client
 	@$(BIN)/dfdeploy bench --repository $(REPOSITORY)
 
 test: setup $(OLD_ORT) ## everything that proves it, against a real server
-	@$(BIN)/python -m pytest -m 'not slow and not wheel and not faults'
+	@$(BIN)/python -m pytest -m 'not slow and not wheel and not faults and not image'
 
 test-slow: setup $(OLD_ORT) ## the tests that take minutes each
 	@$(BIN)/python -m pytest -m slow
@@ -76,14 +77,21 @@ test-faults: setup ## real faults on a real server: kills, exchanges, clients th
 test-wheel: $(APP) ## wheel and sdist: every extra in an environment of its own, and the walk outside the checkout
 	@$(BIN)/python -m pytest -m wheel tests/packaging
 
+image: $(APP) ## our container image (IMAGE=cpu|gpu ENGINE=docker|podman BASE=debian:12-slim), tagged dfserve:cpu
+	@deploy/docker/build.sh $(IMAGE)
+
+test-image: setup image ## the image, run as users run it: scores, health, metrics, rights, SBOM, stop (ENGINE, BASE)
+	@$(BIN)/python -m pytest -m image tests/image
+
 test-fresh: ## make demo and make test in empty containers (ENGINE=podman|docker BASE=debian:12-slim FRESH="demo test")
 	@tests/fresh/walk.sh $(FRESH)
 
 test-reference: $(APP) ## our XLS-R encoder against fairseq itself (builds fairseq in an environment of its own)
 	@TORCH_INDEX_URL=$(TORCH_INDEX_URL) sh tests/reference/run.sh $(PYTHON)
 
-check: $(APP) ## ruff, mypy, and import-linter: who may import whom
+check: $(APP) ## ruff, mypy, import-linter (who may import whom), hadolint and shellcheck
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports && $(BIN)/mypy
+	@$(BIN)/hadolint deploy/docker/*.Dockerfile && $(BIN)/shellcheck $$(git ls-files '*.sh')
 
 docs-tables: $(APP) ## write the tables of README and docs from the code's rows
 	@$(BIN)/python docs/tables.py

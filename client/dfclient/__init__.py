@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from dfclient.batch import SetCounts, score_set
     from dfclient.clips import Clip, clips_from
+    from dfclient.credentials import Credentials
     from dfclient.detector import Detector
     from dfclient.errors import (
+        AccessDenied,
         AudioError,
         ContractError,
         DfclientError,
@@ -36,10 +38,12 @@ if TYPE_CHECKING:
     from dfcontract.score_appending import Opening
 
 _HOMES = {
+    "AccessDenied": "dfclient.errors",
     "AsyncLiveStream": "dfclient.live.stream",
     "AudioError": "dfclient.errors",
     "Clip": "dfclient.clips",
     "ContractError": "dfclient.errors",
+    "Credentials": "dfclient.credentials",
     "Detector": "dfclient.detector",
     "DfclientError": "dfclient.errors",
     "Failed": "dfclient.results",
@@ -67,10 +71,12 @@ _HOMES = {
     "score_set": "dfclient.batch",
 }
 __all__ = [
+    "AccessDenied",
     "AsyncLiveStream",
     "AudioError",
     "Clip",
     "ContractError",
+    "Credentials",
     "Detector",
     "DfclientError",
     "Failed",

@@ -143,6 +143,6 @@ def check_identity(card: ModelCard, answered: int) -> None:
     if answered != card.identity:
         raise ModelChanged(
             f"model {card.model!r} is no longer the one whose card was read: expected answers with identity "
-            f"{card.identity or 'none'}, found {answered or 'none'}: the server was given another checkpoint or build; "
-            "begin anew with it, or serve the earlier one again"
+            f"{card.identity or 'none'}, found {answered or 'none'}: the server, or one of several, was given another "
+            "checkpoint or build; begin anew with it, or serve the earlier one again"
         )

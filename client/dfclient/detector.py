@@ -17,6 +17,7 @@ from dfclient.batch import ordered_map
 from dfclient.calls import DEFAULT_TIMEOUT_S, DEFAULT_URL, TritonCalls, WindowAnswer, check_identity
 from dfclient.clips import Clip, Recording, clip_of
 from dfclient.connection import Connection
+from dfclient.credentials import Credentials
 from dfclient.errors import ContractError, DfclientError, InputError, RequestRefused
 from dfclient.live.core import LiveCore
 from dfclient.live.stream import AsyncLiveStream, LiveStream
@@ -53,11 +54,12 @@ class Detector(Connection):
             print(detector.score("a.wav").score)
 
     Args:
-        url: HOST:PORT of the server's gRPC endpoint.
+        url: HOST:PORT of the server's gRPC endpoint, or several; see `connection.Connection`.
         model: its name there.
         version: the newest unless given; pinned, so that all scores of this object come from one.
         timeout_s: deadline of each request.
         retry: what is tried again, and for how long.
+        credentials: TLS and keys, where the server or a proxy before it asks for them.
         transport: instead of gRPC to `url`; whoever gives it closes it.
 
     Raises:
@@ -74,9 +76,10 @@ class Detector(Connection):
         version: str = "",
         timeout_s: float = DEFAULT_TIMEOUT_S,
         retry: RetryPolicy | None = None,
+        credentials: Credentials | None = None,
         transport: TritonCalls | None = None,
     ) -> None:
-        super().__init__(url, timeout_s=timeout_s, retry=retry, transport=transport)
+        super().__init__(url, timeout_s=timeout_s, retry=retry, credentials=credentials, transport=transport)
         try:
             self.card = self._card_of(model, version)
         except BaseException:

@@ -9,6 +9,7 @@
             ├── ServerUnavailable   nobody answers, or the model is being loaded, or its process has died    (retried)
             ├── ServerBusy          the server is there and could not take this request just now             (retried)
             ├── ServerSlow          no answer within the request's deadline                                  (retried)
+            ├── AccessDenied        a certificate is not trusted, or a key is missing or wrong
             ├── ModelNotFound       the server has no such model or version
             ├── ModelChanged        another graph or other weights answer than the card's
             ├── RequestRefused      the server refused or failed on this one request; others are unaffected
@@ -21,6 +22,7 @@ place each: gRPC's in `transport.py`, the decoders' in `audio/decode.py`, a card
 from dfcontract.errors import DfserveError, ScoreFileError
 
 __all__ = [
+    "AccessDenied",
     "AudioError",
     "ContractError",
     "DfclientError",
@@ -63,6 +65,10 @@ class ServerBusy(ServerError):
 
 class ServerSlow(ServerError):
     """The request's deadline passed without an answer."""
+
+
+class AccessDenied(ServerError):
+    """Client and server do not trust each other: a certificate or a key is missing, wrong or not known."""
 
 
 class ModelNotFound(ServerError):

@@ -49,9 +49,10 @@ class Server(Connection):
             print(server.detector("aasist").score("a.wav").score)
 
     Args:
-        url: HOST:PORT of its gRPC endpoint.
+        url: HOST:PORT of its gRPC endpoint, or several; see `connection.Connection`.
         timeout_s: deadline of each request.
         retry: what is tried again, and for how long.
+        credentials: TLS and keys, where the server or a proxy before it asks for them.
         transport: instead of gRPC to `url`; whoever gives it closes it.
 
     Raises:

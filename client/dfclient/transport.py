@@ -22,7 +22,9 @@ from dfclient.calls import (
     WindowAnswer,
     numbers_of,
 )
+from dfclient.credentials import Credentials
 from dfclient.errors import (
+    AccessDenied,
     InputError,
     ModelNotFound,
     RequestRefused,
@@ -35,7 +37,7 @@ from dfcontract.errors import ErrorCode, split_code
 from dfcontract.live import AUDIO
 from dfcontract.tensors import IDENTITY, LOGITS, OUTPUTS, SCORE, WAVEFORM, Samples
 
-CHANNEL_OPTIONS = [
+CHANNEL_OPTIONS: list[tuple[str, str | int]] = [
     ("grpc.enable_http_proxy", 0),  # http_proxy is for the web; it would catch even loopback
     ("grpc.use_local_subchannel_pool", 1),  # else a new transport inherits the pause after another one's failure
     ("grpc.max_send_message_length", -1),
@@ -69,6 +71,16 @@ LOADING = Cause(ServerUnavailable, "{url}: model {model!r} is being loaded or un
 STREAM_FORGOTTEN = Cause(ServerUnavailable, "{url}: the server has forgotten the stream ({details})")
 NOT_FOUND = Cause(ModelNotFound, "{url}: no model {model!r} ({details})")
 REFUSED = Cause(RequestRefused, "the server refused the request: {details}")
+DENIED = Cause(
+    AccessDenied,
+    "{url}: access denied ({details}): the server, or the proxy before it, wants a key (DFSERVE_API_KEY in the "
+    "environment) or a client's certificate (--cert, --key)",
+)
+NOT_TRUSTED = Cause(
+    AccessDenied,
+    "{url}: the server's certificate is not trusted ({details}): name who vouches for it (--ca FILE), and check that "
+    "the address is the one that it is made out to",
+)
 CONNECTION_LOST = Cause(ServerUnavailable, "{url}: the connection was lost ({details})")
 
 # Errors of our own backends come with a code. DETECTOR_FAILED is not here: the detector's own error follows it.
@@ -103,6 +115,15 @@ TRITON_WORDS = {
     "Server exiting": LOADING,
     "Server is stopping": LOADING,
     "unknown model": NOT_FOUND,
+    # gRPC's own: TLS that does not come about.
+    "CERTIFICATE_VERIFY_FAILED": NOT_TRUSTED,
+    "Hostname Verification Check failed": NOT_TRUSTED,
+    "CERTIFICATE_REQUIRED": DENIED,
+    "BAD_CERTIFICATE": DENIED,
+    "UNKNOWN_CA": DENIED,
+    # A proxy's answers in HTTP: a limit of the client's rate, or of a request's size.
+    "http2 header with status: 429": OVERLOADED,
+    "http2 header with status: 413": REFUSED,
     # gRPC's own, of a connection that broke.
     "RST_STREAM": CONNECTION_LOST,
     "Stream removed": CONNECTION_LOST,
@@ -121,6 +142,8 @@ STATUSES = {
     ),
     "CANCELLED": CONNECTION_LOST,
     "INVALID_ARGUMENT": REFUSED,
+    "UNAUTHENTICATED": DENIED,
+    "PERMISSION_DENIED": DENIED,
     "INTERNAL": Cause(RequestRefused, "the server failed on the request: {details}"),
 }
 OTHER = Cause(ServerError, "{url}: the server answered an error: {details}")
@@ -132,19 +155,24 @@ class Transport:
     Args:
         url: HOST:PORT of its gRPC endpoint.
         timeout_s: deadline of each call but `stream`.
+        credentials: TLS and keys; none unless given.
 
     Raises:
-        InputError: an address or a deadline that can be none.
+        InputError: an address, a deadline or credentials that can be none.
     """
 
-    def __init__(self, url: str, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
+    def __init__(
+        self, url: str, *, timeout_s: float = DEFAULT_TIMEOUT_S, credentials: Credentials | None = None
+    ) -> None:
         if not re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[^\s:/]+):\d{1,5}", url):
             raise InputError(f"expected the server's gRPC address as HOST:PORT such as 127.0.0.1:8001, found {url!r}")
         if not (math.isfinite(timeout_s) and timeout_s > 0):
             raise InputError(f"expected a timeout in seconds, above 0 and finite, found {timeout_s}")
         self.url = url
         self.timeout_s = timeout_s
-        self._channel = grpc.insecure_channel(url, options=CHANNEL_OPTIONS)
+        credentials = credentials or Credentials()
+        self._channel = credentials.channel(url, CHANNEL_OPTIONS)
+        self._metadata = credentials.metadata
         self._stub = GRPCInferenceServiceStub(self._channel)
         self._in_flight = 0
         self._is_closed = False
@@ -200,7 +228,8 @@ class Transport:
     def stream(self, model: str, requests: Iterator[StreamRequest]) -> "GrpcStream":
         """Begin a call of a live model; a thread of gRPC's takes the requests."""
         try:
-            call = self._stub.ModelStreamInfer(_stream_request(model, request) for request in requests)
+            messages = (_stream_request(model, request) for request in requests)
+            call = self._stub.ModelStreamInfer(messages, metadata=self._metadata)
         except ValueError as error:
             raise self._unusable(error) from None
         return GrpcStream(call, lambda status, details: self.error(status, details, model))
@@ -222,7 +251,7 @@ class Transport:
                 raise ServerError("the connection was closed")
             self._in_flight += 1
         try:
-            return method(request, timeout=self.timeout_s)
+            return method(request, timeout=self.timeout_s, metadata=self._metadata)
         except grpc.RpcError as error:
             raise self._mapped(error, model) from None
         except ValueError as error:  # gRPC's "Cannot invoke RPC on closed channel!"

@@ -1,6 +1,7 @@
 """``dfdeploy``: make the server's environment, serve a model repository, measure it."""
 
 import argparse
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -19,6 +20,12 @@ VULNERABLE = (
     "the embedded server is Triton 24.10, a release with published vulnerabilities (among them CVE-2025-23319, "
     "CVE-2026-24206, CVE-2026-47627): it serves this machine alone. To face a network, run NVIDIA's patched container: "
     "--server docker --host {host}"
+)
+# Set by our image: an address of the container is no address of the machine, whoever publishes it decides.
+IN_CONTAINER_VARIABLE = "DFSERVE_IN_CONTAINER"
+PUBLISH_WITH_CARE = (
+    "listening on {host} in this container: Triton 24.10 has published vulnerabilities, so publish its ports on "
+    "127.0.0.1 (--publish=127.0.0.1:8001:8001), or put a proxy before it"
 )
 OUR_PACKAGES = ("dfcontract", "dfclient", "dfdeploy")
 
@@ -75,6 +82,12 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--profile", choices=("cpu", "gpu"), help="default: cpu; docker: gpu where there is one")
     parser.add_argument("--host", default=ports.LOOPBACK, help="docker: address to publish on (default: %(default)s)")
+    parser.add_argument(
+        "--engine", choices=container.ENGINES, default="docker", help="docker: what runs it (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--image", help=f"docker: an image of ours (make image), instead of NVIDIA's ({container.NVIDIA_IMAGE})"
+    )
     for name, port in container.CONTAINER_PORTS.items():
         parser.add_argument(f"--{name}-port", type=int, default=port, metavar="N", help="default: %(default)s")
     parser.add_argument(
@@ -144,8 +157,11 @@ def _serve(arguments: argparse.Namespace) -> int:
         return _serve_container(arguments)
     if arguments.dry_run:
         raise DeployError("--dry-run goes with --server docker")
-    if arguments.host not in (ports.LOOPBACK, "localhost"):
-        raise DeployError(VULNERABLE.format(host=arguments.host))
+    host = ports.LOOPBACK if arguments.host == "localhost" else arguments.host
+    if host != ports.LOOPBACK:
+        if os.environ.get(IN_CONTAINER_VARIABLE) != "1":
+            raise DeployError(VULNERABLE.format(host=host))
+        print(PUBLISH_WITH_CARE.format(host=host), flush=True)
     from dfdeploy.crashes import CrashCounter
     from dfdeploy.embedded import Server
     from dfdeploy.supervisor import serve_until_stopped
@@ -156,6 +172,7 @@ def _serve(arguments: argparse.Namespace) -> int:
         grpc_port=arguments.grpc_port,
         http_port=arguments.http_port,
         metrics_port=arguments.metrics_port,
+        host=host,
         environment_dir=arguments.server_env,
         http_inference=arguments.http_inference,
     )
@@ -168,11 +185,20 @@ def _serve_container(arguments: argparse.Namespace) -> int:
     built_models(arguments.repository)
     host_ports = {name: getattr(arguments, f"{name}_port") for name in container.CONTAINER_PORTS}
     profile = arguments.profile or container.default_profile()
-    command = container.command(arguments.repository, profile=profile, host=arguments.host, host_ports=host_ports)
+    command = container.command(
+        arguments.repository,
+        profile=profile,
+        host=arguments.host,
+        host_ports=host_ports,
+        engine=arguments.engine,
+        image=arguments.image,
+    )
     print(shlex.join(command), flush=True)
-    if not arguments.dry_run:
-        container.run(command)
-    return 0
+    if arguments.dry_run:
+        return 0
+    if profile == "gpu":
+        container.check_gpus()
+    return container.run(command, arguments.repository, container.reachable(arguments.host, host_ports["grpc"]))
 
 
 def _check(arguments: argparse.Namespace) -> int:

@@ -1,27 +1,36 @@
-"""NVIDIA's Triton container on the same repository: what may face a network.
+"""Triton in a container, on the same repository: NVIDIA's image, which may face a network, or one of ours.
 
 The command is made in one place, as a list, and printed by ``dfdeploy serve --server docker --dry-run``. Flags: the
-``docker run`` reference; NVIDIA's Triton user guide, "Model repository" and "Secure deployment considerations".
+``docker run`` reference, which podman follows; NVIDIA's Triton user guide, "Model repository" and "Secure deployment
+considerations".
 """
 
-import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from ipaddress import ip_address
 from pathlib import Path
-from typing import NoReturn
+from types import FrameType
 
+from dfclient.errors import ServerError
+from dfclient.transport import Transport
 from dfdeploy import folders
 from dfdeploy.errors import DeployError
 
 # Never below 26.07, the first with fixes for all advisories up to bulletin 5875; the embedded 24.10 has none of them.
 # Later ones mend the dynamic batcher (26.08, 26.11), the Python backend's shutdown (26.09) and lost streams (26.11).
-IMAGE = "nvcr.io/nvidia/tritonserver:26.11-py3"
+NVIDIA_IMAGE = "nvcr.io/nvidia/tritonserver:26.11-py3"
+ENGINES = ("docker", "podman")
+# What CUDA 13, in the images since 26.07, needs; older drivers only through forward compatibility on data-centre cards.
+LEAST_DRIVER, LEAST_COMPUTE_CAPABILITY = 580, 7.5
 MOUNT = "/models"
 BACKENDS_MOUNT = "/opt/tritonserver/backends"
 CONTAINER_PORTS = {"grpc": 8001, "http": 8000, "metrics": 8002}
+READY_TIMEOUT_S = 600.0
+POLL_S = 0.5
 
 
 def default_profile() -> str:
@@ -31,7 +40,15 @@ def default_profile() -> str:
     return "gpu" if listed and listed.returncode == 0 and listed.stdout.strip() else "cpu"
 
 
-def command(repository: Path, *, profile: str, host: str, host_ports: Mapping[str, int]) -> list[str]:
+def command(
+    repository: Path,
+    *,
+    profile: str,
+    host: str,
+    host_ports: Mapping[str, int],
+    engine: str = "docker",
+    image: str | None = None,
+) -> list[str]:
     """The ``docker run`` that serves ``repository``.
 
     Args:
@@ -39,6 +56,8 @@ def command(repository: Path, *, profile: str, host: str, host_ports: Mapping[st
         profile: ``cpu`` or ``gpu``.
         host: address of this machine that the ports are published on, not a name.
         host_ports: ``grpc``, ``http`` and ``metrics`` → port on this machine.
+        engine: ``docker`` or ``podman``.
+        image: one of ours, which knows itself how it serves; None for NVIDIA's.
 
     Raises:
         DeployError: ``host`` is no address.
@@ -46,7 +65,7 @@ def command(repository: Path, *, profile: str, host: str, host_ports: Mapping[st
     address = _address(host)
     published = [f"--publish={address}:{host_ports[name]}:{port}" for name, port in CONTAINER_PORTS.items()]
     return [
-        "docker",
+        engine,
         "run",
         "--rm",
         "--init",
@@ -55,24 +74,36 @@ def command(repository: Path, *, profile: str, host: str, host_ports: Mapping[st
         *published,
         # Triton writes to none of its mounts; a process that breaks out of it finds nothing to gain.
         f"--mount=type=bind,source={repository.resolve()},target={MOUNT},readonly",
-        *live_backend_mounts(),
+        *([] if image else live_backend_mounts()),
         "--read-only",
-        "--tmpfs=/tmp",
+        # Our image runs Triton's backends from here, where each run has its own.
+        "--tmpfs=/tmp:exec" if image else "--tmpfs=/tmp",
         "--cap-drop=ALL",
         "--security-opt=no-new-privileges",
         "--user=1000:1000",
         "--shm-size=1g",
-        IMAGE,
+        *([image] if image else nvidia_command(profile)),
+    ]
+
+
+def nvidia_command(profile: str) -> list[str]:
+    """NVIDIA's image and what is run in it."""
+    return [
+        NVIDIA_IMAGE,
         "tritonserver",
         f"--model-repository={MOUNT}",
         f"--model-config-name={profile}",
         "--disable-auto-complete-config",
         "--model-control-mode=none",
         "--exit-timeout-secs=30",
+        # Doors to other platforms, which would listen beside Triton's own.
+        "--allow-sagemaker=false",
+        "--allow-vertex-ai=false",
     ]
 
 
 def _address(host: str) -> str:
+    """As an engine's --publish wants it."""
     try:
         address = ip_address("127.0.0.1" if host == "localhost" else host)
     except ValueError:
@@ -88,18 +119,104 @@ def live_backend_mounts() -> list[str]:
     ]
 
 
-def run(arguments: list[str]) -> NoReturn:
-    """Become the container's command, so that signals reach Docker, which passes them on to Triton.
+def reachable(host: str, port: int) -> str:
+    """HOST:PORT at which this machine itself reaches what is published on ``host``."""
+    address = _address(host)
+    everywhere = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # noqa: S104  (to compare with, not to bind)
+    return f"{everywhere.get(address, address)}:{port}"
+
+
+def check_gpus() -> None:
+    """Refuse GPUs or a driver that the image's CUDA does not run on, before it is started.
 
     Raises:
-        DeployError: no Docker, or no engine behind it.
+        DeployError: says what was found and what is needed.
     """
-    docker = shutil.which(arguments[0])
-    if docker is None:
-        raise DeployError("no docker on this machine; install Docker Engine, and for a GPU NVIDIA's container toolkit")
-    engine = subprocess.run([docker, "info"], capture_output=True, text=True, check=False)
-    if engine.returncode:
-        reason = (engine.stderr.strip().splitlines() or [f"status {engine.returncode}"])[-1]
-        raise DeployError(f"docker is installed but its engine does not answer: {reason}")
+    smi = shutil.which("nvidia-smi")
+    if smi is None:
+        raise DeployError("no nvidia-smi on this machine: install NVIDIA's driver, or take --profile cpu")
+    query = [smi, "--query-gpu=name,driver_version,compute_cap", "--format=csv,noheader"]
+    finished = subprocess.run(query, capture_output=True, text=True, check=False)
+    if finished.returncode:
+        raise DeployError(f"nvidia-smi does not answer: {(finished.stderr or finished.stdout).strip()}")
+    for line in finished.stdout.strip().splitlines():
+        name, driver, capability = (part.strip() for part in line.split(","))
+        if int(driver.partition(".")[0]) < LEAST_DRIVER:
+            raise DeployError(
+                f"{name}: expected a driver of release R{LEAST_DRIVER} or newer, found {driver}: update it, "
+                "or serve with --profile cpu"
+            )
+        if float(capability) < LEAST_COMPUTE_CAPABILITY:
+            raise DeployError(
+                f"{name}: expected compute capability {LEAST_COMPUTE_CAPABILITY} or more, found {capability}: "
+                "the image's CUDA does not run on it; serve with --profile cpu"
+            )
+
+
+def run(arguments: list[str], repository: Path, url: str) -> int:
+    """Run the container until it ends, and prove once it is ready that it answers right; its exit status.
+
+    The engine gets our signals from us alone: a second Ctrl-C, from the terminal, would have it give up Triton's drain.
+
+    Args:
+        arguments: see `command`.
+        repository: what it serves.
+        url: HOST:PORT of its gRPC endpoint, from this machine.
+
+    Raises:
+        DeployError: no engine, or wrong answers, and then the container was stopped.
+    """
+    from dfdeploy import selfcheck
+
+    engine = shutil.which(arguments[0])
+    if engine is None:
+        raise DeployError(
+            f"no {arguments[0]} on this machine; install Docker Engine or podman, and for a GPU NVIDIA's container "
+            "toolkit"
+        )
+    info = subprocess.run([engine, "info"], capture_output=True, text=True, check=False)
+    if info.returncode:
+        reason = (info.stderr.strip().splitlines() or [f"status {info.returncode}"])[-1]
+        raise DeployError(f"{arguments[0]} is installed but its engine does not answer: {reason}")
     sys.stdout.flush()
-    os.execv(docker, arguments)  # noqa: S606  (no shell)
+    started: list[subprocess.Popen[bytes]] = []
+    early: list[int] = []  # signals that came before we knew the process: it would be left alone
+
+    def pass_on(number: int, _frame: FrameType | None) -> None:
+        if started:
+            started[0].send_signal(number)
+        else:
+            early.append(number)
+
+    before = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        process = subprocess.Popen([engine, *arguments[1:]], start_new_session=True)
+        started.append(process)
+        for number in early:
+            process.send_signal(number)
+        if _becomes_ready(process, url) and not selfcheck.report(url, repository):
+            raise DeployError("the container's answers are wrong (above), so it was stopped")
+        return process.wait()
+    finally:
+        for process in started:
+            if process.poll() is None:
+                process.terminate()
+                process.wait()
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _becomes_ready(process: subprocess.Popen[bytes], url: str) -> bool:
+    """Whether its server is ready before the container ends, or the time for it."""
+    transport = Transport(url, timeout_s=5.0)
+    until_s = time.monotonic() + READY_TIMEOUT_S
+    try:
+        while process.poll() is None and time.monotonic() < until_s:
+            try:
+                if transport.is_ready():
+                    return True
+            except ServerError:
+                time.sleep(POLL_S)
+        return False
+    finally:
+        transport.close()

@@ -41,6 +41,7 @@ class Server:
         repository: folder of models, as ``dfexport build`` writes it.
         profile: ``cpu`` or ``gpu``, which of each model's configs is used.
         grpc_port, http_port, metrics_port: 0 takes a free one.
+        host: the address to listen on: loopback but in a container, whose own addresses are not the machine's.
         environment_dir: the server's environment; default see `environment.default_folder`.
         http_inference: whether it also scores over HTTP.
 
@@ -60,6 +61,7 @@ class Server:
         grpc_port: int = 0,
         http_port: int = 0,
         metrics_port: int = 0,
+        host: str = ports.LOOPBACK,
         environment_dir: Path | None = None,
         http_inference: bool = False,
     ) -> None:
@@ -71,6 +73,7 @@ class Server:
         self.http_inference = http_inference
         self._wanted_ports = {"grpc": grpc_port, "http": http_port, "metrics": metrics_port}
         self._ports: dict[str, int] = {}
+        self._host = host
         self._environment_dir = environment_dir
         self._environment: environment.ServerEnvironment | None = None
         self._guard: subprocess.Popen[bytes] | None = None
@@ -234,9 +237,9 @@ class Server:
             "model-config-name": self.profile,
             "backend-directory": self._run_dir / "backends",
             "backend-config": f"python,shm-region-prefix-name={region_prefix}",
-            "grpc-address": ports.LOOPBACK,
-            "http-address": ports.LOOPBACK,
-            "metrics-address": ports.LOOPBACK,
+            "grpc-address": self._host,
+            "http-address": self._host,
+            "metrics-address": self._host,
             "grpc-port": self._ports["grpc"],
             "http-port": self._ports["http"],
             "metrics-port": self._ports["metrics"],

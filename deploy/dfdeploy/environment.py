@@ -108,13 +108,7 @@ class ServerEnvironment:
         shutil.copytree(self.triton / "backends" / "python", python)
         shutil.copy2(self.stub, python)
         for name in folders.backend_names():
-            for place, source in folders.backend_content(name).items():
-                target = folder / name / place
-                target.parent.mkdir(parents=True, exist_ok=True)
-                if source.is_dir():
-                    shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
-                else:
-                    shutil.copy2(source, target)
+            folders.write_backend(name, folder)
 
 
 def choose_python() -> tuple[str, str]:

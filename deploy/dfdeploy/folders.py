@@ -1,6 +1,7 @@
 """Where things lie: what this package brings, and what `dfdeploy setup` installs."""
 
 import os
+import shutil
 from pathlib import Path
 
 import dfcontract
@@ -22,6 +23,17 @@ def backend_content(name: str) -> dict[str, Path]:
     Each has the whole contract and all backends' modules, so that none needs to know what another one shares.
     """
     return {"model.py": BACKENDS / name / "model.py", "dfcontract": CONTRACT, "dfdeploy/backends": BACKENDS}
+
+
+def write_backend(name: str, folder: Path) -> None:
+    """Copy one of our backends into Triton's backend directory, as ``<folder>/<name>``: Triton refuses links."""
+    for place, source in backend_content(name).items():
+        target = folder / name / place
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy2(source, target)
 
 
 def cache() -> Path:

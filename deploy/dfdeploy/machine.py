@@ -25,6 +25,17 @@ COMMANDS = ("setup", "demo", "serve", "bench", "test")
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 INDEX_TIMEOUT_S = 3.0
 NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
+SERVERS_FOLDER = "/usr/sbin"
+# Debian's own way to keep an installation from starting what it installs; kept where the machine has one already.
+WITHOUT_SERVICES = r"""
+policy=/usr/sbin/policy-rc.d
+if [ ! -e $policy ]; then
+  trap "rm -f $policy" EXIT
+  printf '#!/bin/sh\nexit 101\n' >$policy
+  chmod 755 $policy
+fi
+"$@"
+"""
 
 
 @dataclass(frozen=True)
@@ -38,6 +49,7 @@ class Package:
         programs: any one of them on PATH will do.
         libraries: shared libraries, by the names that the loader looks for.
         modules: of this Python.
+        service: that it would start, now and at each boot, and that nobody here asked for.
     """
 
     name: str
@@ -46,11 +58,12 @@ class Package:
     programs: tuple[str, ...] = ()
     libraries: tuple[str, ...] = ()
     modules: tuple[str, ...] = ()
+    service: str = ""
 
     def is_here(self) -> bool:
         """Look for what it brings, whoever brought it."""
         return (
-            (not self.programs or any(shutil.which(program) for program in self.programs))
+            (not self.programs or any(which(program) for program in self.programs))
             and all(_loads(library) for library in self.libraries)
             and all(importlib.util.find_spec(module) for module in self.modules)
         )
@@ -58,6 +71,11 @@ class Package:
     def needed_by(self, command: str) -> bool:
         """Whether ``command`` needs it."""
         return "setup" in self.commands or command in self.commands
+
+
+def which(program: str) -> str | None:
+    """Where a program is, in the folder of servers too, which not every user has on PATH."""
+    return shutil.which(program, path=os.pathsep.join((os.environ.get("PATH", ""), SERVERS_FOLDER)))
 
 
 def venv_package(version: str = PYTHON_VERSION) -> str:
@@ -80,6 +98,9 @@ def _table() -> Iterator[Package]:
     yield Package("libb64-0d", "NVIDIA's perf_analyzer", ("bench", "test"), libraries=("libb64.so.0d",))
     browsers = ("chromium", "chromium-browser", "google-chrome")
     yield Package("chromium", "a browser that opens the report and the page", ("test",), programs=browsers)
+    yield Package(
+        "nginx-light", "a proxy with TLS and keys before Triton", ("test",), programs=("nginx",), service="nginx"
+    )
     yield Package("nodejs", "the live protocol's example in JavaScript", ("test",), programs=("node",))
     yield Package("npm", "its gRPC package, and axe-core, which judges the page", ("test",), programs=("npm",))
 
@@ -146,7 +167,7 @@ def provide(commands: Iterable[str], *, go_on: bool = False) -> str | None:
     if rights is None:
         return f"missing: {_list(lacking)}; first: sudo {_apt_command(lacking)}"
     print(f"installing with apt: {_list(lacking)}", flush=True)
-    complaint = _install(rights, [package.name for package in lacking])
+    complaint = _install(rights, lacking)
     lacking = missing(asked)
     # Tests without their package skip and say so; everything else would fail later and less clearly.
     strict = {"setup", *asked} - {"test"}
@@ -174,14 +195,21 @@ def _rights() -> list[str] | None:
     return silent if shutil.which("sudo") and not _run([*silent, "true"]) else None
 
 
-def _install(rights: list[str], names: list[str]) -> str:
+def _install(rights: list[str], packages: list[Package]) -> str:
     """Install all at once, else, since one unknown name stops them all, one by one; the last complaint, if any."""
     apt = [*rights, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-qq"]
-    install = [*apt, "install", "-y", "--no-install-recommends"]
+    names = [package.name for package in packages]
+    services = [package.service for package in packages if package.service]
+    install = ["install", "-y", "--no-install-recommends"]
     _run([*apt, "update"])
-    if not _run([*install, *names]):
-        return ""
-    return next(filter(None, [_run([*install, name]) for name in names]), "")
+    quietly = [*rights, "sh", "-c", WITHOUT_SERVICES, "sh", *apt[len(rights) :]] if services else apt
+    try:
+        if not _run([*quietly, *install, *names]):
+            return ""
+        return next(filter(None, [_run([*quietly, *install, name]) for name in names]), "")
+    finally:
+        for service in services:
+            _run([*rights, "update-rc.d", service, "disable"])
 
 
 def _run(command: list[str]) -> str:

@@ -75,10 +75,12 @@ class FaultyTriton(grpc.GenericRpcHandler):
         self.answers_as = 0  # identity of its answers
         self.states = [("toy", "10", "READY", "")]
         self.calls: Counter[str] = Counter()
+        self.headers: list[dict[str, str]] = []  # of each call
         self.in_flight = self.most_in_flight = 0
         self._lock = threading.Lock()
 
     def service(self, details):
+        self.headers.append(dict(details.invocation_metadata))
         name = details.method.rsplit("/", 1)[1]
         request_type = getattr(pb, f"{name}Request")
         response_type = getattr(pb, f"{name}Response")
@@ -145,15 +147,19 @@ class FaultyTriton(grpc.GenericRpcHandler):
 
 @pytest.fixture
 def faulty_server():
-    """faulty_server(fault, port=0) → a started real gRPC server: `.url`, `.port`, `.triton` (counts), `.stop()`."""
+    """faulty_server(fault, port=0, credentials=None) → a started real gRPC server.
+
+    It has `.url`, `.port`, `.triton` (what it was asked), `.stop()`; with credentials it speaks TLS.
+    """
     servers = []
 
-    def start(fault=lambda number, name, request: None, port: int = 0) -> SimpleNamespace:
+    def start(fault=lambda number, name, request: None, port: int = 0, credentials=None) -> SimpleNamespace:
         triton = FaultyTriton(fault)
         server = grpc.server(
             ThreadPoolExecutor(32), handlers=[triton], options=[("grpc.max_receive_message_length", -1)]
         )
-        port = server.add_insecure_port(f"127.0.0.1:{port}")
+        address = f"127.0.0.1:{port}"
+        port = server.add_secure_port(address, credentials) if credentials else server.add_insecure_port(address)
         server.start()
         servers.append(server)
         return SimpleNamespace(url=f"127.0.0.1:{port}", port=port, triton=triton, stop=lambda: server.stop(0).wait())

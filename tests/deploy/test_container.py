@@ -1,15 +1,20 @@
-"""NVIDIA's container: the command as text. No engine runs it here."""
+"""The container's command as text, and what is done around it. `make test-image` runs one for real."""
 
 import os
 import re
+import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from dfdeploy import container, environment, folders
+from dfcontract.tensors import WARMUP_FILE
+from dfdeploy import container, environment, folders, ports
 from dfdeploy.__main__ import main
+from dfdeploy.embedded import Server
 from dfdeploy.errors import DeployError
 
 PORTS = {"grpc": 8001, "http": 8000, "metrics": 8002}
@@ -39,8 +44,51 @@ def test_the_command_for_a_gpu() -> None:
         "--cap-drop=ALL --security-opt=no-new-privileges --user=1000:1000 --shm-size=1g "
         "nvcr.io/nvidia/tritonserver:26.11-py3 "
         "tritonserver --model-repository=/models --model-config-name=gpu --disable-auto-complete-config "
-        "--model-control-mode=none --exit-timeout-secs=30"
+        "--model-control-mode=none --exit-timeout-secs=30 --allow-sagemaker=false --allow-vertex-ai=false"
     )
+
+
+def test_the_command_for_an_image_of_ours() -> None:
+    """It knows itself how it serves, and brings the live backend along."""
+    command = container.command(
+        Path("/data/models"), profile="cpu", host="127.0.0.1", host_ports=PORTS, engine="podman", image="dfserve:cpu"
+    )
+    assert command[0] == "podman"
+    assert command[-1] == "dfserve:cpu"
+    assert "--tmpfs=/tmp:exec" in command
+    assert {"--read-only", "--cap-drop=ALL", "--user=1000:1000", "--security-opt=no-new-privileges"} <= set(command)
+    assert not [part for part in command if "backends/live" in part]
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("NVIDIA L4, 580.65.06, 8.9", ""),
+        ("NVIDIA H100 80GB HBM3, 595.10, 9.0", ""),
+        ("NVIDIA A100-SXM4-40GB, 550.90.07, 8.0", "expected a driver of release R580 or newer, found 550.90.07"),
+        ("Tesla V100-SXM2-16GB, 580.65.06, 7.0", "expected compute capability 7.5 or more, found 7.0"),
+    ],
+)
+def test_a_gpu_that_the_image_does_not_run_on_is_refused_before_it_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str, words: str
+) -> None:
+    smi = tmp_path / "nvidia-smi"
+    smi.write_text(f"#!/bin/sh\necho 'NVIDIA L40S, 580.1, 8.9'\necho '{line}'\n")
+    smi.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    if not words:
+        container.check_gpus()
+        return
+    with pytest.raises(DeployError, match=f"{line.partition(',')[0]}: {words}"):
+        container.check_gpus()
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [("0.0.0.0", "127.0.0.1:9"), ("::", "[::1]:9"), ("localhost", "127.0.0.1:9"), ("10.0.0.1", "10.0.0.1:9")],
+)
+def test_where_what_is_published_is_reached(host: str, url: str) -> None:
+    assert container.reachable(host, 9) == url
 
 
 def test_a_cpu_asks_for_no_gpu() -> None:
@@ -58,7 +106,7 @@ def test_only_an_explicit_host_is_published_to_others() -> None:
 
 
 def test_the_release_is_a_patched_one() -> None:
-    release = container.IMAGE.rpartition(":")[2].removesuffix("-py3")
+    release = container.NVIDIA_IMAGE.rpartition(":")[2].removesuffix("-py3")
     assert tuple(map(int, release.split("."))) >= (26, 7)
 
 
@@ -100,20 +148,57 @@ while :; do sleep 0.05; done
 """
 
 
-def test_docker_gets_the_signals_and_says_how_it_ended(tiny_models: Path, tmp_path: Path) -> None:
-    """Docker's own part, passing them on to Triton, is not ours to test."""
+def fake_engine(tmp_path: Path, repository: Path, *options: str, script: str = FAKE_DOCKER) -> subprocess.Popen[str]:
     docker = tmp_path / "docker"
-    docker.write_text(FAKE_DOCKER)
+    docker.write_text(script)
     docker.chmod(0o755)
-    serving = subprocess.Popen(
-        [sys.executable, "-m", "dfdeploy", "serve", "--server=docker", "--profile=cpu", f"--repository={tiny_models}"],
+    command = [sys.executable, "-m", "dfdeploy", "serve", "--server=docker", "--profile=cpu", *options]
+    return subprocess.Popen(
+        [*command, f"--repository={repository}"],
         env=os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"},
         stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
     )
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_docker_gets_the_signals_and_says_how_it_ended(
+    tiny_models: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    """Docker's own part, passing them on to Triton, is not ours to test."""
+    script = FAKE_DOCKER.replace("TERM", number.name.removeprefix("SIG"))
+    port = ports.resolve({"grpc": 0})["grpc"]
+    serving = fake_engine(tmp_path, tiny_models, f"--grpc-port={port}", script=script)
     assert serving.stdout is not None
     shown, ran = serving.stdout.readline(), serving.stdout.readline()
     assert shown == ran
+    serving.send_signal(number)
+    assert serving.stdout.read() == f"got {number.name.removeprefix('SIG')}\n"
+    assert serving.wait(20) == 3
+
+
+def test_a_container_that_is_ready_is_asked_whether_it_answers_right(
+    tiny_server: Server, tiny_models: Path, tmp_path: Path
+) -> None:
+    port = tiny_server.grpc_url.rpartition(":")[2]
+    serving = fake_engine(tmp_path, tiny_models, f"--grpc-port={port}")
+    assert serving.stdout is not None
+    assert [serving.stdout.readline() for _ in range(6)][2:] == [
+        f"{name} answers right\n" for name in ("tiny", "tiny_live", "tiny_trained", "tiny_trained_live")
+    ]
     serving.terminate()
-    assert serving.stdout.read() == "got TERM\n"
-    assert serving.wait(10) == 3
+    assert serving.wait(20) == 3
+
+
+def test_one_that_answers_wrong_is_stopped(tiny_server: Server, tiny_models: Path, tmp_path: Path) -> None:
+    other = shutil.copytree(tiny_models, tmp_path / "models")
+    waveform = other / "tiny" / WARMUP_FILE
+    waveform.write_bytes(np.zeros(16000, "<f4").tobytes())  # the server's own answers to another one are no fault
+    port = tiny_server.grpc_url.rpartition(":")[2]
+    serving = fake_engine(tmp_path, other, f"--grpc-port={port}")
+    out, err = serving.communicate(timeout=60)
+    assert serving.returncode == 1
+    assert "tiny answers wrong" in out
+    assert out.endswith("got TERM\n")
+    assert err == "dfdeploy: error: the container's answers are wrong (above), so it was stopped\n"

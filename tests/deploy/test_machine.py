@@ -106,6 +106,18 @@ def test_root_installs_all_at_once_after_saying_so(apt: FakeApt, as_root: None, 
     ]
 
 
+def test_a_service_that_comes_along_is_not_started(apt: FakeApt, as_root: None, monkeypatch):
+    programs = ("a-program-that-nobody-has",)
+    proxy = Package("nginx-light", "a proxy", ("test",), programs=programs, service="nginx")
+    monkeypatch.setattr(machine, "PACKAGES", (proxy,))
+    for program in ("sh", "update-rc.d"):
+        apt.script(program, "exit 0")
+    assert machine.provide(["test"]) is None
+    called = apt.calls.read_text()
+    policy, install = called.index("policy-rc.d"), called.index("apt-get -qq install -y --no-install-recommends nginx")
+    assert called.index("sh -c") < policy < install < called.index("update-rc.d nginx disable")
+
+
 def test_a_user_whose_sudo_asks_nothing_installs_too(apt: FakeApt, as_user: None, monkeypatch):
     apt.script("sudo", 'shift; exec "$@"')
     monkeypatch.setattr(Package, "is_here", lambda package: "apt-get -qq update" in apt.called())

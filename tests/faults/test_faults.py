@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 import soundfile
 
@@ -24,6 +25,7 @@ from dfclient import Detector, ServerError
 from dfclient.errors import ModelChanged, ServerSlow
 from dfclient.transport import Transport
 from dfcontract import score_file
+from dfdeploy.embedded import Server
 from dfexport.card import identity
 from dfexport.signals import wave
 
@@ -216,3 +218,51 @@ def test_requests_that_are_given_up_do_no_harm(serving) -> None:
             list(pool.map(ask, range(N_REQUESTS)))
     assert given_up[0] > 0
     assert serving.n_starts == 1, serving.said
+
+
+def test_of_three_servers_one_dies_and_one_drains_and_no_row_is_lost(
+    tiny_models: Path, recordings: Path, tmp_path: Path
+) -> None:
+    """Neither comes back: a third of the servers has all the work in the end."""
+    out = tmp_path / "s.csv"
+    with Server(tiny_models) as dies, Server(tiny_models) as drains, Server(tiny_models) as stays:
+        client = scoring(f"{dies.grpc_url},{drains.grpc_url},{stays.grpc_url}", recordings, out)
+        wait_for_rows(out, N_REQUESTS // 5)
+        psutil.Process(dies.backend_pids[0]).parent().kill()
+        wait_for_rows(out, N_REQUESTS * 2 // 5)
+        drains.stop()
+        printed, _ = client.communicate(timeout=600)
+        assert client.returncode == 0, printed
+    assert check_rows(out, recordings, tiny_repository.DIGESTS["tiny"]) == N_REQUESTS
+    assert not (tmp_path / "s.errors.csv").exists()
+
+
+def test_a_live_stream_moves_to_another_server_when_its_own_drains_or_dies(tiny_models: Path) -> None:
+    """It was at one of two: whichever goes, every window comes once, in order, with its score."""
+    samples = wave(1, 20 * W)
+    with (
+        Server(tiny_models) as one,
+        Server(tiny_models) as other,
+        Detector(f"{one.grpc_url},{other.grpc_url}", "tiny") as detector,
+        detector.stream(hop_s=0.5) as live,
+    ):
+        seen = []
+        for number, start in enumerate(range(0, len(samples), W)):
+            live.send(samples[start : start + W])
+            seen += list(live)
+            if number == 5:
+                one.stop()
+            if number == 10:
+                one.start()
+            if number == 15:
+                psutil.Process(other.backend_pids[0]).parent().kill()
+        live.end()
+        seen += list(live)
+    expected = [logits_at(samples, start) for start in range(0, len(samples) - W + 1, W // 2)]
+    assert [window.start_s for window in seen] == [number * 0.5 for number in range(len(expected))]
+    np.testing.assert_allclose([window.score for window in seen], expected, atol=1e-5)
+
+
+def logits_at(samples: np.ndarray, start: int) -> float:
+    """The score of the window that begins there."""
+    return float(tiny_repository.logits_of(samples[start : start + W])[1])

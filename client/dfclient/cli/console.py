@@ -11,6 +11,7 @@ from pathlib import Path
 
 from dfclient.audio import AudioOptions
 from dfclient.cli.report import printable
+from dfclient.credentials import Credentials, api_key_of_environment
 from dfclient.detector import Detector
 from dfclient.errors import InputError
 from dfclient.retry import RetryPolicy
@@ -52,6 +53,13 @@ def audio_options_of(options: argparse.Namespace) -> AudioOptions:
     return AudioOptions.parsed(options.channels, options.track)
 
 
+def credentials_of(options: argparse.Namespace) -> Credentials:
+    """How the connection is secured; InputError where the options do not go together."""
+    files = (options.ca, options.cert, options.key)
+    tls = options.tls or any(files) or bool(options.server_name)
+    return Credentials(tls, *files, options.server_name, api_key=api_key_of_environment())
+
+
 @contextmanager
 def detector_of(options: argparse.Namespace) -> Iterator[Detector]:
     """The detector that the options name; while its server is away, a line says so now and then."""
@@ -61,7 +69,10 @@ def detector_of(options: argparse.Namespace) -> Iterator[Detector]:
     logger.setLevel(logging.INFO)
     try:
         retry = RetryPolicy(wait_s=options.wait)
-        with Detector(options.url, options.model, timeout_s=options.timeout, retry=retry) as detector:
+        credentials = credentials_of(options)
+        with Detector(
+            options.url, options.model, timeout_s=options.timeout, retry=retry, credentials=credentials
+        ) as detector:
             yield detector
     finally:
         logger.removeHandler(handler)

@@ -4,6 +4,10 @@ import argparse
 import sys
 
 from dfclient.cli import report
+from dfclient.cli.console import credentials_of
+from dfclient.connection import named
+from dfclient.errors import ServerError
+from dfclient.replicas import addresses_of
 from dfclient.retry import NO_RETRIES
 from dfclient.server import Server
 from dfcontract.card import ModelCard
@@ -12,7 +16,8 @@ from dfcontract.live import live_name
 
 def models(options: argparse.Namespace) -> int:
     """Print a table of the detectors; 1 where there is none."""
-    with Server(options.url, timeout_s=options.timeout, retry=NO_RETRIES) as server:
+    credentials = credentials_of(options)
+    with Server(options.url, timeout_s=options.timeout, retry=NO_RETRIES, credentials=credentials) as server:
         found = server.cards()
         ready = {model.name for model in server.health().models if model.is_ready}
     cards = [card for card in found.values() if isinstance(card, ModelCard)]
@@ -29,8 +34,19 @@ def models(options: argparse.Namespace) -> int:
 
 
 def health(options: argparse.Namespace) -> int:
-    """Print how the server and each model are; 1 where one of them is not ready."""
-    with Server(options.url, timeout_s=options.timeout, retry=NO_RETRIES) as server:
-        found = server.health()
-    print(report.health_table(options.url, found))
-    return 0 if found.is_good else 1
+    """Print how each server and each model are; 1 where one of them is not ready."""
+    credentials = named(options.url, credentials_of(options))
+    addresses, is_good = addresses_of(options.url), True
+    for address in addresses:
+        try:
+            with Server(address, timeout_s=options.timeout, retry=NO_RETRIES, credentials=credentials) as server:
+                found = server.health()
+        except ServerError as error:
+            if len(addresses) == 1:
+                raise
+            print(f"dfclient: error: {error}", file=sys.stderr)
+            is_good = False
+        else:
+            print(report.health_table(address, found))
+            is_good = is_good and found.is_good
+    return 0 if is_good else 1

@@ -34,7 +34,13 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     server = argparse.ArgumentParser(add_help=False)
-    server.add_argument("--url", default=DEFAULT_URL, metavar="HOST:PORT", help="gRPC address (default: %(default)s)")
+    server.add_argument(
+        "--url",
+        default=DEFAULT_URL,
+        metavar="HOST:PORT",
+        help="gRPC address; several with commas between, or dns:///HOST:PORT, share the work (default: %(default)s)",
+    )
+    _add_locks(server)
     server.add_argument(
         "--timeout",
         type=float,
@@ -60,6 +66,22 @@ def _parser() -> argparse.ArgumentParser:
     )
     health.set_defaults(run=inspect.health)
     return parser
+
+
+def _add_locks(server: argparse.ArgumentParser) -> None:
+    """How the connection is secured."""
+    from dfclient.credentials import API_KEY_VARIABLE
+
+    locks = server.add_argument_group(
+        "secured servers", f"a key that the server or a proxy asks for is taken from {API_KEY_VARIABLE}"
+    )
+    locks.add_argument("--tls", action="store_true", help="speak TLS; implied by the options below")
+    locks.add_argument("--ca", type=Path, metavar="FILE", help="who vouches for the server's certificate (PEM)")
+    locks.add_argument("--cert", type=Path, metavar="FILE", help="this client's own certificate (PEM), with --key")
+    locks.add_argument("--key", type=Path, metavar="FILE", help="its private key (PEM)")
+    locks.add_argument(
+        "--server-name", default="", metavar="NAME", help="whose certificate it is, if not the address's"
+    )
 
 
 def _add_score(commands: Any, parents: list[argparse.ArgumentParser]) -> None:
