@@ -24,7 +24,15 @@ from starlette.staticfiles import StaticFiles
 from starlette.websockets import WebSocket
 
 from dfclient.audio import AUDIO_SUFFIXES, AudioOptions
-from dfclient.errors import InputError, ModelNotFound, RequestRefused, ServerBusy, ServerSlow, ServerUnavailable
+from dfclient.errors import (
+    InputError,
+    ModelChanged,
+    ModelNotFound,
+    RequestRefused,
+    ServerBusy,
+    ServerSlow,
+    ServerUnavailable,
+)
 from dfcontract.errors import DfserveError
 from dfcontract.score_file import NAMES, csv_line
 from dfpage import hearing, live
@@ -45,6 +53,7 @@ STATUSES: tuple[tuple[type[DfserveError], int], ...] = (
     (ServerBusy, 503),
     (ServerSlow, 503),
     (ModelNotFound, 503),  # the page asks again when the server has it
+    (ModelChanged, 503),  # and at once, by the new model's card
     (RequestRefused, 422),
     (DfserveError, 502),
 )

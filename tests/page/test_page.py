@@ -1,5 +1,6 @@
 """The page end to end: Chromium, the page's own HTTP server, a real Triton, real audio."""
 
+import base64
 import csv
 import io
 import json
@@ -238,6 +239,26 @@ def test_a_folder_is_searched_as_dfclient_does(context, served, recordings, tmp_
     page.set_input_files("#folder", str(folder))
     expect(page.locator("#progress")).to_contain_text("2 recordings, all done")
     assert [row["utt_id"] for row in rows_of(saved(page, "tiny"))] == ["set/a/take.flac", "set/b/take.flac"]
+
+
+def test_what_is_dropped_is_taken_and_its_name_is_text(context, served, recordings):
+    page, name = opened(context, served.address), "<img src=x onerror=document.title='owned'>.flac"
+    page.evaluate(
+        """async ({ name, content }) => {
+            const bytes = Uint8Array.from(atob(content), (letter) => letter.charCodeAt(0));
+            const dataTransfer = new DataTransfer();
+            dataTransfer.items.add(new File([bytes], name));
+            for (const kind of ["dragenter", "dragover", "drop"]) {
+                document.body.dispatchEvent(new DragEvent(kind, { dataTransfer, bubbles: true, cancelable: true }));
+            }
+        }""",
+        {"name": name, "content": base64.b64encode((recordings / "human.flac").read_bytes()).decode()},
+    )
+    expect(page.locator("#progress")).to_contain_text("1 recording, all done")
+    expect(page.locator("#shown-title")).to_have_text(name)
+    assert page.locator("main img").count() == 0
+    assert page.title() == "Look at a recording · dfserve"
+    assert rows_of(saved(page, "tiny"))[0]["path"] == name
 
 
 def test_options_cut_and_pool_otherwise(context, served, tiny_server, recordings):

@@ -247,7 +247,10 @@ async function endSession() {
   recordButton.disabled = false;
   showRecording();
   if (file) take([{ file, name: file.name }], 0);
-  else say("nothing was recorded");
+  else {
+    view.show(null);
+    say("nothing was recorded");
+  }
 }
 
 function showRecording() {

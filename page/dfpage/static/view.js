@@ -29,7 +29,7 @@ export class View {
   }
 
   show(recording) {
-    if (this.recording === recording) return;
+    if (this.recording === recording && !this.live) return;
     this.forget();
     this.recording = recording;
     byId("shown").hidden = !recording;
@@ -138,7 +138,9 @@ export class View {
     byId("shared-limits").hidden = shared.length === 0;
     byId("shared-limits").replaceChildren(...shared.map((limit) => el("p", {}, limit)));
     byId("speech-words").textContent = speechWords(this.found, this.heard);
-    const data = this.data(), isSame = this.picture.data?.duration_s === data.duration_s && this.shownId === this.recording.id;
+    const data = this.data();
+    this.pickFirst(data.tracks);
+    const isSame = this.picture.data?.duration_s === data.duration_s && this.shownId === this.recording.id;
     this.shownId = this.recording.id;
     this.picture.show(data, { keepView: isSame });
     this.enable();
@@ -146,6 +148,13 @@ export class View {
     this.drawTable();
     this.announce(results);
     this.search();
+  }
+
+  // Where nothing is selected, or what was is there no longer: the first window of the first detector that has any.
+  pickFirst(tracks) {
+    const { track, window } = this.picture.pick;
+    if (tracks[track]?.windows[window]) return;
+    this.picture.pick = { track: Math.max(tracks.findIndex((one) => one.windows.length), 0), window: 0 };
   }
 
   announce(results) {
@@ -185,10 +194,9 @@ export class View {
   describe() {
     const { data, pick } = this.picture, track = data.tracks[pick.track], cursor = byId("cursor");
     const hasWindows = Boolean(track?.windows.length);
-    if (hasWindows && pick.window >= track.windows.length) this.picture.pick = { track: pick.track, window: 0 };
-    const words = hasWindows ? windowInWords(track, this.picture.pick.window) : "no window yet";
+    const words = hasWindows ? windowInWords(track, pick.window) : "no window yet";
     cursor.setAttribute("aria-valuemax", Math.max(track?.windows.length ?? 1, 1));
-    cursor.setAttribute("aria-valuenow", this.picture.pick.window + 1);
+    cursor.setAttribute("aria-valuenow", pick.window + 1);
     cursor.setAttribute("aria-valuetext", words);
     byId("selected").textContent = hasWindows ? words : "";
   }
