@@ -322,7 +322,8 @@ def test_a_server_and_a_model_that_go_away_are_named_and_met_again(context, serv
             server.stop()
             expect(page.locator("#banner")).to_contain_text(f"no Triton server answers at {url}")
             drop(page, recordings / "synthetic.wav", done=False)
-            expect(page.locator(".verdict .headline")).to_have_text(["Scoring …", "Scoring …"])
+            expect(page.locator(".verdict .headline")).to_have_text(["Away", "Away"])
+            expect(page.locator("#progress")).to_contain_text("1 of them waits for a detector that is away")
             shutil.rmtree(both / "tiny")
             shutil.rmtree(both / "tiny_live")
             with Server(both, grpc_port=int(url.rpartition(":")[2])):

@@ -16,7 +16,11 @@ let session = null;
 let asking = null;
 
 const recordings = new Recordings(changed, trouble);
-recordings.isReady = (name) => Boolean(server?.is_live && known.get(name)?.is_ready);
+recordings.reasonAway = (name) => {
+  if (!server?.is_live) return "the server is away";
+  const detector = known.get(name);
+  return detector.is_ready ? "" : detector.reason;
+};
 const view = new View(recordings, trouble);
 const table = new RecordingsTable(byId("recordings"), recordings, { show, remove });
 
@@ -85,6 +89,9 @@ function showDetectors() {
   byId("detectors").replaceChildren(el("legend", {}, "Detectors"), ...(found.length ? found.map(choice) : [el("p", { class: "hint" }, server?.is_live ? "none: build one with dfexport build" : "none: the server has not answered yet")]));
   if (focused?.startsWith("detector-")) byId(focused)?.focus();
   choose(models);
+  recordings.list.forEach((recording) => table.update(recording)); // what waits now says for what
+  view.update();
+  showProgress();
 }
 
 function choice(detector) {
@@ -150,8 +157,9 @@ function changed(recording) {
 }
 
 function showProgress() {
-  const { pending, list, models } = recordings, all = plural(list.length, "recording");
-  byId("progress").textContent = !models.length ? `${all}, and no detector to score with` : pending ? `${list.length - pending} of ${all} done` : `${all}, all done`;
+  const { pending, away, list, models } = recordings, all = plural(list.length, "recording");
+  const words = !models.length ? `${all}, and no detector to score with` : pending ? `${list.length - pending} of ${all} done` : away ? all : `${all}, all done`;
+  byId("progress").textContent = away && models.length ? `${words}; ${away} of them ${away === 1 ? "waits" : "wait"} for a detector that is away` : words;
 }
 
 function show(recording) {

@@ -8,7 +8,7 @@ export class Recordings {
   // changed(recording): something about one recording is new. trouble(error): the server or the page's program is away.
   constructor(changed, trouble) {
     Object.assign(this, { changed, trouble, list: [], models: [], options: {}, limits: null, first: null });
-    this.isReady = () => false;
+    this.reasonAway = () => "no server has answered yet"; // of a detector by its name; "" when it is there
     this.working = 0;
     this.numbers = 0;
   }
@@ -55,7 +55,8 @@ export class Recordings {
 
   // What one detector is asked for one recording: the state is waiting, running, away, failed or done.
   resultOf(recording, model) {
-    return recording.results.get(model.name) ?? { state: "waiting" };
+    const reason = this.reasonAway(model.name);
+    return recording.results.get(model.name) ?? (reason ? { state: "away", error: reason } : { state: "waiting" });
   }
 
   parametersOf(recording, model) {
@@ -73,11 +74,16 @@ export class Recordings {
     return this.list.filter((recording) => !this.isSettled(recording)).length;
   }
 
+  get away() {
+    const isAway = (recording) => !recording.problem && this.models.some((model) => this.resultOf(recording, model).state === "away");
+    return this.list.filter(isAway).length;
+  }
+
   // Ask again for what was away and is back.
   revive() {
     for (const recording of this.list) {
       for (const model of this.models) {
-        if (this.resultOf(recording, model).state === "away" && this.isReady(model.name)) recording.results.delete(model.name);
+        if (this.resultOf(recording, model).state === "away" && !this.reasonAway(model.name)) recording.results.delete(model.name);
       }
     }
     this.pump();
@@ -96,7 +102,7 @@ export class Recordings {
     for (const recording of order) {
       if (recording.problem) continue;
       for (const model of this.models) {
-        if (this.resultOf(recording, model).state === "waiting" && this.isReady(model.name)) return [recording, model];
+        if (this.resultOf(recording, model).state === "waiting") return [recording, model];
       }
     }
     return null;

@@ -18,7 +18,7 @@ export function inWords(name, result) {
 export function card(name, result, shared) {
   if (result.state === "done") return scored(name, result, shared);
   if (result.state === "failed") return plain(name, "failed", "✕ Not scored", result.error);
-  if (result.state === "away") return plain(name, "failed", "Away", `${result.error}. It is asked again when it is back.`);
+  if (result.state === "away") return plain(name, "failed", "Away", `${result.error[0].toUpperCase()}${result.error.slice(1)}. It is asked again when it is back.`);
   return plain(name, "waiting", "Scoring …", "");
 }
 
