@@ -43,7 +43,7 @@ export class View {
   forget() {
     this.abort?.abort();
     this.player.stop();
-    Object.assign(this, { recording: null, heard: null, found: null, said: "", audioError: "", live: null, isSearching: false });
+    Object.assign(this, { recording: null, heard: null, found: null, said: "", audioError: "", live: null, isSearching: false, isChosen: false });
   }
 
   // While the microphone records: data as Picture.show takes it; verdicts: results by detector, as far as they are.
@@ -150,10 +150,10 @@ export class View {
     this.search();
   }
 
-  // Where nothing is selected, or what was is there no longer: the first window of the first detector that has any.
+  // Until the person selects one, or where what was selected is there no longer: the first window of the first detector.
   pickFirst(tracks) {
     const { track, window } = this.picture.pick;
-    if (tracks[track]?.windows[window]) return;
+    if (this.isChosen && tracks[track]?.windows[window]) return;
     this.picture.pick = { track: Math.max(tracks.findIndex((one) => one.windows.length), 0), window: 0 };
   }
 
@@ -184,6 +184,7 @@ export class View {
   }
 
   select(track, window) {
+    this.isChosen = true;
     const before = this.picture.pick.track;
     this.picture.select(track, window);
     if (track !== before) this.picture.draw(); // the waveform is shaded by the selected detector
