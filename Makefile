@@ -10,6 +10,8 @@ SERVER ?= embedded
 PROFILE ?=
 PACKAGES ?= install
 IMAGE ?= cpu
+# How many files of tests run at once; each process has its own servers and exports.
+JOBS ?= 1
 # Empty: chosen by whether there is an NVIDIA driver (deploy/dfdeploy/machine.py).
 export TORCH_INDEX_URL ?=
 
@@ -65,8 +67,9 @@ lab: $(APP) ## the notebooks, in Jupyter Lab
 bench: setup ## speed: overhead of serving, throughput of server and client
 	@$(BIN)/dfdeploy bench --repository $(REPOSITORY)
 
-test: setup $(OLD_ORT) ## everything that proves it, against a real server
-	@$(BIN)/python -m pytest -m 'not slow and not wheel and not faults and not image'
+test: setup $(OLD_ORT) ## everything that proves it, against a real server (JOBS=2: two files of tests at once)
+	@$(BIN)/python -m pytest -m 'not slow and not wheel and not faults and not image' \
+	  $(if $(filter-out 1,$(JOBS)),-n $(JOBS) --dist loadfile)
 
 test-slow: setup $(OLD_ORT) ## the tests that take minutes each
 	@$(BIN)/python -m pytest -m slow

@@ -1,6 +1,7 @@
 """A real Triton server with two tiny models, for tests that need one."""
 
-from collections.abc import Iterator
+import gc
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,19 @@ import pytest
 import tiny_repository
 from dfdeploy.embedded import Server
 
-pytest_plugins = ["no_skips"]
+pytest_plugins = ["no_skips", "export_once"]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A test that failed because its server has gone says why that was, as far as the server told."""
+    report = yield
+    if report.failed:
+        for server in (found for found in gc.get_objects() if isinstance(found, Server) and found.is_started):
+            if words := server.failure():
+                log = server.log.read_text(errors="replace")[-3000:] if server.log.is_file() else "no log"
+                report.sections.append((f"server of {', '.join(server.models)}", f"{words}\n{log}"))
+    return report
 
 
 @pytest.fixture(scope="session")

@@ -83,7 +83,7 @@ class Server:
 
     def __enter__(self) -> Self:
         """Start, unless started; inside, the server is ready and answers right."""
-        if self._guard is None:
+        if not self.is_started:
             self.start()
         return self
 
@@ -92,6 +92,11 @@ class Server:
     ) -> None:
         """Stop, and leave nothing behind."""
         self.stop()
+
+    @property
+    def is_started(self) -> bool:
+        """Whether it was started and not stopped; `failure` says whether it still answers."""
+        return self._guard is not None
 
     @property
     def grpc_url(self) -> str:

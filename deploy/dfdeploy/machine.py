@@ -101,6 +101,9 @@ def _table() -> Iterator[Package]:
     yield Package(
         "nginx-light", "a proxy with TLS and keys before Triton", ("test",), programs=("nginx",), service="nginx"
     )
+    yield Package(
+        "prometheus", "alerts and dashboards on real figures", ("test",), programs=("prometheus",), service="prometheus"
+    )
     yield Package("nodejs", "the live protocol's example in JavaScript", ("test",), programs=("node",))
     yield Package("npm", "its gRPC package, and axe-core, which judges the page", ("test",), programs=("npm",))
 

@@ -60,7 +60,9 @@ def test_a_clip_does_not_depend_on_its_batch(aasist_server: Server, corpus: Path
         np.testing.assert_allclose(logits(cut[::-1]), alone[::-1], atol=1e-5)
 
 
-@pytest.mark.parametrize(("model", "eer"), [("aasist", 0.3456), ("aasist_l", 0.3553)])
+@pytest.mark.parametrize(
+    ("model", "eer"), [("aasist", 0.3456), pytest.param("aasist_l", 0.3553, marks=pytest.mark.slow)]
+)
 def test_the_walk_from_folder_to_eer(
     aasist_server: Server,
     corpus: Path,

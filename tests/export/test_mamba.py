@@ -100,7 +100,9 @@ class Scan(torch.nn.Module):
         return selective_scan(x, step, decay, b, c)
 
 
-@pytest.mark.parametrize("steps", [1, 7, 201, 208])
+@pytest.mark.parametrize(
+    "steps", [7, 208, pytest.param(1, marks=pytest.mark.slow), pytest.param(201, marks=pytest.mark.slow)]
+)
 def test_onnx_runtime_scans_as_the_loop_does_for_any_batch_and_step(steps: int, tmp_path: Path) -> None:
     names = ("x", "step", "decay", "b", "c")
     batched = {name: {1: torch.export.Dim("batch")} if name != "decay" else None for name in names}

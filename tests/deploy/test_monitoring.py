@@ -1,0 +1,143 @@
+"""Every query of the alerts and the dashboard, evaluated by a real Prometheus on scrapes of a real server."""
+
+import json
+import re
+import subprocess
+import time
+import urllib.parse
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+from dfclient import Detector
+from dfdeploy import ports
+from dfdeploy.crashes import CrashCounter
+from dfdeploy.embedded import OPENER, Server
+from dfdeploy.machine import missing_line, which
+from dfexport.signals import wave
+
+ROOT = Path(__file__).parents[2]
+MONITORING = ROOT / "deploy/monitoring"
+SCRAPE_S = 1
+ON_A_GPU_ONLY = "nv_gpu_"
+
+pytestmark = pytest.mark.skipif(which("prometheus") is None, reason=str(missing_line("prometheus")))
+
+
+def alerts() -> dict[str, dict[str, Any]]:
+    (group,) = yaml.safe_load((MONITORING / "alerts.yml").read_text())["groups"]
+    return {rule["alert"]: rule for rule in group["rules"]}
+
+
+def panels() -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads((MONITORING / "grafana/dashboard.json").read_text())["panels"]
+    return found
+
+
+def queries() -> list[str]:
+    """Each alert's expression without its comparison, and each panel's with Grafana's variables filled in."""
+    of_alerts = [re.sub(r"[<>=]=?\s*[\d.e]+\s*$", "", rule["expr"].strip()) for rule in alerts().values()]
+    of_panels = [target["expr"] for panel in panels() for target in panel["targets"]]
+    of_panels = [query.replace("$model", ".+").replace("$__rate_interval", "10s") for query in of_panels]
+    return [query.replace("[5m]", "[10s]").replace("[15m]", "[10s]") for query in (*of_alerts, *of_panels)]
+
+
+class Prometheus:
+    """One that scrapes a server every second."""
+
+    def __init__(self, folder: Path, targets: dict[str, str]) -> None:
+        scrapes = [
+            {"job_name": job, "static_configs": [{"targets": [target]}], "scrape_interval": f"{SCRAPE_S}s"}
+            for job, target in targets.items()
+        ]
+        (folder / "prometheus.yml").write_text(yaml.safe_dump({"scrape_configs": scrapes}))
+        port = ports.resolve({"prometheus": 0})["prometheus"]
+        self.url = f"http://127.0.0.1:{port}"
+        options = {
+            "config.file": folder / "prometheus.yml",
+            "storage.tsdb.path": folder / "data",
+            "web.listen-address": f"127.0.0.1:{port}",
+        }
+        command = [str(which("prometheus")), *(f"--{name}={value}" for name, value in options.items())]
+        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def ask(self, query: str) -> list[dict[str, Any]]:
+        address = f"{self.url}/api/v1/query?{urllib.parse.urlencode({'query': query})}"
+        with OPENER.open(address, timeout=20) as response:
+            result: list[dict[str, Any]] = json.loads(response.read())["data"]["result"]
+        return result
+
+    def wait_for(self, query: str) -> list[dict[str, Any]]:
+        deadline_s = time.monotonic() + 60
+        while time.monotonic() < deadline_s:
+            try:
+                if result := self.ask(query):
+                    return result
+            except OSError:  # not up yet
+                pass
+            time.sleep(0.5)
+        raise AssertionError(f"no data: {query}")
+
+
+@pytest.fixture(scope="module")
+def prometheus(tiny_server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
+    """It has seen scores, a live stream, and requests that were refused."""
+    with CrashCounter() as crashes:
+        targets = {"triton": tiny_server.metrics_url, "supervisor": crashes.url}
+        places = {job: urllib.parse.urlparse(url).netloc for job, url in targets.items()}
+        started = Prometheus(tmp_path_factory.mktemp("prometheus"), places)
+        try:
+            with Detector(tiny_server.grpc_url, "tiny") as detector:
+                for _ in range(12):  # a rate needs several scrapes with something between them
+                    detector.infer(np.zeros((8, 16000), np.float32))
+                    with detector.stream(hop_s=1.0) as live:
+                        live.send(wave(1, 32_000))
+                        live.end()
+                        assert len(list(live)) == 2
+                    time.sleep(SCRAPE_S)
+            yield started
+        finally:
+            started.process.terminate()
+            started.process.wait()
+
+
+@pytest.mark.parametrize("query", queries())
+def test_it_returns_data(prometheus: Prometheus, query: str) -> None:
+    if ON_A_GPU_ONLY in query:
+        assert prometheus.ask(query) == []  # it parses; there is a GPU elsewhere
+    else:
+        values = [float(series["value"][1]) for series in prometheus.wait_for(query)]
+        assert any(np.isfinite(values))
+
+
+def test_what_the_dashboard_shows_is_what_happened(prometheus: Prometheus) -> None:
+    """Each detector's windows: 12 × (8 + 2), and what the server's own check sent."""
+    (series,) = prometheus.wait_for('nv_inference_count{model="tiny"}')
+    assert float(series["value"][1]) >= 12 * 10
+    assert prometheus.wait_for('up{job="supervisor"}')[0]["value"][1] == "1"
+
+
+def promtool(*arguments: str) -> None:
+    finished = subprocess.run(
+        [str(which("promtool")), *arguments], cwd=MONITORING, capture_output=True, text=True, check=False
+    )
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+
+
+def test_rules_and_configuration_are_valid_and_each_alert_fires_when_it_should() -> None:
+    promtool("check", "config", "prometheus.yml")
+    promtool("test", "rules", "alerts_test.yml")
+    tests = yaml.safe_load((MONITORING / "alerts_test.yml").read_text())["tests"]
+    fired = {case["alertname"] for test in tests for case in test["alert_rule_test"] if case["exp_alerts"]}
+    assert fired == set(alerts())
+
+
+def test_each_alert_has_its_section_in_the_runbook() -> None:
+    text = (ROOT / "docs/operations.md").read_text()
+    assert re.findall(r"^### (\w+)$", text, re.MULTILINE) == list(alerts())
+    for name, rule in alerts().items():
+        assert rule["annotations"]["runbook"] == f"docs/operations.md#{name.lower()}"
