@@ -26,7 +26,7 @@ MACHINE := $(PYTHON) deploy/dfdeploy/machine.py
 ASKED := setup $(filter demo serve bench test,$(MAKECMDGOALS)) $(if $(filter test-%,$(MAKECMDGOALS)),test)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup machine server demo export serve score eval report lab bench image test test-slow test-faults test-wheel test-image test-fresh \
+.PHONY: help setup machine server demo export serve score eval report page lab bench image test test-slow test-faults test-wheel test-image test-fresh \
   test-reference check docs-tables format clean
 
 help: ## list the targets
@@ -56,6 +56,9 @@ eval: $(APP) ## figures of SCORES against PROTOCOL (see README)
 
 report: $(APP) ## one HTML page: SCORES against PROTOCOL, pictures and tables (see README)
 	@$(BIN)/dfeval report $(SCORES) --protocol $(PROTOCOL) --protocol-format $(or $(PROTOCOL_FORMAT),csv) --out report
+
+page: $(APP) ## a page in the browser: drop recordings or record, see and hear what the running server says of them
+	@$(BIN)/dfpage $(if $(URL),--url $(URL))
 
 lab: $(APP) ## the notebooks, in Jupyter Lab
 	@$(BIN)/python $(PIP_INSTALL) -c constraints.txt -e '.[lab]'
@@ -112,7 +115,7 @@ $(APP): pyproject.toml constraints.txt | machine
 	@echo "installing the application into .venv ..."
 	@index=$$($(MACHINE) torch-index) && \
 	  { [ -z "$$index" ] || $(BIN)/python $(PIP_INSTALL) -c constraints.txt --no-deps --index-url "$$index" torch; }
-	@$(BIN)/python $(PIP_INSTALL) -c constraints.txt -e '.[containers,export,eval,serve,dev]'
+	@$(BIN)/python $(PIP_INSTALL) -c constraints.txt -e '.[containers,export,eval,parquet,serve,page,dev]'
 	@touch $@
 
 # `dfdeploy setup` installs only what is not there yet, so this target needs no stamp file.

@@ -97,7 +97,7 @@ def _table() -> Iterator[Package]:
     yield Package("zlib1g", "Triton", ("setup",), libraries=("libz.so.1",))
     yield Package("libb64-0d", "NVIDIA's perf_analyzer", ("bench", "test"), libraries=("libb64.so.0d",))
     browsers = ("chromium", "chromium-browser", "google-chrome")
-    yield Package("chromium", "a browser that opens the report", ("test",), programs=browsers)
+    yield Package("chromium", "a browser that opens the report and the page", ("test",), programs=browsers)
     yield Package(
         "nginx-light", "a proxy with TLS and keys before Triton", ("test",), programs=("nginx",), service="nginx"
     )
@@ -105,7 +105,7 @@ def _table() -> Iterator[Package]:
         "prometheus", "alerts and dashboards on real figures", ("test",), programs=("prometheus",), service="prometheus"
     )
     yield Package("nodejs", "the live protocol's example in JavaScript", ("test",), programs=("node",))
-    yield Package("npm", "its gRPC package", ("test",), programs=("npm",))
+    yield Package("npm", "its gRPC package, and axe-core, which judges the page", ("test",), programs=("npm",))
 
 
 def _loads(library: str) -> bool:

@@ -15,6 +15,7 @@ ROOTS = {
     "dfclient": "client",
     "dfexport": "export",
     "dfeval": "eval",
+    "dfpage": "page",
     "dfdeploy": "deploy",
 }
 # Importer, what it may not import.
@@ -23,6 +24,7 @@ FORBIDDEN = [
     ("dfcontract", "tritonclient"),
     ("dfclient", "dfexport"),
     ("dfclient", "dfeval"),
+    ("dfclient", "dfpage"),
     ("dfclient", "dfdeploy"),
     ("dfclient", "torch"),
     ("dfexport", "dfclient"),
@@ -33,9 +35,16 @@ FORBIDDEN = [
     ("dfeval", "dfdeploy"),
     ("dfdeploy", "dfexport"),
     ("dfdeploy", "dfeval"),
+    ("dfdeploy", "dfpage"),
+    ("dfpage", "dfexport"),
+    ("dfpage", "dfeval"),
+    ("dfpage", "dfdeploy"),
     ("dfdeploy.backends", "dfclient"),
 ]
-ALLOWED = [(room, "dfcontract") for room in ROOTS if room != "dfcontract"] + [("dfdeploy", "dfclient")]
+ALLOWED = [(room, "dfcontract") for room in ROOTS if room != "dfcontract"] + [
+    ("dfdeploy", "dfclient"),
+    ("dfpage", "dfclient"),
+]
 
 
 def lint(folder: Path) -> subprocess.CompletedProcess[str]:
