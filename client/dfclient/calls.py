@@ -14,6 +14,7 @@ from dfcontract.tensors import IDENTITY, Samples, Tensor
 
 DEFAULT_URL = "127.0.0.1:8001"
 DEFAULT_TIMEOUT_S = 60.0
+SCORE_TOLERANCE = 1e-5  # of float32, relative beyond 1
 
 Outputs = Mapping[str, bytes]  # one answer's tensors, little-endian
 
@@ -133,6 +134,20 @@ def numbers_of(
     if not all(np.isfinite(array).all() for array in arrays.values()):
         raise RequestRefused(f"model {model!r} answered NaN or infinity for this audio")
     return arrays
+
+
+def check_score(card: ModelCard, logits: npt.ArrayLike, score: float) -> None:
+    """Refuse a SCORE that does not follow from the LOGITS beside it, as the card's ``score_kind`` says: ContractError.
+
+    Every detector's does, so an answer in which it does not was damaged on its way.
+    """
+    spoof, bonafide = np.asarray(logits, np.float64)
+    expected = 1 / (1 + np.exp(spoof - bonafide)) if card.score_kind == "softmax" else bonafide
+    if not abs(score - expected) <= SCORE_TOLERANCE * max(1.0, abs(expected)):
+        raise ContractError(
+            f"model {card.model!r}: expected the SCORE {expected:.6g} to the LOGITS {spoof:.6g} {bonafide:.6g}, found "
+            f"{score:.6g}: the answer was damaged; see the server's log"
+        )
 
 
 def check_identity(card: ModelCard, answered: int) -> None:

@@ -1,6 +1,7 @@
 """`Detector`: one model on one server, and the way from recordings to scores."""
 
 import itertools
+import logging
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ import numpy.typing as npt
 from dfclient import audio
 from dfclient.audio import EACH, MIX, AudioOptions
 from dfclient.batch import ordered_map
-from dfclient.calls import DEFAULT_TIMEOUT_S, DEFAULT_URL, TritonCalls, WindowAnswer, check_identity
+from dfclient.calls import DEFAULT_TIMEOUT_S, DEFAULT_URL, TritonCalls, WindowAnswer, check_identity, check_score
 from dfclient.clips import Clip, Recording, clip_of
 from dfclient.connection import Connection
 from dfclient.credentials import Credentials
@@ -33,8 +34,12 @@ from dfcontract.windows import PROTOCOL, SLIDING, Windowing, cut
 
 DEFAULT_CONCURRENCY = 8
 MAX_CONCURRENCY = 512
+ANSWER_ATTEMPTS = 3
 DECODERS = 2  # threads: some 2,000 clips of 4 s a second
 DECODED_AHEAD = DECODERS + 1  # recordings in memory besides those being scored, however long they are
+
+
+log = logging.getLogger("dfclient")
 
 
 @dataclass(frozen=True, eq=False)
@@ -278,9 +283,24 @@ class Detector(Connection):
             ) from None
 
     def _infer_one(self, window: Samples) -> WindowAnswer:
-        answer = self._calls.infer(self.card.model, self.card.version, window)
-        check_identity(self.card, answer.identity)
-        return answer
+        """One window's answer. A damaged one (seen once, on a busy server) is asked for again: it is none of a model's.
+
+        Raises:
+            ContractError: it came damaged again and again.
+        """
+        attempt = 1
+        while True:
+            try:
+                answer = self._calls.infer(self.card.model, self.card.version, window)
+                check_identity(self.card, answer.identity)
+                check_score(self.card, answer.logits, answer.score)
+            except ContractError as error:
+                if attempt == ANSWER_ATTEMPTS:
+                    raise
+                log.warning("%s; asking again", error)
+                attempt += 1
+            else:
+                return answer
 
     def _infer_window(self, job: tuple[_Decoded, int]) -> tuple[_Decoded, WindowAnswer | RequestRefused | None]:
         """One window's answer; a refusal is the clip's own affair, any other error ends the run."""

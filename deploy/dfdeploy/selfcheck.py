@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from dfclient import Detector
-from dfclient.calls import check_identity
+from dfclient.calls import check_identity, check_score
 from dfclient.errors import DfclientError, ModelChanged
 from dfclient.transport import Transport
 from dfcontract.card import ModelCard
@@ -106,6 +106,7 @@ def check_model(transport: Transport, repository: Path, model: str) -> None:
 def _inferred(transport: Transport, card: ModelCard, waveform: Samples) -> Samples:
     answer = transport.infer(card.model, "", waveform)
     check_identity(card, answer.identity)
+    check_score(card, answer.logits, answer.score)
     return answer.logits
 
 

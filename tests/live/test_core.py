@@ -39,7 +39,9 @@ def core_of(hop: int = 10, *, timeout_s: float = 60, pool: str = "mean", **retry
 def answer_of(window, identity: int = IDENTITY) -> Answer:
     """What the server answers to a window of a Cutter."""
     start_s, end_s = window.start / RATE_HZ, window.end / RATE_HZ
-    return Answer(window.index, start_s, end_s, (0.0, 0.0), float(window.samples.sum()), identity)
+    return Answer(
+        window.index, start_s, end_s, (0.0, float(window.samples.sum())), float(window.samples.sum()), identity
+    )
 
 
 class MemoryServer:

@@ -18,7 +18,7 @@ import numpy as np
 
 from dfclient.audio.quality import peak_of, warnings_from_peaks
 from dfclient.audio.resample import Resampler
-from dfclient.calls import check_identity
+from dfclient.calls import check_identity, check_score
 from dfclient.clips import Clip
 from dfclient.errors import AudioError, ContractError, ServerError, ServerSlow
 from dfclient.results import AudioFacts, Score, WindowScore
@@ -183,6 +183,7 @@ class LiveCore:
             ModelChanged: another model than the card's gave it.
         """
         check_identity(self.card, answer.identity)
+        check_score(self.card, answer.logits, answer.score)
         connection, index = self.connection, len(self.scored)
         early = {} if connection is None else connection.early
         last = min(index + MAX_WINDOWS_IN_FLIGHT, self._n_windows())

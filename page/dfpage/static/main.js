@@ -158,8 +158,8 @@ function changed(recording) {
 
 function showProgress() {
   const { pending, away, list, models } = recordings, all = plural(list.length, "recording");
-  const words = !models.length ? `${all}, and no detector to score with` : pending ? `${list.length - pending} of ${all} done` : away ? all : `${all}, all done`;
-  byId("progress").textContent = away && models.length ? `${words}; ${away} of them ${away === 1 ? "waits" : "wait"} for a detector that is away` : words;
+  const words = !list.length ? "" : !models.length ? `${all}, and no detector to score with` : pending ? `${list.length - pending} of ${all} done` : away ? all : `${all}, all done`;
+  byId("progress").textContent = away && models.length && list.length ? `${words}; ${away} of them ${away === 1 ? "waits" : "wait"} for a detector that is away` : words;
 }
 
 function show(recording) {

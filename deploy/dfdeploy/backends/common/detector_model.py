@@ -36,7 +36,9 @@ class DetectorModel(ABC):
         config = json.loads(args["model_config"])
         self.parameters = {key: value["string_value"] for key, value in config.get("parameters", {}).items()}
         self.input: str = config["input"][0]["name"]
-        self.outputs: list[str] = [output["name"] for output in config["output"]]
+        self.outputs: dict[str, tuple[int, ...]] = {
+            output["name"]: tuple(int(size) for size in output["dims"]) for output in config["output"]
+        }
         folder = Path(args["model_repository"]) / args["model_version"]
         if args["model_instance_kind"] == "GPU":
             self.runner = self.open_gpu(folder, int(args["model_instance_device_id"]))
@@ -50,13 +52,21 @@ class DetectorModel(ABC):
         finite = [bool(np.isfinite(waveform).all()) for waveform in waveforms]
         answers = iter(self.runner.run([waveform for waveform, good in zip(waveforms, finite, strict=True) if good]))
         return [
-            self._response(next(answers) if good else BadWaveform(self._complaint(waveform)))
+            self._response(self._checked(next(answers), waveform) if good else BadWaveform(self._complaint(waveform)))
             for waveform, good in zip(waveforms, finite, strict=True)
         ]
 
     def finalize(self) -> None:
         """Let go of the runner's threads."""
         self.runner.close()
+
+    def _checked(self, answer: Outputs | Exception, waveforms: Waveforms) -> Outputs | Exception:
+        """The answer, or an error where a tensor is not as large as the configuration says: Triton would send it."""
+        if isinstance(answer, Exception):
+            return answer
+        found = {name: value.shape for name, value in zip(self.outputs, answer, strict=True)}
+        expected = {name: (len(waveforms), *dims) for name, dims in self.outputs.items()}
+        return answer if found == expected else ValueError(f"expected outputs of shape {expected}, found {found}")
 
     def _response(self, answer: Outputs | Exception) -> pb_utils.InferenceResponse:
         error = pb_utils.TritonError

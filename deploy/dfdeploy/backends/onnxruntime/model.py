@@ -14,10 +14,10 @@ class TritonPythonModel(DetectorModel):
 
     def open_cpu(self, folder: Path, threads: int) -> CpuRunner:
         """Load ``<folder>/model.onnx`` for this many cores."""
-        return CpuRunner(folder, self.input, self.outputs, threads)
+        return CpuRunner(folder, self.input, [*self.outputs], threads)
 
     def open_gpu(self, folder: Path, device_id: int) -> GpuRunner:
         """Load ``<folder>/model.onnx`` onto a GPU."""
         # Cards from before precisions were stated are fp32's.
         is_fp32 = self.parameters.get("precision", "fp32") == "fp32"
-        return GpuRunner(folder, self.input, self.outputs, device_id, is_fp32=is_fp32)
+        return GpuRunner(folder, self.input, [*self.outputs], device_id, is_fp32=is_fp32)

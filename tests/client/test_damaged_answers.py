@@ -1,0 +1,55 @@
+"""An answer that can't be a detector's is none of the recording's faults: asked for again, and never a score."""
+
+import numpy as np
+import pytest
+
+from dfclient import Detector
+from dfclient.calls import WindowAnswer, check_score
+from dfclient.errors import ContractError
+
+WINDOW = np.full(16000, 0.25, np.float32)
+DAMAGES = {
+    "another score": lambda answer: answer._replace(score=answer.score + 0.01),
+    "no number": lambda answer: answer._replace(score=float("nan")),
+    "other logits": lambda answer: answer._replace(logits=np.zeros(2, np.float32)),
+}
+
+
+def damaged(triton, damage, n_times):
+    """A server in memory whose first answers are damaged."""
+    whole = triton.infer
+
+    def infer(model: str, version: str, window: np.ndarray) -> WindowAnswer:
+        answer = whole(model, version, window)
+        return damage(answer) if triton.n_inferred <= n_times else answer
+
+    triton.infer = infer
+    return triton
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_it_is_asked_for_again(memory_triton, damage, caplog):
+    with Detector(model="toy", transport=damaged(memory_triton, damage, 2)) as detector:
+        assert detector.score(WINDOW, 16000).score == 0.25
+    assert memory_triton.n_inferred == 3
+    assert caplog.text.count("the answer was damaged; see the server's log; asking again") == 2
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_and_never_becomes_a_score(memory_triton, damage):
+    with (
+        Detector(model="toy", transport=damaged(memory_triton, damage, 10**9)) as detector,
+        pytest.raises(ContractError, match=r"model 'toy': expected the SCORE .* found .*: the answer was damaged"),
+    ):
+        detector.score(WINDOW, 16000)
+    assert memory_triton.n_inferred == 3
+
+
+def test_what_a_score_follows_from_is_the_cards_word(card):
+    logits = np.array([-1.0, 2.0], np.float32)
+    check_score(card(score_kind="logit"), logits, 2.0)
+    check_score(card(score_kind="log_softmax"), logits, 2.0)
+    check_score(card(score_kind="softmax"), logits, float(1 / (1 + np.exp(-3.0))))
+    for kind, score in {"logit": 0.95, "log_softmax": 2.001, "softmax": 2.0}.items():
+        with pytest.raises(ContractError):
+            check_score(card(score_kind=kind), logits, score)
