@@ -15,6 +15,8 @@ from dfcontract.errors import ErrorCode, coded
 from dfdeploy.backends.common.batches import Outputs, Runner, Waveforms
 from dfdeploy.backends.common.tensors import array_of, tensor_of
 
+ANY_SIZE = -1  # in a configuration's dims
+
 
 class BadWaveform(Exception):
     """The request's own fault."""
@@ -64,9 +66,14 @@ class DetectorModel(ABC):
         """The answer, or an error where a tensor is not as large as the configuration says: Triton would send it."""
         if isinstance(answer, Exception):
             return answer
-        found = {name: value.shape for name, value in zip(self.outputs, answer, strict=True)}
-        expected = {name: (len(waveforms), *dims) for name, dims in self.outputs.items()}
-        return answer if found == expected else ValueError(f"expected outputs of shape {expected}, found {found}")
+        for (name, dims), value in zip(self.outputs.items(), answer, strict=True):
+            expected = (len(waveforms), *dims)
+            is_right = len(value.shape) == len(expected) and all(
+                wanted in (ANY_SIZE, size) for wanted, size in zip(expected, value.shape, strict=True)
+            )
+            if not is_right:
+                return ValueError(f"{name}: expected the shape {expected}, found {value.shape}")
+        return answer
 
     def _response(self, answer: Outputs | Exception) -> pb_utils.InferenceResponse:
         error = pb_utils.TritonError
