@@ -89,6 +89,27 @@ _SPECTRA_PREPARATION = (
 )
 
 
+def _tcm_add(name: str, file: str, *eers: Eer, threshold: OperatingPoint | None = None) -> DetectorSpec:
+    """A checkpoint of TCM-ADD; the first figure is the one that its authors publish.
+
+    The files lie in a OneDrive folder, linked from the page, and have no address of their own.
+    """
+    return DetectorSpec(
+        name=name,
+        family="tcm_add:TCM_ADD",
+        window_samples=66_800,
+        other_windows=(64_600,),
+        checkpoint=Checkpoint((RemoteFile(file, None),), page=_TCM_PAGE, licence=_TCM_LICENCE, size="1.28 GB"),
+        paper=_TCM_PAPER,
+        published_result=f"{eers[0].data}: EER {eers[0].percent:.2f} %",
+        parameters=319_260_196,
+        threshold=threshold,
+        precisions=XLSR_PRECISIONS,
+        eers=eers,
+        trained_on=_ASVSPOOF_2019_LA,
+    )
+
+
 def _spectra(name: str, file: RemoteFile, repository: str, size: str) -> DetectorSpec:
     """What the three have in common; they differ in their heads and figures."""
     return DetectorSpec(
@@ -332,38 +353,14 @@ _ROWS = (
         eers=(Eer("ASVspoof 2021 LA eval", 0.93),),
         trained_on=_ASVSPOOF_2019_LA,
     ),
-    DetectorSpec(
-        name="tcm_add",
-        family="tcm_add:TCM_ADD",
-        window_samples=66_800,
-        other_windows=(64_600,),
-        # A OneDrive folder, linked from the page, whose files have no address of their own. The same name for both.
-        checkpoint=Checkpoint(
-            (RemoteFile("tcm_add_df_avg_5_best_4.pth", None),), page=_TCM_PAGE, licence=_TCM_LICENCE, size="1.28 GB"
-        ),
-        paper=_TCM_PAPER,
-        published_result="ASVspoof 2021 DF eval: EER 2.06 %",
-        parameters=319_260_196,
+    _tcm_add(
+        "tcm_add",
+        "tcm_add_df_avg_5_best_4.pth",
+        Eer("ASVspoof 2021 DF eval", 2.06),
+        Eer("In-the-Wild", 7.79, "Nes2Net, arXiv 2504.05657"),
         threshold=OperatingPoint(-3.73, "ASVspoof 2021 DF eval, as its authors state"),
-        precisions=XLSR_PRECISIONS,
-        eers=(Eer("ASVspoof 2021 DF eval", 2.06), Eer("In-the-Wild", 7.79, "Nes2Net, arXiv 2504.05657")),
-        trained_on=_ASVSPOOF_2019_LA,
     ),
-    DetectorSpec(
-        name="tcm_add_la",
-        family="tcm_add:TCM_ADD",
-        window_samples=66_800,
-        other_windows=(64_600,),
-        checkpoint=Checkpoint(
-            (RemoteFile("tcm_add_la_avg_5_best_4.pth", None),), page=_TCM_PAGE, licence=_TCM_LICENCE, size="1.28 GB"
-        ),
-        paper=_TCM_PAPER,
-        published_result="ASVspoof 2021 LA eval: EER 1.03 %",
-        parameters=319_260_196,
-        precisions=XLSR_PRECISIONS,
-        eers=(Eer("ASVspoof 2021 LA eval", 1.03),),
-        trained_on=_ASVSPOOF_2019_LA,
-    ),
+    _tcm_add("tcm_add_la", "tcm_add_la_avg_5_best_4.pth", Eer("ASVspoof 2021 LA eval", 1.03)),
     replace(
         _spectra(
             "spectra_0",
