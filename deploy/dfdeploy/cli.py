@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dfcontract.errors import DfserveError
+from dfcontract.startup import completed
 from dfdeploy import container, ports
 from dfdeploy.errors import DeployError, EnvironmentIncomplete
 from dfdeploy.repository import built_models
@@ -32,7 +33,7 @@ OUR_PACKAGES = ("dfcontract", "dfclient", "dfdeploy")
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; 1 when it could not go on."""
-    arguments = _parser().parse_args(argv)
+    arguments = completed(build_parser()).parse_args(argv)
     try:
         return _run(arguments)
     except BrokenPipeError:
@@ -54,7 +55,8 @@ def _run(arguments: argparse.Namespace) -> int:
         ) from None
 
 
-def _parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
+    """The commands and their options; the reference in the documentation is written from it, too."""
     parser = argparse.ArgumentParser(prog="dfdeploy", description="Run what dfexport built.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_setup(commands.add_parser("setup", help="make the server's own Python environment"))

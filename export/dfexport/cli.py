@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from dfcontract.errors import DfserveError
+from dfcontract.startup import completed
 from dfexport.errors import ExportError
 from dfexport.formats import FORMATS
 from dfexport.precision import FP32, PRECISIONS
@@ -34,7 +35,7 @@ console = Console(soft_wrap=True, highlight=False)
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; 0 when all went well, 1 when a detector could not be built."""
-    arguments = _parser().parse_args(argv)
+    arguments = completed(build_parser()).parse_args(argv)
     try:
         return int(arguments.run(arguments))
     except DfserveError as error:
@@ -53,7 +54,8 @@ def default_weights_dir() -> Path:
     return Path(os.environ.get("WEIGHTS_DIR") or "weights")
 
 
-def _parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
+    """The commands and their options; the reference in the documentation is written from it, too."""
     parser = argparse.ArgumentParser(prog="dfexport", description="Checkpoints in, a Triton model repository out.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
