@@ -100,8 +100,8 @@ docs: $(APP) ## the documentation site, into build/site
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 	@echo "open build/site/index.html; with its search: $(BIN)/python -m http.server --bind 127.0.0.1 --directory build/site"
 
-docs-tables: $(APP) ## write the tables of README and docs from the code's rows
-	@$(BIN)/python docs/tables.py
+docs-tables: $(APP) ## write the tables of README and docs, and the families' notebooks, from the code's rows
+	@$(BIN)/python docs/tables.py && $(BIN)/python docs/notebooks.py
 
 format: $(APP) ## let ruff put the code in shape
 	@$(BIN)/ruff check --fix . && $(BIN)/ruff format .

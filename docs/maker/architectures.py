@@ -14,7 +14,7 @@ FILE = Path(__file__).with_name("architectures.toml")
 # wav2vec 2.0's extractor: kernels and strides, hence a frame of every 320 samples.
 KERNELS, STRIDES = (10, 3, 3, 3, 3, 2, 2), (5, 2, 2, 2, 2, 2, 2)
 SCORES = {"logit": "logit of bona fide", "log_softmax": "log-probability of bona fide", "softmax": "probability"}
-WIDTH, BOX, GAP, LEFT = 640, 46, 24, 10
+WIDTH, BOX, GAP, LEFT = 480, 46, 22, 4
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def architecture(spec: DetectorSpec) -> Architecture:
 def _begin(spec: DetectorSpec, encoder: str, row: Mapping[str, Any], values: Mapping[str, str]) -> list[Block]:
     begin = [Block("Waveform", f"16 kHz, mono, {spec.window_s:.4g} s", f"{spec.window_samples:,} samples")]
     if spec.preparation:
-        begin.append(Block("Preparation", spec.preparation.partition(",")[0].partition(".")[0], begin[0].out))
+        begin.append(Block("Preparation", spec.preparation.partition(",")[0].partition(". ")[0], begin[0].out))
     if encoder:
         size = rows()["encoders"][encoder]
         detail = f"{size['layers']} layers of {size['width']}; taken: {row['taken']}"
@@ -116,10 +116,10 @@ def picture(spec: DetectorSpec) -> str:
             f'<text x="{LEFT + 12}" y="{middle - 3 if block.detail else middle + 5}">{escape(block.name)}</text>'
         )
         parts.append(
-            f'<text class="detail" font-size="12" x="{LEFT + 12}" y="{middle + 15}">{escape(block.detail)}</text>'
+            f'<text class="detail" font-size="11.5" x="{LEFT + 12}" y="{middle + 15}">{escape(block.detail)}</text>'
         )
         parts.append(
-            f'<text class="detail" font-size="12" text-anchor="end" x="{WIDTH - LEFT - 12}" y="{middle - 3}">'
+            f'<text class="detail" font-size="11.5" text-anchor="end" x="{WIDTH - LEFT - 12}" y="{middle - 3}">'
             f"{escape(block.out)}</text>"
         )
         if number + 1 < len(blocks):

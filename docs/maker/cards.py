@@ -21,6 +21,9 @@ SCORE_WORDS = {
 }
 
 
+_BY_HAND = "has to be fetched by hand: only its page is known"
+
+
 @dataclass(frozen=True)
 class Card:
     """A page: where it lies in the site, what it is called, what it says."""
@@ -152,7 +155,8 @@ def _files(spec: DetectorSpec) -> Iterator[str]:
         digest = (
             f"SHA-256 `{file.sha256}`" if file.sha256 else "its digest is not published; a build records what it found"
         )
-        how = "is downloaded by `dfexport build`" if file.url else "has to be fetched by hand: only its page is known"
+        other = ", or from " + ", ".join(f"<{mirror}>" for mirror in file.mirrors) if file.mirrors else ""
+        how = f"is downloaded by `dfexport build` from <{file.url}>{other}" if file.url else _BY_HAND
         yield f"- `{file.name}` {how}; {digest}"
     yield ""
 
