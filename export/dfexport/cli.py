@@ -60,7 +60,13 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     listing = commands.add_parser("list", help="the detectors that can be built, and whether their checkpoint is here")
-    listing.add_argument("--weights-dir", type=Path, default=default_weights_dir())
+    listing.add_argument(
+        "--weights-dir",
+        type=Path,
+        default=default_weights_dir(),
+        metavar="DIR",
+        help="where checkpoints are looked for (default: %(default)s)",
+    )
     listing.set_defaults(run=_list)
 
     building = commands.add_parser("build", help="export detectors into a model repository")
@@ -88,7 +94,9 @@ def build_parser() -> argparse.ArgumentParser:
     averaging.set_defaults(run=_average)
 
     for command in (building, checking):
-        command.add_argument("--checkpoint", type=Path, help="your own weights of the same architecture")
+        command.add_argument(
+            "--checkpoint", type=Path, metavar="PATH", help="your own weights of the same architecture"
+        )
         command.add_argument(
             "--weights",
             choices=("published", "random"),
@@ -99,12 +107,14 @@ def build_parser() -> argparse.ArgumentParser:
             "--weights-dir",
             type=Path,
             default=default_weights_dir(),
+            metavar="DIR",
             help="where checkpoints are looked for and downloaded to (default: %(default)s)",
         )
         command.add_argument(
             "--repository",
             type=Path,
-            help=f"default: {REPOSITORY}, and {RANDOM_REPOSITORY} for random weights",
+            metavar="DIR",
+            help=f"where models are (default: {REPOSITORY}, and {RANDOM_REPOSITORY} for random weights)",
         )
     return parser
 
