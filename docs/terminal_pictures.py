@@ -8,6 +8,7 @@ docs/page_picture.py makes the page's.
 
 import argparse
 import inspect
+import io
 import os
 import re
 import shutil
@@ -32,7 +33,8 @@ def demo(weights_dir: Path) -> Path:
     import demo
 
     path = IMAGES / "demo.svg"
-    demo.console = Console(record=True, highlight=False, width=COLUMNS, force_terminal=True)
+    # No terminal, so that no spinner's frames are recorded.
+    demo.console = Console(record=True, highlight=False, width=COLUMNS, color_system="truecolor", file=io.StringIO())
     weights, before = weights_dir.resolve(), Path.cwd()
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)

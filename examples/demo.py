@@ -98,7 +98,7 @@ def say_what_is_missing(error: CheckpointMissing) -> None:
     missing = (
         f"[bold]No checkpoint, so no scores that mean anything.[/]\n{escape(str(error))}\n\n"
         "[bold]What is shown without it:[/] with weights filled by a rule, what is served answers as the original code "
-        "does,\nand client and server agree."
+        "does, and client and server agree."
     )
     console.print(Panel(missing, border_style="yellow"))
 
@@ -163,15 +163,13 @@ def window_of(path: Path, samples: int, pre_emphasis: float) -> Samples:
 
 def show_proof(proof: Proof) -> None:
     """A table of the differences."""
-    table = Table("what was compared", "on", title="is it right?", title_justify="left")
+    table = Table("what is served, compared with", "on", title="is it right?", title_justify="left")
     table.add_column("largest difference", justify="right")
     if proof.original is None:
-        table.add_row("what is served, with the original code", "its answers are in tests/golden alone", "")
+        table.add_row("the original code", "its answers are in tests/golden alone", "")
     else:
-        table.add_row("logits that are served, with the original code's", proof.original_of, f"{proof.original:.0e}")
-    table.add_row(
-        "scores of client and server, with ONNX Runtime's here", "the three recordings", f"{proof.agreement:.0e}"
-    )
+        table.add_row("the original code: logits", proof.original_of, f"{proof.original:.0e}")
+    table.add_row("the graph without a server: scores", "the three recordings", f"{proof.agreement:.0e}")
     console.print(table)
 
 

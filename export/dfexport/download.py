@@ -78,7 +78,7 @@ def download(remote: RemoteFile, checkpoint: Checkpoint, folder: Path) -> Path:
             _transfer_with_retries(remote.name, address, part)
             verify(part, remote)
         except (OSError, HTTPException) as error:
-            failures.append(f"{address}: {error}")
+            failures.append(f"{address}: {_reason(error)}")
         except CheckpointInvalid as error:
             part.unlink()
             wrong = CheckpointInvalid(f"{address} sent another file, which was deleted. {error}")
@@ -115,6 +115,13 @@ def _transfer_with_retries(name: str, url: str, part: Path) -> None:
             if attempt == ATTEMPTS or not _may_pass(error):
                 raise
     return None
+
+
+def _reason(error: Exception) -> str:
+    """In words; an address that can't be reached says why inside of another error."""
+    if isinstance(error, urllib.error.URLError) and not isinstance(error, urllib.error.HTTPError):
+        return str(error.reason)
+    return str(error)
 
 
 def _may_pass(error: Exception) -> bool:

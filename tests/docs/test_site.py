@@ -15,6 +15,7 @@ import pages
 import pytest
 
 pytestmark = pytest.mark.slow
+PATIENCE_MS = 30_000
 
 
 @pytest.fixture(scope="module")
@@ -92,8 +93,9 @@ def test_a_browser_asks_nobody_else(site):
         page.on("request", lambda request: asked.append(request.url))
         for path in ("index.html", "tutorial.html", "models/sls.html", "reference/python.html"):
             page.goto(own + path, wait_until="networkidle")
-        page.get_by_placeholder("Search").fill("calibrate")
-        sync_api.expect(page.locator(".md-search-result__item").first).to_be_visible()
+        page.get_by_placeholder("Search").click()
+        page.keyboard.type("calibrate")
+        page.locator(".md-search-result__item").first.wait_for(timeout=PATIENCE_MS)
         browser.close()
         server.shutdown()
     assert len(asked) > 10
