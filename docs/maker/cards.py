@@ -46,13 +46,21 @@ def index() -> str:
         "A page each: what it is made of, what it was trained on, what is published and what was measured of it, and "
         "how to cite it. [Building them](../detectors.md) has what they have in common, and "
         "[why errors are high elsewhere](../explanation/out-of-domain.md) how to read the figures.\n",
-        "| name | what it is | parameters | licence of the weights |\n|---|---|---|---|",
+        "| name | what it is | EER, In-the-Wild | parameters | licence of the weights |\n|---|---|---|---|---|",
     ]
     for name, spec in DETECTORS.items():
         summary = architectures.architecture(spec).summary.partition(": ")[0].partition(". ")[0].rstrip(".")
         licence = spec.checkpoint.licence.partition(":")[0]
-        page.append(f"| [`{name}`]({name}.md) | {summary} | {_count(spec.parameters)} | {licence} |")
+        row = (f"[`{name}`]({name}.md)", summary, _in_the_wild(spec), _count(spec.parameters), licence)
+        page.append(f"| {' | '.join(row)} |")
     return "\n".join(page) + "\n"
+
+
+def _in_the_wild(spec: DetectorSpec) -> str:
+    """The set that most detectors have a figure on and none was trained on; its authors' figure, else another's."""
+    found = [eer for eer in spec.eers if eer.data.startswith("In-the-Wild")]
+    first = min(found, key=lambda eer: eer.source != "", default=None)
+    return f"{first.percent:g} %" if first else ""
 
 
 def _page(spec: DetectorSpec) -> str:

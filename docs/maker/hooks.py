@@ -15,7 +15,7 @@ sys.path.insert(0, str(DOCS))
 from maker import cards, programs, python_api  # noqa: E402  (the folder is no package)
 
 # Pages that a checkout need not have yet; without them their place in the navigation is empty.
-OPTIONAL = ("kubernetes.md",)
+OPTIONAL = ("bulk.md", "compose.md", "kubernetes.md", "sizing.md", "speed.md")
 # What lies outside the site's folder, and the page that says it here.
 ELSEWHERE = {
     "../README.md#detectors": "models/index.md",

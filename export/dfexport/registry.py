@@ -133,7 +133,10 @@ _CARD = "its authors' model card; the data is not named"
 
 
 _ARENA_LICENCE = "non-commercial research use alone (commercial by request to its authors)"
-_DF_ARENA_PAPER = "Speech Arena, RAPTOR, arXiv 2603.06164"
+_DF_ARENA_PAPER = (
+    "Kulkarni et al., Do Compact SSL Backbones Matter for Audio Deepfake Detection? A Controlled Study with RAPTOR, "
+    "arXiv 2603.06164"
+)
 _DF_ARENA_SETS = ("In-the-Wild", "ASVspoof 2021 DF", "ASVspoof 2021 LA")
 _DF_ARENA_TRAINED_ON = "ASVspoof 2019 and 5, Codecfake, LibriSeVoc, DFADD, CtrSVDD, SpoofCeleb, MLAAD, EnvSDD"
 

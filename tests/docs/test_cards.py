@@ -60,7 +60,7 @@ def test_a_citation_is_that_of_the_paper(spec):
     arxiv = re.search(r"arXiv ([\d.]+)", spec.paper)
     assert (re.findall(r"eprint\s*= \{([\d.]+)\}", entry) or [None]) == ([arxiv[1]] if arxiv else [None])
     first_author = re.search(r"author\s*= \{+(\w+)", entry)[1]
-    assert first_author == spec.paper.split()[0].rstrip(",") or spec.family.startswith("df_arena")
+    assert first_author == spec.paper.split()[0].rstrip(",")
 
 
 def test_a_detector_without_a_row_is_named():
