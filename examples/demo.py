@@ -51,9 +51,22 @@ console = Console(highlight=False)
 def main(argv: list[str] | None = None) -> int:
     """Run the demonstration; 1 when a part of it failed."""
     parser = argparse.ArgumentParser(prog="examples/demo.py", description="From checkpoint to score, once.")
-    parser.add_argument("--model", choices=list(DETECTORS), default="aasist")
-    parser.add_argument("--weights-dir", type=Path, default=Path("weights"))
-    parser.add_argument("--weights", choices=("published", "random"), default="published")
+    parser.add_argument(
+        "--model", choices=list(DETECTORS), default="aasist", metavar="NAME", help="a detector (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--weights-dir",
+        type=Path,
+        default=Path("weights"),
+        metavar="DIR",
+        help="where its checkpoint is, or is downloaded to (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--weights",
+        choices=("published", "random"),
+        default="published",
+        help="random: by rule, without a checkpoint; the scores mean nothing (default: %(default)s)",
+    )
     arguments = parser.parse_args(argv)
     try:
         export(arguments.model, arguments.weights_dir, random=arguments.weights == "random")
