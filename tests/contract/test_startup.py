@@ -34,7 +34,7 @@ def test_ctrl_c_among_the_imports_is_one_line(name: str, n_more: int) -> None:
         next(modules, None)
     process.send_signal(signal.SIGINT)
     rest = [line for line in process.stderr if not line.startswith("import time:")]
-    process.wait(30)
+    process.wait(60)
     assert "Traceback" not in "".join(rest)
     if process.returncode != 1:  # it had come to its own end before
         assert process.returncode == 130
@@ -49,7 +49,7 @@ def test_a_background_job_of_a_shell_goes_on_ignoring_ctrl_c() -> None:
         process = subprocess.Popen([sys.executable, "-c", program])
     finally:
         signal.signal(signal.SIGINT, before)
-    assert process.wait(30) == 7
+    assert process.wait(60) == 7
 
 
 FAKE = "import sys; from dfcontract.startup import run_command; "

@@ -175,7 +175,7 @@ def test_docker_gets_the_signals_and_says_how_it_ended(
     assert shown == ran
     serving.send_signal(number)
     assert serving.stdout.read() == f"got {number.name.removeprefix('SIG')}\n"
-    assert serving.wait(20) == 3
+    assert serving.wait(60) == 3
 
 
 def test_a_container_that_is_ready_is_asked_whether_it_answers_right(
@@ -188,7 +188,7 @@ def test_a_container_that_is_ready_is_asked_whether_it_answers_right(
         f"{name} answers right\n" for name in ("tiny", "tiny_live", "tiny_trained", "tiny_trained_live")
     ]
     serving.terminate()
-    assert serving.wait(20) == 3
+    assert serving.wait(60) == 3
 
 
 def test_one_that_answers_wrong_is_stopped(tiny_server: Server, tiny_models: Path, tmp_path: Path) -> None:
