@@ -106,30 +106,61 @@ def test_models_that_are_copied_take_the_place_of_the_export(tmp_path: Path) -> 
     check(found, tmp_path)
     (container,) = found["Job", "models"]["spec"]["template"]["spec"]["containers"]
     assert container["image"] == "dfserve:cpu"
-    assert "cp -R /source /store/new" in container["args"][0]
+    assert "cp -R " in container["args"][0]
     assert "dfexport" not in json.dumps(container)
 
 
-def test_a_store_appears_whole_or_not_at_all(tmp_path: Path) -> None:
-    """The job's own lines: what a job that died left behind is no repository, and a second run does nothing."""
-    (job,) = manifests(KUBERNETES / "cpu")["Job", "models"]["spec"]["template"]["spec"]["containers"]
-    script = job["args"][0].replace("/store", str(tmp_path))
-    (tmp_path / "bin").mkdir()
-    exporter = tmp_path / "bin/dfexport"
-    # dfexport build aasist --weights-dir DIR --repository DIR
-    exporter.write_text('#!/bin/sh\n[ -e "$6/half" ] && exit 9\ntouch "$6/half"\n[ -z "$FAIL" ]\n')
-    exporter.chmod(0o755)
+EXPORTER = """#!/bin/sh
+# dfexport build NAME… --weights-dir DIR --repository DIR
+shift
+for last; do :; done
+while [ "$1" != --weights-dir ]; do mkdir "$last/$1" || exit; shift; done
+[ -z "$FAIL" ]
+"""
 
-    def run(fail: str) -> int:
-        environment = {"PATH": f"{tmp_path}/bin:/usr/bin:/bin", "MODELS": "aasist", "FAIL": fail}
+
+def test_what_is_stored_appears_whole_and_what_is_there_stays(tmp_path: Path) -> None:
+    """The job's own lines, with an exporter that makes folders: what a job that died left behind is no repository."""
+    (job,) = manifests(KUBERNETES / "cpu")["Job", "models"]["spec"]["template"]["spec"]["containers"]
+    store = tmp_path / "store"
+    for folder in (store, tmp_path / "bin"):
+        folder.mkdir()
+    (tmp_path / "bin/dfexport").write_text(EXPORTER)
+    (tmp_path / "bin/dfexport").chmod(0o755)
+
+    def run(models: str, fail: str = "") -> int:
+        environment = {"PATH": f"{tmp_path}/bin:/usr/bin:/bin", "MODELS": models, "FAIL": fail}
+        script = job["args"][0].replace("/store", str(store))
         return subprocess.run([*job["command"], script], env=environment, check=False).returncode
 
-    assert run("yes") != 0
-    assert not (tmp_path / "repository").exists()
-    assert run("") == 0
-    assert [path.name for path in (tmp_path / "repository").iterdir()] == ["half"]
-    exporter.unlink()
-    assert run("") == 0
+    def stored() -> set[str]:
+        return {path.name for path in (store / "repository").iterdir()}
+
+    assert run("aasist aasist_l", fail="yes") != 0
+    assert not (store / "repository").exists()
+    assert run("aasist aasist_l") == 0
+    assert stored() == {"aasist", "aasist_l"}
+    first = (store / "repository/aasist").stat().st_ino
+    assert run("aasist sls", fail="yes") != 0
+    assert stored() == {"aasist", "aasist_l"}
+    assert run("aasist sls") == 0
+    assert stored() == {"aasist", "aasist_l", "sls"}
+    assert (store / "repository/aasist").stat().st_ino == first
+    assert run("aasist sls", fail="it is not even asked") == 0
+
+
+def test_what_is_copied_is_added_to_what_is_there(tmp_path: Path) -> None:
+    component = yaml.safe_load((KUBERNETES / "copied-models/kustomization.yaml").read_text())
+    steps = yaml.safe_load(component["patches"][0]["patch"])
+    (script,) = [step["value"] for step in steps if step["path"].endswith("/args/0")]
+    store, source = tmp_path / "store", tmp_path / "source"
+    store.mkdir()
+    script = script.replace("/store", str(store)).replace("/source", str(source))
+    for model in ("aasist", "sls"):
+        (source / model).mkdir(parents=True)
+        for _ in range(2):  # the second has nothing to do
+            subprocess.run(["sh", "-euc", script], check=True)
+        assert {path.name for path in (store / "repository").iterdir()} == {path.name for path in source.iterdir()}
 
 
 def test_kserve_s_service_runs_on_our_runtime() -> None:
