@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 from dfclient.audio import EACH, MIX, AudioOptions
 from dfclient.calls import DEFAULT_TIMEOUT_S
 from dfclient.clips import Clip
-from dfclient.credentials import Credentials, api_key_of_environment
 from dfclient.errors import InputError, ModelChanged
 from dfclient.results import Failed, Score, run_values
 from dfclient.retry import RetryPolicy
@@ -23,6 +22,7 @@ from dfcontract.windows import PROTOCOL, Windowing
 if TYPE_CHECKING:
     import pandas as pd
 
+    from dfclient.credentials import Credentials
     from dfclient.detector import Detector
 
 ERROR = "error"  # a frame's column beside those of the score file: why a recording has no score
@@ -128,7 +128,7 @@ def score_frame(
     concurrency: int | None = None,
     timeout_s: float = DEFAULT_TIMEOUT_S,
     retry: RetryPolicy | None = None,
-    credentials: Credentials | None = None,
+    credentials: "Credentials | None" = None,
 ) -> "pd.DataFrame":
     """Score a frame's recordings: one frame in, one out, nothing else; for the workers of Ray, Spark and the like.
 
@@ -167,7 +167,7 @@ def score_frame(
             "was given another checkpoint or build since the job began"
         )
     windowing, options = detector.windowing(mode, hop_s, pool), AudioOptions(channels, track)
-    paths = list(frame[path_column])
+    paths = [str(path) if isinstance(path, Path) else path for path in frame[path_column]]
     names = [str(name) for name in (frame["utt_id"] if "utt_id" in frame.columns else paths)]
     # A row's number is its recording's name on the way, so that each result finds its row again.
     clips = [Clip(path, str(row)) for row, path in enumerate(paths) if isinstance(path, str)]
@@ -206,9 +206,10 @@ def _detector_of(
     version: str,
     timeout_s: float,
     retry: RetryPolicy | None,
-    credentials: Credentials | None,
+    credentials: "Credentials | None",
 ) -> "Detector":
     """A connection that this process keeps; one that is dropped from here closes when nobody uses it any more."""
+    from dfclient.credentials import api_key_of_environment
     from dfclient.detector import Detector
 
     if credentials is not None and credentials.tls and not credentials.api_key:

@@ -103,7 +103,7 @@ def test_other_storage_gives_the_same_scores(paths, tiny_server, scheme, tmp_pat
             target.write(Path(path).read_bytes())
     found = score(pd.DataFrame({"path": there}), tiny_server)
     assert list(found["path"]) == there
-    np.testing.assert_array_equal(found["score"], score(pd.DataFrame({"path": paths}), tiny_server)["score"])
+    np.testing.assert_array_equal(found["score"], score(pd.DataFrame({"path": map(Path, paths)}), tiny_server)["score"])
 
 
 def test_what_a_storage_does_not_give_is_a_row_that_says_why(paths, tiny_server):
