@@ -72,6 +72,7 @@ test: setup $(OLD_ORT) ## everything that proves it, against a real server (JOBS
 	  $(if $(filter-out 1,$(JOBS)),-n $(JOBS) --dist loadfile)
 
 test-slow: setup $(OLD_ORT) ## the tests that take minutes each
+	@$(BIN)/python $(PIP_INSTALL) -c constraints.txt 'ray[data]' pyspark
 	@$(BIN)/python -m pytest -m slow
 
 test-faults: setup ## real faults on a real server: kills, exchanges, clients that leave (some 12 minutes)
@@ -115,7 +116,7 @@ $(APP): pyproject.toml constraints.txt | machine
 	@echo "installing the application into .venv ..."
 	@index=$$($(MACHINE) torch-index) && \
 	  { [ -z "$$index" ] || $(BIN)/python $(PIP_INSTALL) -c constraints.txt --no-deps --index-url "$$index" torch; }
-	@$(BIN)/python $(PIP_INSTALL) -c constraints.txt -e '.[containers,export,eval,parquet,serve,page,dev]'
+	@$(BIN)/python $(PIP_INSTALL) -c constraints.txt -e '.[bulk,containers,export,eval,parquet,serve,page,dev]'
 	@touch $@
 
 # `dfdeploy setup` installs only what is not there yet, so this target needs no stamp file.

@@ -120,6 +120,31 @@ def builds() -> str:
     return markdown(header, (tuple(row[key] for key in keys) for row in measured))
 
 
+def sizing() -> str:
+    """What a node of two cores does in an hour, and how many node-hours much audio takes."""
+    header = (
+        "detector",
+        "windows/s a node",
+        "hours of audio a node-hour",
+        "a million hours, node-hours",
+        "at 0.10 each",
+    )
+    measured = (spec for spec in DETECTORS.values() if spec.seconds_per_window is not None)
+    return markdown(header, map(_sizing, measured))
+
+
+def _sizing(spec: DetectorSpec) -> tuple[str, ...]:
+    assert spec.seconds_per_window is not None  # noqa: S101  # chosen above
+    node_hours = 1e6 * spec.seconds_per_window / spec.window_s  # a window follows the one before it
+    return (
+        f"`{spec.name}`",
+        f"{1 / spec.seconds_per_window:.3g}",
+        f"{spec.window_s / spec.seconds_per_window:.3g}",
+        f"{node_hours:,.0f}",
+        f"{0.10 * node_hours:,.0f}",
+    )
+
+
 def drift_limits() -> str:
     """How far fewer bits may move scores."""
     from dfexport.precision import PRECISIONS  # loads torch
@@ -172,6 +197,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "checkpoints": checkpoints,
     "worth": worth,
     "builds": builds,
+    "sizing": sizing,
     "drift-limits": drift_limits,
     "score-columns": score_columns,
     "metrics": metrics,

@@ -93,7 +93,9 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--supervisor-port", type=int, default=0, metavar="N", help="embedded: counts crashes; default: a free one"
     )
-    parser.add_argument("--http-inference", action="store_true", help="embedded: score over HTTP, too")
+    parser.add_argument(
+        "--http-inference", action="store_true", help="score over HTTP, too; not for --image, which says itself"
+    )
     _add_server_env(parser)
     parser.add_argument("--dry-run", action="store_true", help="print the container's command and do not run it")
     parser.set_defaults(run=_serve)
@@ -176,12 +178,14 @@ def _serve(arguments: argparse.Namespace) -> int:
         environment_dir=arguments.server_env,
         http_inference=arguments.http_inference,
     )
-    with CrashCounter(arguments.supervisor_port) as crashes:
+    with CrashCounter(arguments.supervisor_port, host=host) as crashes:
         serve_until_stopped(server, _console(), crashes)
     return 0
 
 
 def _serve_container(arguments: argparse.Namespace) -> int:
+    if arguments.image and arguments.http_inference:
+        raise DeployError("--http-inference is no option of an image of ours: give it to the image's own command")
     built_models(arguments.repository)
     host_ports = {name: getattr(arguments, f"{name}_port") for name in container.CONTAINER_PORTS}
     profile = arguments.profile or container.default_profile()
@@ -192,6 +196,7 @@ def _serve_container(arguments: argparse.Namespace) -> int:
         host_ports=host_ports,
         engine=arguments.engine,
         image=arguments.image,
+        http_inference=arguments.http_inference,
     )
     print(shlex.join(command), flush=True)
     if arguments.dry_run:

@@ -17,7 +17,7 @@ from types import FrameType
 
 from dfclient.errors import ServerError
 from dfclient.transport import Transport
-from dfdeploy import folders
+from dfdeploy import doors, folders
 from dfdeploy.errors import DeployError
 
 # Never below 26.07, the first with fixes for all advisories up to bulletin 5875; the embedded 24.10 has none of them.
@@ -48,6 +48,7 @@ def command(
     host_ports: Mapping[str, int],
     engine: str = "docker",
     image: str | None = None,
+    http_inference: bool = False,
 ) -> list[str]:
     """The ``docker run`` that serves ``repository``.
 
@@ -58,6 +59,7 @@ def command(
         host_ports: ``grpc``, ``http`` and ``metrics`` → port on this machine.
         engine: ``docker`` or ``podman``.
         image: one of ours, which knows itself how it serves; None for NVIDIA's.
+        http_inference: whether it also scores over HTTP.
 
     Raises:
         DeployError: ``host`` is no address.
@@ -82,11 +84,11 @@ def command(
         "--security-opt=no-new-privileges",
         "--user=1000:1000",
         "--shm-size=1g",
-        *([image] if image else nvidia_command(profile)),
+        *([image] if image else nvidia_command(profile, http_inference=http_inference)),
     ]
 
 
-def nvidia_command(profile: str) -> list[str]:
+def nvidia_command(profile: str, *, http_inference: bool = False) -> list[str]:
     """NVIDIA's image and what is run in it."""
     return [
         NVIDIA_IMAGE,
@@ -99,6 +101,7 @@ def nvidia_command(profile: str) -> list[str]:
         # Doors to other platforms, which would listen beside Triton's own.
         "--allow-sagemaker=false",
         "--allow-vertex-ai=false",
+        *doors.container_options(http_inference=http_inference),
     ]
 
 

@@ -36,7 +36,8 @@ def test_the_live_backend_is_brought_along_whole() -> None:
     assert all(source.exists() for source in mounts.values())
 
 
-def test_the_command_for_a_gpu() -> None:
+def test_the_command_for_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DFSERVE_PROTOCOL_KEY", "operators")
     assert text("gpu") == (
         "docker run --rm --init --stop-timeout=40 --gpus=all "
         "--publish=127.0.0.1:8001:8001 --publish=127.0.0.1:8000:8000 --publish=127.0.0.1:8002:8002 "
@@ -44,8 +45,22 @@ def test_the_command_for_a_gpu() -> None:
         "--cap-drop=ALL --security-opt=no-new-privileges --user=1000:1000 --shm-size=1g "
         "nvcr.io/nvidia/tritonserver:26.11-py3 "
         "tritonserver --model-repository=/models --model-config-name=gpu --disable-auto-complete-config "
-        "--model-control-mode=none --exit-timeout-secs=30 --allow-sagemaker=false --allow-vertex-ai=false"
+        "--model-control-mode=none --exit-timeout-secs=30 --allow-sagemaker=false --allow-vertex-ai=false "
+        "--grpc-restricted-protocol=shared-memory,trace,logging,statistics:dfserve-key=operators "
+        "--http-restricted-api=shared-memory,trace,logging,model-repository,inference,statistics:dfserve-key=operators"
     )
+
+
+def test_a_key_that_nobody_gave_is_another_one_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DFSERVE_PROTOCOL_KEY", raising=False)
+    keys = {option.rpartition("=")[2] for _ in range(3) for option in container.nvidia_command("gpu")[-2:]}
+    assert len(keys) == 3
+    assert min(map(len, keys)) >= 32
+
+
+def test_whoever_asks_for_http_scores_over_it() -> None:
+    *_, http = container.nvidia_command("gpu", http_inference=True)
+    assert "inference" not in http
 
 
 def test_the_command_for_an_image_of_ours() -> None:

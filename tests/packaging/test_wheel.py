@@ -27,7 +27,7 @@ pytestmark = [pytest.mark.wheel, pytest.mark.timeout(1200)]
 PROJECT = Path(__file__).resolve().parents[2]
 ROOTS = ("contract", "client", "export", "eval", "page", "deploy")
 COMMANDS = ("dfclient", "dfdeploy", "dfeval", "dfexport", "dfpage")
-EXTRAS = ("", "containers", "export", "eval", "parquet", "page", "serve", "lab")
+EXTRAS = ("", "bulk", "containers", "export", "eval", "parquet", "page", "serve", "lab")
 # What is asked of a command whose room is not installed, and the extra that it must name.
 UNFURNISHED = [
     ("export", ["dfexport", "build", "aasist_l", "--weights", "random"]),
