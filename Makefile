@@ -26,7 +26,7 @@ MACHINE := $(PYTHON) deploy/dfdeploy/machine.py
 ASKED := setup $(filter demo serve bench test,$(MAKECMDGOALS)) $(if $(filter test-%,$(MAKECMDGOALS)),test)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup machine server demo export serve score eval report page lab bench image test test-slow test-faults test-wheel test-image test-fresh \
+.PHONY: help setup machine server demo export serve score eval report page docs lab bench image test test-slow test-faults test-wheel test-image test-fresh \
   test-reference check docs-tables format clean
 
 help: ## list the targets
@@ -97,8 +97,12 @@ check: $(APP) ## ruff, mypy, import-linter (who may import whom), hadolint and s
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports && $(BIN)/mypy
 	@$(BIN)/hadolint deploy/docker/*.Dockerfile && $(BIN)/shellcheck $$(git ls-files '*.sh')
 
-docs-tables: $(APP) ## write the tables of README and docs from the code's rows
-	@$(BIN)/python docs/tables.py
+docs: $(APP) ## the documentation site, into build/site
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+	@echo "open build/site/index.html; with its search: $(BIN)/python -m http.server --bind 127.0.0.1 --directory build/site"
+
+docs-tables: $(APP) ## write the tables of README and docs, and the families' notebooks, from the code's rows
+	@$(BIN)/python docs/tables.py && $(BIN)/python docs/notebooks.py
 
 format: $(APP) ## let ruff put the code in shape
 	@$(BIN)/ruff check --fix . && $(BIN)/ruff format .
@@ -116,7 +120,7 @@ $(APP): pyproject.toml constraints.txt | machine
 	@echo "installing the application into .venv ..."
 	@index=$$($(MACHINE) torch-index) && \
 	  { [ -z "$$index" ] || $(BIN)/python $(PIP_INSTALL) -c constraints.txt --no-deps --index-url "$$index" torch; }
-	@$(BIN)/python $(PIP_INSTALL) -c constraints.txt -e '.[bulk,containers,export,eval,parquet,serve,page,dev]'
+	@$(BIN)/python $(PIP_INSTALL) -c constraints.txt -e '.[bulk,containers,export,eval,parquet,serve,page,docs,dev]'
 	@touch $@
 
 # `dfdeploy setup` installs only what is not there yet, so this target needs no stamp file.

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dfcontract.errors import DfserveError
+from dfcontract.startup import completed
 from dfdeploy import container, ports
 from dfdeploy.errors import DeployError, EnvironmentIncomplete
 from dfdeploy.repository import built_models
@@ -32,7 +33,7 @@ OUR_PACKAGES = ("dfcontract", "dfclient", "dfdeploy")
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; 1 when it could not go on."""
-    arguments = _parser().parse_args(argv)
+    arguments = completed(build_parser()).parse_args(argv)
     try:
         return _run(arguments)
     except BrokenPipeError:
@@ -54,7 +55,8 @@ def _run(arguments: argparse.Namespace) -> int:
         ) from None
 
 
-def _parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
+    """The commands and their options; the reference in the documentation is written from it, too."""
     parser = argparse.ArgumentParser(prog="dfdeploy", description="Run what dfexport built.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_setup(commands.add_parser("setup", help="make the server's own Python environment"))
@@ -80,7 +82,11 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
         help="embedded: the Triton that dfdeploy setup installs, loopback only; docker: NVIDIA's container "
         "(default: %(default)s)",
     )
-    parser.add_argument("--profile", choices=("cpu", "gpu"), help="default: cpu; docker: gpu where there is one")
+    parser.add_argument(
+        "--profile",
+        choices=("cpu", "gpu"),
+        help="which of each model's two configurations (default: cpu; docker: gpu where there is one)",
+    )
     parser.add_argument("--host", default=ports.LOOPBACK, help="docker: address to publish on (default: %(default)s)")
     parser.add_argument(
         "--engine", choices=container.ENGINES, default="docker", help="docker: what runs it (default: %(default)s)"
@@ -89,7 +95,13 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
         "--image", help=f"docker: an image of ours (make image), instead of NVIDIA's ({container.NVIDIA_IMAGE})"
     )
     for name, port in container.CONTAINER_PORTS.items():
-        parser.add_argument(f"--{name}-port", type=int, default=port, metavar="N", help="default: %(default)s")
+        parser.add_argument(
+            f"--{name}-port",
+            type=int,
+            default=port,
+            metavar="N",
+            help="embedded: 0 takes a free one (default: %(default)s)",
+        )
     parser.add_argument(
         "--supervisor-port", type=int, default=0, metavar="N", help="embedded: counts crashes; default: a free one"
     )
@@ -110,12 +122,21 @@ def _add_check(parser: argparse.ArgumentParser) -> None:
 def _add_bench(parser: argparse.ArgumentParser) -> None:
     _add_repository(parser)
     parser.add_argument("--model", nargs="+", metavar="NAME", help="default: every model in the repository")
-    parser.add_argument("--profile", choices=("cpu", "gpu"), default="cpu", help="default: %(default)s")
+    parser.add_argument(
+        "--profile",
+        choices=("cpu", "gpu"),
+        default="cpu",
+        help="which of each model's two configurations (default: %(default)s)",
+    )
     levels = [1, 2, 4, 8, 16]
     parser.add_argument("--concurrency", type=int, nargs="+", default=levels, metavar="N", help="default: 1 2 4 8 16")
-    parser.add_argument("--calls", type=int, default=100, metavar="N", help="calls for the overhead: %(default)s")
+    parser.add_argument(
+        "--calls", type=int, default=100, metavar="N", help="calls for the overhead (default: %(default)s)"
+    )
     parser.add_argument("--clips", type=Path, metavar="DIR", help="recordings for the client; default: 300 of noise")
-    parser.add_argument("--out", type=Path, default=Path("bench.json"), metavar="FILE", help="default: %(default)s")
+    parser.add_argument(
+        "--out", type=Path, default=Path("bench.json"), metavar="FILE", help="the figures, JSON (default: %(default)s)"
+    )
     _add_server_env(parser)
     parser.add_argument(
         "--perf-analyzer",
@@ -127,7 +148,13 @@ def _add_bench(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_repository(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--repository", type=Path, default=Path("model_repository"), help="default: %(default)s")
+    parser.add_argument(
+        "--repository",
+        type=Path,
+        default=Path("model_repository"),
+        metavar="DIR",
+        help="what dfexport build wrote (default: %(default)s)",
+    )
 
 
 def _add_server_env(parser: argparse.ArgumentParser) -> None:

@@ -24,14 +24,15 @@ def _arena(*figures: tuple[str, float]) -> tuple[Eer, ...]:
 
 _AASIST_PAGE = "https://github.com/clovaai/aasist"
 _AASIST_WEIGHTS = "https://raw.githubusercontent.com/clovaai/aasist/main/models/weights"
+_AASIST_MIRROR = "https://cdn.jsdelivr.net/gh/clovaai/aasist@main/models/weights"  # a CDN of public GitHub repositories
 _AASIST_PAPER = (
     "Jung et al., AASIST: Audio Anti-Spoofing using Integrated Spectro-Temporal Graph Attention Networks, "
     "ICASSP 2022, arXiv 2110.01200"
 )
 
 
-def _aasist_checkpoint(name: str, sha256: str, size: str) -> Checkpoint:
-    remote = RemoteFile(name, f"{_AASIST_WEIGHTS}/{name}", sha256)
+def _aasist_checkpoint(name: str, sha256: str, size: str, *mirrors: str) -> Checkpoint:
+    remote = RemoteFile(name, f"{_AASIST_WEIGHTS}/{name}", sha256, mirrors=(f"{_AASIST_MIRROR}/{name}", *mirrors))
     return Checkpoint((remote,), page=_AASIST_PAGE, licence="MIT (NAVER Corp.)", size=size)
 
 
@@ -132,7 +133,10 @@ _CARD = "its authors' model card; the data is not named"
 
 
 _ARENA_LICENCE = "non-commercial research use alone (commercial by request to its authors)"
-_DF_ARENA_PAPER = "Speech Arena, RAPTOR, arXiv 2603.06164"
+_DF_ARENA_PAPER = (
+    "Kulkarni et al., Do Compact SSL Backbones Matter for Audio Deepfake Detection? A Controlled Study with RAPTOR, "
+    "arXiv 2603.06164"
+)
 _DF_ARENA_SETS = ("In-the-Wild", "ASVspoof 2021 DF", "ASVspoof 2021 LA")
 _DF_ARENA_TRAINED_ON = "ASVspoof 2019 and 5, Codecfake, LibriSeVoc, DFADD, CtrSVDD, SpoofCeleb, MLAAD, EnvSDD"
 
@@ -221,7 +225,10 @@ _ROWS = (
         window_samples=64_600,
         max_batch_size=8,
         checkpoint=_aasist_checkpoint(
-            "AASIST.pth", "51d2d9cf0738172f61e2a384ec50a54a55363240f67c971ed55a92435bc1a1c0", "1.3 MB"
+            "AASIST.pth",
+            "51d2d9cf0738172f61e2a384ec50a54a55363240f67c971ed55a92435bc1a1c0",
+            "1.3 MB",
+            "https://huggingface.co/SpeechAntiSpoofingBenchmarks/AASIST/resolve/main/AASIST.pth",
         ),
         paper=_AASIST_PAPER,
         published_result="ASVspoof 2019 LA eval: EER 0.83 %, min t-DCF 0.0275",

@@ -18,13 +18,20 @@ class RemoteFile:
 
     ``url`` is None where its page is known and its own address is not: it is placed by hand. ``sha256`` is None where
     the publisher states none and nobody here has held the file; the build then records the digest it found.
-    ``size_bytes`` is None where it isn't known.
+    ``size_bytes`` is None where it isn't known. ``mirrors`` are other addresses of the same file, asked in turn where
+    the first one fails; only a digest proves that it is the same.
     """
 
     name: str
     url: str | None
     sha256: str | None = None
     size_bytes: int | None = None
+    mirrors: tuple[str, ...] = ()
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Its own address and its mirrors; none where it is placed by hand."""
+        return (self.url, *self.mirrors) if self.url is not None else ()
 
 
 @dataclass(frozen=True)

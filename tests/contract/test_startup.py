@@ -65,3 +65,22 @@ def test_a_reader_that_has_had_enough_is_status_1_without_a_word(arguments: list
         command = [sys.executable, *arguments]
         finished = subprocess.run(command, stdout=output, stderr=subprocess.PIPE, check=False)
     assert (finished.returncode, finished.stderr) == (1, b"")
+
+
+@pytest.mark.parametrize(
+    ("program", "line", "expected"),
+    [
+        ("dfclient", "dfclient score --mo", {"--model", "--mode"}),
+        ("dfeval", "dfeval calibrate ", {"fit", "apply"}),
+        ("dfexport", "dfexport build aasist --precision ", {"fp32", "fp16", "int8"}),
+    ],
+)
+def test_a_shell_is_told_what_may_come_next(program, line, expected, tmp_path):
+    """As argcomplete's shell function asks: through the environment, answered into a file."""
+    answer = tmp_path / "answer"
+    asked = {"_ARGCOMPLETE": "1", "_ARGCOMPLETE_STDOUT_FILENAME": str(answer), "_ARGCOMPLETE_IFS": "\n"}
+    asked |= {"COMP_LINE": line, "COMP_POINT": str(len(line))}
+    command = [sys.executable, "-m", program]
+    finished = subprocess.run(command, env=os.environ | asked, capture_output=True, text=True, check=False, timeout=60)
+    assert finished.returncode == 0, finished.stderr
+    assert {word.strip() for word in answer.read_text().splitlines()} - {"-h", "--help"} == expected

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from dfclient.errors import DfserveError, InputError
+from dfcontract.startup import completed
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
@@ -13,7 +14,7 @@ EXIT_USAGE = 2
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command; 0 when all went well, 1 when something failed, 2 for wrong usage."""
-    options = _parser().parse_args(argv)
+    options = completed(build_parser()).parse_args(argv)
     try:
         return int(options.run(options))
     except DfserveError as error:
@@ -23,7 +24,8 @@ def main(argv: list[str] | None = None) -> int:
         return EXIT_USAGE if isinstance(error, InputError) else EXIT_FAILED
 
 
-def _parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
+    """The commands and their options; the reference in the documentation is written from it, too."""
     from dfclient.calls import DEFAULT_TIMEOUT_S, DEFAULT_URL
     from dfclient.cli import inspect
     from dfclient.retry import RetryPolicy
