@@ -61,12 +61,16 @@ def _parser() -> argparse.ArgumentParser:
     _add_serve(commands.add_parser("serve", help="serve a model repository until Ctrl-C"))
     _add_check(commands.add_parser("check", help="prove that a server's answers are right"))
     _add_bench(commands.add_parser("bench", help="measure: overhead of serving, throughput of server and client"))
+    _add_tune(
+        commands.add_parser("tune", help="find the fastest build and settings of a detector on this machine's CPU")
+    )
     return parser
 
 
 def _add_setup(parser: argparse.ArgumentParser) -> None:
     _add_server_env(parser)
     parser.add_argument("--torch", action="store_true", help="with PyTorch, which TorchScript models need")
+    parser.add_argument("--openvino", action="store_true", help="with OpenVINO, which models of --format openvino need")
     parser.add_argument("--perf-analyzer", action="store_true", help="also NVIDIA's perf_analyzer, for dfdeploy bench")
     parser.set_defaults(run=_setup)
 
@@ -146,7 +150,7 @@ def _console() -> "Console":
 def _setup(arguments: argparse.Namespace) -> int:
     from dfdeploy import setup
 
-    setup.make_environment(arguments.server_env, with_torch=arguments.torch)
+    setup.make_environment(arguments.server_env, with_torch=arguments.torch, with_openvino=arguments.openvino)
     if arguments.perf_analyzer:
         setup.install_perf_analyzer()
     return 0
