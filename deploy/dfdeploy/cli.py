@@ -1,4 +1,4 @@
-"""``dfdeploy``: make the server's environment, serve a model repository, measure it."""
+"""``dfdeploy``: make the server's environment, serve a model repository, measure it, set it up for this machine."""
 
 import argparse
 import os
@@ -128,6 +128,36 @@ def _add_bench(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_bench)
 
 
+def _add_tune(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "model", metavar="NAME", help="a detector in the repository; all builds of its weights take part"
+    )
+    _add_repository(parser)
+    parser.add_argument(
+        "--audio",
+        nargs="+",
+        metavar="PATH",
+        help="recordings, folders or lists to compare the builds' scores on, 100 or more; default: one known window",
+    )
+    parser.add_argument(
+        "--threads", type=_positive, nargs="+", metavar="N", help="default: all cores, and half of them"
+    )
+    batches = [1, 2, 4, 8]
+    parser.add_argument("--batch", type=_positive, nargs="+", default=batches, metavar="N", help="default: 1 2 4 8")
+    parser.add_argument("--rounds", type=_positive, default=7, metavar="N", help="turns of each: %(default)s")
+    parser.add_argument("--dry-run", action="store_true", help="print the table and write nothing")
+    parser.add_argument("--undo", action="store_true", help="measure nothing; NAME's settings as they were built")
+    _add_server_env(parser)
+    parser.set_defaults(run=_tune)
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"expected 1 or more, found {text}")
+    return number
+
+
 def _add_repository(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--repository", type=Path, default=Path("model_repository"), help="default: %(default)s")
 
@@ -215,3 +245,9 @@ def _bench(arguments: argparse.Namespace) -> int:
     from dfdeploy.bench import bench
 
     return bench.run(arguments, _console())
+
+
+def _tune(arguments: argparse.Namespace) -> int:
+    from dfdeploy.tune import tune
+
+    return tune.run(arguments, _console())
