@@ -32,11 +32,11 @@ ASKED := setup $(filter demo serve bench test,$(MAKECMDGOALS)) $(if $(filter tes
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo; echo "  MODELS='$(MODELS)'  WEIGHTS_DIR=$(WEIGHTS_DIR)  WEIGHTS=published|random  SERVER=embedded|docker"
-	@echo "  FORMAT=onnx|torchscript  PRECISION=fp32|fp16|int8"
+	@echo "  FORMAT=onnx|torchscript|openvino  PRECISION=fp32|fp16|bf16|int8"
 	@echo "  PACKAGES=install|skip  (install missing system packages, or go on without)   PYTHON=python3.12"
 	@echo "  TORCH_INDEX_URL=URL  (default: the CPU builds of torch where there is no NVIDIA driver)"
 
-setup: $(APP) server ## both environments: .venv, and .venv-server for Triton (FORMAT=torchscript: with torch)
+setup: $(APP) server ## both environments: .venv, and .venv-server for Triton (FORMAT=torchscript: with torch; FORMAT=openvino: with OpenVINO)
 
 demo: setup ## export, serve and score a human and two synthetic recordings, with a picture
 	@$(BIN)/python examples/demo.py --weights-dir $(WEIGHTS_DIR) --weights $(WEIGHTS)
@@ -120,12 +120,13 @@ $(APP): pyproject.toml constraints.txt | machine
 	@echo "installing the application into .venv ..."
 	@index=$$($(MACHINE) torch-index) && \
 	  { [ -z "$$index" ] || $(BIN)/python $(PIP_INSTALL) -c constraints.txt --no-deps --index-url "$$index" torch; }
-	@$(BIN)/python $(PIP_INSTALL) -c constraints.txt -e '.[bulk,containers,export,eval,parquet,serve,page,docs,dev]'
+	@$(BIN)/python $(PIP_INSTALL) -c constraints.txt -e '.[bulk,containers,export,eval,openvino,parquet,serve,page,docs,dev]'
 	@touch $@
 
 # `dfdeploy setup` installs only what is not there yet, so this target needs no stamp file.
 server: | $(APP)
-	@$(BIN)/dfdeploy setup $(if $(filter torchscript,$(FORMAT)),--torch) $(if $(filter bench test,$(MAKECMDGOALS)),--perf-analyzer)
+	@$(BIN)/dfdeploy setup $(if $(filter torchscript,$(FORMAT)),--torch) $(if $(filter openvino,$(FORMAT)),--openvino) \
+	  $(if $(filter bench test,$(MAKECMDGOALS)),--perf-analyzer)
 
 $(OLD_ORT): | $(APP)
 	@$(BIN)/python $(PIP_INSTALL) --target $(dir $@) "onnxruntime==1.19.2; python_version < '3.13'" \

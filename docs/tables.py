@@ -145,6 +145,14 @@ def _sizing(spec: DetectorSpec) -> tuple[str, ...]:
     )
 
 
+def precisions() -> str:
+    """What formats and precisions were found to gain and to cost."""
+    keys = ("model", "runtime", "speed", "largest", "mean", "correlation", "eer", "where")
+    header = ("", "runtime", "speed", "logits moved by, at most", "mean", "correlation", "EER (fp32's)", "where")
+    measured: list[dict[str, str]] = tomllib.loads(MEASURED.read_text(encoding="utf-8"))["precisions"]
+    return markdown(header, (tuple(row[key] for key in keys) for row in measured))
+
+
 def drift_limits() -> str:
     """How far fewer bits may move scores."""
     from dfexport.precision import PRECISIONS  # loads torch
@@ -199,6 +207,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "builds": builds,
     "sizing": sizing,
     "drift-limits": drift_limits,
+    "precisions": precisions,
     "score-columns": score_columns,
     "metrics": metrics,
     "protocol-formats": protocol_formats,

@@ -1,4 +1,4 @@
-"""``dfdeploy``: make the server's environment, serve a model repository, measure it."""
+"""``dfdeploy``: make the server's environment, serve a model repository, measure it, set it up for this machine."""
 
 import argparse
 import os
@@ -63,12 +63,16 @@ def build_parser() -> argparse.ArgumentParser:
     _add_serve(commands.add_parser("serve", help="serve a model repository until Ctrl-C"))
     _add_check(commands.add_parser("check", help="prove that a server's answers are right"))
     _add_bench(commands.add_parser("bench", help="measure: overhead of serving, throughput of server and client"))
+    _add_tune(
+        commands.add_parser("tune", help="find the fastest build and settings of a detector on this machine's CPU")
+    )
     return parser
 
 
 def _add_setup(parser: argparse.ArgumentParser) -> None:
     _add_server_env(parser)
     parser.add_argument("--torch", action="store_true", help="with PyTorch, which TorchScript models need")
+    parser.add_argument("--openvino", action="store_true", help="with OpenVINO, which models of --format openvino need")
     parser.add_argument("--perf-analyzer", action="store_true", help="also NVIDIA's perf_analyzer, for dfdeploy bench")
     parser.set_defaults(run=_setup)
 
@@ -147,6 +151,36 @@ def _add_bench(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_bench)
 
 
+def _add_tune(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "model", metavar="NAME", help="a detector in the repository; all builds of its weights take part"
+    )
+    _add_repository(parser)
+    parser.add_argument(
+        "--audio",
+        nargs="+",
+        metavar="PATH",
+        help="recordings, folders or lists to compare the builds' scores on, 100 or more; default: one known window",
+    )
+    parser.add_argument(
+        "--threads", type=_positive, nargs="+", metavar="N", help="default: all cores, and half of them"
+    )
+    batches = [1, 2, 4, 8]
+    parser.add_argument("--batch", type=_positive, nargs="+", default=batches, metavar="N", help="default: 1 2 4 8")
+    parser.add_argument("--rounds", type=_positive, default=7, metavar="N", help="turns of each: %(default)s")
+    parser.add_argument("--dry-run", action="store_true", help="print the table and write nothing")
+    parser.add_argument("--undo", action="store_true", help="measure nothing; NAME's settings as they were built")
+    _add_server_env(parser)
+    parser.set_defaults(run=_tune)
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"expected 1 or more, found {text}")
+    return number
+
+
 def _add_repository(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--repository",
@@ -175,7 +209,7 @@ def _console() -> "Console":
 def _setup(arguments: argparse.Namespace) -> int:
     from dfdeploy import setup
 
-    setup.make_environment(arguments.server_env, with_torch=arguments.torch)
+    setup.make_environment(arguments.server_env, with_torch=arguments.torch, with_openvino=arguments.openvino)
     if arguments.perf_analyzer:
         setup.install_perf_analyzer()
     return 0
@@ -243,3 +277,9 @@ def _bench(arguments: argparse.Namespace) -> int:
     from dfdeploy.bench import bench
 
     return bench.run(arguments, _console())
+
+
+def _tune(arguments: argparse.Namespace) -> int:
+    from dfdeploy.tune import tune
+
+    return tune.run(arguments, _console())

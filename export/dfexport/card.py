@@ -77,7 +77,7 @@ def identity(spec: DetectorSpec, sha256: str, format: str, precision: str, *, re
         "range": "reduced" if reduce_range else "full",
         "dfserve": dfserve_version(),
     }
-    return identity_of(*(f"{key}={value}" for key, value in parts.items()))
+    return identity_of(*(f"{key}={value}" for key, value in parts.items()), bits=form.identity_bits)
 
 
 def dfserve_version() -> str:

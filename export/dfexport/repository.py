@@ -97,7 +97,7 @@ def config_text(spec: DetectorSpec, card: ModelCard, profile: Profile) -> str:
 def model_config(spec: DetectorSpec, card: ModelCard, profile: Profile) -> pb.ModelConfig:
     """The same as Triton's own message, from the detector, its card, the format's row and the precision's."""
     form, reduction = find_format(card.format), find_precision(card.precision)
-    if reduction is not None and not reduction.runs_on_gpu:
+    if not form.runs_on_gpu or (reduction is not None and not reduction.runs_on_gpu):
         profile = PROFILES["cpu"]
     own_limits = (form.max_batch_size, reduction.max_batch_size if reduction else None)
     max_batch_size = min(profile.max_batch_size, spec.max_batch_size, *filter(None, own_limits))
@@ -105,6 +105,7 @@ def model_config(spec: DetectorSpec, card: ModelCard, profile: Profile) -> pb.Mo
     config = pb.ModelConfig(
         name=card.model,
         backend=form.backend,
+        default_model_filename=form.file if form.is_named else "",
         max_batch_size=max_batch_size,
         input=[pb.ModelInput(name=WAVEFORM, data_type=pb.TYPE_FP32, dims=[card.window_samples])],
         output=[model_output(name, tensor) for name, tensor in outputs.items()],
@@ -124,7 +125,7 @@ def model_config(spec: DetectorSpec, card: ModelCard, profile: Profile) -> pb.Mo
     if profile.instance_kind == "KIND_GPU" and card.precision in form.cuda_options:
         accelerator = config.optimization.execution_accelerators.gpu_execution_accelerator.add(name="cuda")
         accelerator.parameters.update(form.cuda_options[card.precision])
-    parameters = {**_tolerant(card, profile).to_parameters(), **form.parameters.get(profile.name, {})}
+    parameters = {**_tolerant(card, profile).to_parameters(), **form.parameters_of(profile.name, card.precision)}
     for key, value in sorted(parameters.items()):
         config.parameters[key].string_value = value
     return config

@@ -9,7 +9,7 @@ from dfexport.errors import ExportError
 ScoreKind = Literal["logit", "log_softmax", "softmax"]
 Weights = Literal["pretrained", "custom", "random"]
 
-XLSR_PRECISIONS = ("fp32", "fp16", "int8")
+XLSR_PRECISIONS = ("fp32", "fp16", "bf16", "int8")
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ class DetectorSpec:
     score_kind: ScoreKind = "logit"
     threshold: OperatingPoint | None = None
     tolerance: float = 1e-4
-    precisions: tuple[str, ...] = ("fp32",)
+    precisions: tuple[str, ...] = ("fp32", "bf16")
     max_batch_size: int = 32
     eers: tuple[Eer, ...] = ()
     trained_on: str = ""

@@ -68,6 +68,18 @@ def test_torch_comes_on_demand_and_stays(pip: Pip, tmp_path: Path, monkeypatch: 
     assert kept.exists()  # brought up to date, not made anew
 
 
+def test_openvino_comes_on_demand_and_stays(pip: Pip, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "server"
+    assert main(["setup", f"--server-env={folder}", "--openvino"]) == 0
+    openvino = "--constraint --no-deps openvino"
+    assert pip.calls == [*BASE, openvino]
+    assert "(about 510 MB)" in capsys.readouterr().out
+    assert main(["setup", f"--server-env={folder}", "--torch"]) == 0
+    assert pip.calls[3:6] == [*BASE, openvino]
+    assert pip.calls[-1] == "--constraint torch"
+    assert "(about 1,380 MB)" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("failing", ["numpy", "nvidia-pytriton"])
 def test_an_interrupted_one_is_made_anew(pip: Pip, tmp_path: Path, failing: str) -> None:
     pip.failing = failing

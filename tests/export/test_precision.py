@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -17,7 +18,7 @@ from dfcontract.errors import DfserveError
 from dfeval.metrics.eer import eer as evaluation_eer
 from dfexport import drift, precision, repository
 from dfexport.__main__ import main
-from dfexport.build import Build, Variant, build
+from dfexport.build import Build, Variant, build, check_variant
 from dfexport.card import identity
 from dfexport.check import check_built
 from dfexport.checkpoints import LoadedWeights
@@ -25,12 +26,13 @@ from dfexport.detectors import ssl_aasist
 from dfexport.drift import Drift
 from dfexport.drift_set import example_set, read_labels, read_recordings
 from dfexport.errors import DriftError, ExportError
-from dfexport.formats import Answers, find_format
+from dfexport.formats import Answers, find_format, openvino
 from dfexport.layers.xlsr import XlsrConfig
 from dfexport.precision import PRECISIONS, DriftLimits, needs_reduced_range
 from dfexport.registry import find
 from dfexport.seeded import seeded_state
 from dfexport.signals import wave
+from dfexport.spec import DetectorSpec
 
 REDUCED = ("fp16", "int8")
 RULES = ssl_aasist.SSL_AASIST.seeded_rules
@@ -140,13 +142,12 @@ def test_what_was_built_can_be_checked_again(
 
 
 def test_drift_past_a_limit_fails_the_build_unless_forced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    tiny = XlsrConfig(layers=1, hidden=32, feed_forward=48, conv_channels=16, position_kernel=8, position_groups=4)
-    weights = LoadedWeights(seeded_state(ssl_aasist.shapes(tiny), RULES), "random", "random", "seeded by rule")
+    spec, weights = tiny_ssl()
     int8 = PRECISIONS["int8"]
     assert int8 is not None
     strict = replace(int8, limits=replace(LIMITS, max_difference=1e-9))
     monkeypatch.setitem(precision.PRECISIONS, "int8", strict)
-    arguments = (replace(find("ssl_aasist"), window_samples=16_000), weights, tmp_path / "models", "ssl")
+    arguments = (spec, weights, tmp_path / "models", "ssl")
     with pytest.raises(DriftError, match=r"in int8 was not built: a score moved by .* limit is 1e-09 \(3 recordings"):
         build(*arguments, variant=Variant(precision="int8"))
     assert not list((tmp_path / "models").iterdir())
@@ -155,6 +156,47 @@ def test_drift_past_a_limit_fails_the_build_unless_forced(tmp_path: Path, monkey
     assert largest_weight(built) == 64
     report = json.loads((built.folder / "drift.json").read_text())
     assert report["forced"] and "a score moved by" in report["failures"][0]
+
+
+def tiny_ssl() -> tuple[DetectorSpec, LoadedWeights]:
+    """The whole architecture, with an encoder of one narrow layer."""
+    tiny = XlsrConfig(layers=1, hidden=32, feed_forward=48, conv_channels=16, position_kernel=8, position_groups=4)
+    weights = LoadedWeights(seeded_state(ssl_aasist.shapes(tiny), RULES), "random", "random", "seeded by rule")
+    return replace(find("ssl_aasist"), window_samples=16_000), weights
+
+
+def test_bf16_is_the_fp32_graph_and_a_word_to_openvino(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the CPU has no bf16, OpenVINO computes the same graph in fp32: what is written is the same."""
+    bf16 = PRECISIONS["bf16"]
+    assert bf16 is not None
+    monkeypatch.setitem(precision.PRECISIONS, "bf16", replace(bf16, missing=lambda: ""))
+    spec, weights = tiny_ssl()
+    built = build(spec, weights, tmp_path / "models", "ssl", variant=Variant("openvino", "bf16"))
+    assert onnx.TensorProto.BFLOAT16 not in initializers(built).values()
+    for profile in ("cpu", "gpu"):
+        text = (built.folder / f"configs/{profile}.pbtxt").read_text()
+        assert 'key: "HINT_BF16"' in text
+        assert "KIND_CPU" in text
+    assert built.card.self_check is not None
+    assert (built.card.precision, built.card.self_check.tolerance) == ("bf16", 0.05)
+    assert json.loads((built.folder / "drift.json").read_text())["precision"] == "bf16"
+    answers = find_format("openvino").open_in("bf16", built.folder / "1/model.onnx")(wave(1, 16_000)[None])
+    assert answers.identity is not None
+    assert answers.identity.tolist() == [[built.card.identity]]
+    assert answers.logits[0] == pytest.approx(built.card.self_check.logits, abs=0.05)
+
+
+@pytest.mark.parametrize(("capabilities", "status"), [(["FP32", "INT8"], "has no bf16"), (["FP32", "BF16"], "")])
+def test_bf16_is_built_where_it_can_be_judged(
+    capabilities: list[str], status: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    core = SimpleNamespace(get_property=lambda device, name: capabilities)
+    monkeypatch.setattr(openvino, "_core", lambda: core)
+    if not status:
+        check_variant(find("aasist"), Variant("openvino", "bf16"))
+        return
+    with pytest.raises(ExportError, match=r"--precision bf16: this CPU has no bf16 .* build it on the machine that"):
+        check_variant(find("aasist"), Variant("openvino", "bf16"))
 
 
 def test_each_limit_is_judged() -> None:
@@ -278,9 +320,13 @@ def test_weights_of_7_bits_are_for_x86_without_vnni(cpu_info: str, reduced: bool
 @pytest.mark.parametrize(
     ("command", "expected"),
     [
-        (["aasist", "--precision", "int8"], "aasist is built in fp32, not in int8: it has no XLS-R encoder"),
-        (["sls", "--precision", "fp16", "--format", "torchscript"], "--precision fp16 goes with --format onnx"),
-        (["sls", "--drift-audio", "x"], "--drift-audio, --drift-labels and --force go with --precision"),
+        (["aasist", "--precision", "int8"], "aasist is built in fp32, bf16, not in int8: it has no XLS-R encoder"),
+        (["aasist", "--precision", "bf16"], "--precision bf16 goes with --format openvino, not with onnx"),
+        (
+            ["sls", "--precision", "fp16", "--format", "torchscript"],
+            "fp16 goes with --format onnx, not with torchscript",
+        ),
+        (["sls", "--drift-audio", "x"], "--drift-audio, --drift-labels and --force go with fewer bits than fp32"),
     ],
 )
 def test_what_can_not_be_built_is_said_at_once(

@@ -141,7 +141,7 @@ def test_the_wheel_has_no_stray_package(distribution: Distribution):
 @pytest.mark.parametrize(
     "data",
     [
-        *(f"dfdeploy/backends/{name}/model.py" for name in ("live", "onnxruntime", "pytorch")),
+        *(f"dfdeploy/backends/{name}/model.py" for name in ("live", "onnxruntime", "openvino", "pytorch")),
         "dfdeploy/constraints-server.txt",
         "dfeval/report.html.j2",
         *(f"dfeval/notebooks/{name}.ipynb" for name in ("evaluation", "inference")),

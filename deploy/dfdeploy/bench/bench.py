@@ -32,7 +32,7 @@ from dfdeploy.bench.overhead import Overhead
 from dfdeploy.bench.perf_analyzer import Load, PerfAnalyzer
 from dfdeploy.embedded import Server
 from dfdeploy.errors import DeployError, RepositoryUnusable
-from dfdeploy.repository import built_models
+from dfdeploy.repository import built_models, read_config
 
 CLIP_S = 4.5
 ROUNDS = 2
@@ -109,7 +109,7 @@ def _check_can_be_written(out: Path) -> None:
 
 def _measure(arguments: argparse.Namespace, analyzer: PerfAnalyzer, model: str, clips: Path) -> Figures:
     cost = None
-    if any((arguments.repository / model).glob("*/model.onnx")):
+    if read_config(arguments.repository / model).backend == "onnxruntime":
         cost = overhead.measure(
             arguments.repository,
             model,
