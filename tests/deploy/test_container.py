@@ -15,7 +15,7 @@ from dfcontract.tensors import WARMUP_FILE
 from dfdeploy import container, environment, folders, ports
 from dfdeploy.__main__ import main
 from dfdeploy.embedded import Server
-from dfdeploy.errors import DeployError
+from dfdeploy.errors import DeployError, RepositoryUnusable
 
 PORTS = {"grpc": 8001, "http": 8000, "metrics": 8002}
 
@@ -46,6 +46,33 @@ def test_the_command_for_a_gpu() -> None:
         "tritonserver --model-repository=/models --model-config-name=gpu --disable-auto-complete-config "
         "--model-control-mode=none --exit-timeout-secs=30 --allow-sagemaker=false --allow-vertex-ai=false"
     )
+
+
+def test_tensorrt_keeps_its_engines_in_a_folder_of_this_users(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_models: Path
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(container.os, "geteuid", lambda: 1234)
+    monkeypatch.setattr(container.os, "getegid", lambda: 567)
+    command = text("tensorrt").split()
+    engines = tmp_path / "dfserve" / "engines"
+    assert f"--mount=type=bind,source={engines},target=/engines" in command
+    assert {"--gpus=all", "--user=1234:567", "--model-config-name=tensorrt", "--read-only"} <= set(command)
+    container.make_engines_folder()
+    assert engines.stat().st_mode & 0o777 == 0o700
+    assert "/engines" not in text("gpu")
+    # Triton takes a model's configuration for a CPU where it has none of that name.
+    container.check_profile(tiny_models, ["tiny", "tiny_live"], "tensorrt")
+    (old := tmp_path / "old" / "configs").mkdir(parents=True)
+    (old / "gpu.pbtxt").touch()
+    container.check_profile(tmp_path, ["old"], "gpu")
+    with pytest.raises(RepositoryUnusable, match="old: no configuration for tensorrt; build again"):
+        container.check_profile(tmp_path, ["old"], "tensorrt")
+
+
+def test_the_embedded_server_has_no_tensorrt(tiny_models: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["serve", f"--repository={tiny_models}", "--profile=tensorrt"]) == 1
+    assert "--profile tensorrt goes with --server docker" in capsys.readouterr().err
 
 
 def test_the_command_for_an_image_of_ours() -> None:

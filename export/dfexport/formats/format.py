@@ -42,6 +42,7 @@ class Format:
         open: loads the file.
         parameters: profile → ``parameters`` of the model's configuration, which the backend reads.
         cuda_options: precision → options of ONNX Runtime's CUDA provider that the backend reads nowhere else.
+        tensorrt_precisions: those whose builds TensorRT can compile in the profile of that name.
         max_batch_size: largest batch, where the format allows less than the profile.
     """
 
@@ -54,4 +55,5 @@ class Format:
     open: Callable[[Path], Runner]
     parameters: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     cuda_options: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    tensorrt_precisions: tuple[str, ...] = ()
     max_batch_size: int | None = None
