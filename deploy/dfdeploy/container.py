@@ -6,6 +6,7 @@ considerations".
 """
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -24,6 +25,7 @@ from dfdeploy.errors import DeployError, RepositoryUnusable
 # Never below 26.07, the first with fixes for all advisories up to bulletin 5875; the embedded 24.10 has none of them.
 # Later ones mend the dynamic batcher (26.08, 26.11), the Python backend's shutdown (26.09) and lost streams (26.11).
 NVIDIA_IMAGE = "nvcr.io/nvidia/tritonserver:26.11-py3"
+DIGEST_VARIABLE = "DFSERVE_TRITON_DIGEST"
 ENGINES = ("docker", "podman")
 # What CUDA 13, in the images since 26.07, needs; older drivers only through forward compatibility on data-centre cards.
 LEAST_DRIVER, LEAST_COMPUTE_CAPABILITY = 580, 7.5
@@ -90,9 +92,13 @@ def command(
 
 
 def nvidia_command(profile: str) -> list[str]:
-    """NVIDIA's image and what is run in it."""
+    """NVIDIA's image and what is run in it.
+
+    Raises:
+        DeployError: the digest that the environment names is none.
+    """
     return [
-        NVIDIA_IMAGE,
+        f"{NVIDIA_IMAGE}{_pin()}",
         "tritonserver",
         f"--model-repository={MOUNT}",
         f"--model-config-name={profile}",
@@ -103,6 +109,14 @@ def nvidia_command(profile: str) -> list[str]:
         "--allow-sagemaker=false",
         "--allow-vertex-ai=false",
     ]
+
+
+def _pin() -> str:
+    """The digest that whoever serves has verified, as a suffix: a tag can be moved, a digest can't."""
+    digest = os.environ.get(DIGEST_VARIABLE, "")
+    if digest and not re.fullmatch(r"sha256:[0-9a-f]{64}", digest):
+        raise DeployError(f"{DIGEST_VARIABLE}: expected sha256: and 64 hexadecimal digits, found {digest!r}")
+    return f"@{digest}" if digest else ""
 
 
 def _address(host: str) -> str:

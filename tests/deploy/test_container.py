@@ -132,6 +132,15 @@ def test_only_an_explicit_host_is_published_to_others() -> None:
         text("gpu", host="example.org")
 
 
+def test_a_digest_pins_the_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    digest = f"sha256:{'0a' * 32}"
+    monkeypatch.setenv("DFSERVE_TRITON_DIGEST", digest)
+    assert f" {container.NVIDIA_IMAGE}@{digest} tritonserver " in text("gpu")
+    monkeypatch.setenv("DFSERVE_TRITON_DIGEST", "latest; rm -r /")
+    with pytest.raises(DeployError, match="DFSERVE_TRITON_DIGEST: expected sha256:"):
+        text("gpu")
+
+
 def test_the_release_is_a_patched_one() -> None:
     release = container.NVIDIA_IMAGE.rpartition(":")[2].removesuffix("-py3")
     assert tuple(map(int, release.split("."))) >= (26, 7)
