@@ -17,8 +17,6 @@ from ipaddress import ip_address
 from pathlib import Path
 from types import FrameType
 
-from dfclient.errors import ServerError
-from dfclient.transport import Transport
 from dfdeploy import folders, gpus
 from dfdeploy.errors import DeployError, RepositoryUnusable
 
@@ -263,6 +261,9 @@ def _wait(process: subprocess.Popen[bytes]) -> int:
 
 def _becomes_ready(process: subprocess.Popen[bytes], url: str) -> bool:
     """Whether its server is ready before the container ends, or the time for it."""
+    from dfclient.errors import ServerError
+    from dfclient.transport import Transport
+
     transport = Transport(url, timeout_s=5.0)
     until_s = time.monotonic() + READY_TIMEOUT_S
     try:

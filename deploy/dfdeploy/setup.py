@@ -35,10 +35,11 @@ def make_environment(folder: Path | None = None, *, with_torch: bool = False, fo
     asked = {"gpu": for_gpu, "torch": with_torch}
     also = [name for name, is_asked in asked.items() if is_asked or name in installed]
     wanted = [_digest(), *also]
+    size = ""
     if installed != wanted:
         onnxruntime = gpus.runtime().packages if "gpu" in also else ("onnxruntime",)
-        size = f"about {'1.2 GB' if with_torch else '330 MB'}{' and the CUDA libraries' if for_gpu else ''}"
-        print(f"server environment: installing into {folder} ({size}) ...")
+        estimate = f"about {'1.2 GB' if with_torch else '330 MB'}{' and the CUDA libraries' if for_gpu else ''}"
+        print(f"server environment: installing into {folder} ({estimate}) ...")
         sys.stdout.flush()
         if complaint := machine.provide(["setup"]):
             raise EnvironmentIncomplete(complaint)
@@ -47,8 +48,9 @@ def make_environment(folder: Path | None = None, *, with_torch: bool = False, fo
         stamp.unlink(missing_ok=True)
         _install(folder, onnxruntime, also)
         stamp.write_text("\n".join(wanted) + "\n")
+        size = f", {_megabytes(folder)} MB"  # counted once: it takes a second, which every `make serve` would wait
     found = environment.find(folder)
-    print(f"server environment: {folder} (Python {found.python_version}, {_megabytes(folder)} MB) is ready")
+    print(f"server environment: {folder} (Python {found.python_version}{size}) is ready")
 
 
 def install_perf_analyzer() -> None:
