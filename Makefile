@@ -7,7 +7,9 @@ WEIGHTS ?= published
 FORMAT ?= onnx
 PRECISION ?= fp32
 SERVER ?= embedded
-PROFILE ?=
+# 1: the server's environment gets ONNX Runtime for CUDA, and the gpu profile is served.
+GPU ?=
+PROFILE ?= $(if $(GPU),gpu)
 PACKAGES ?= install
 IMAGE ?= cpu
 # How many files of tests run at once; each process has its own servers and exports.
@@ -36,7 +38,7 @@ help: ## list the targets
 	@echo "  PACKAGES=install|skip  (install missing system packages, or go on without)   PYTHON=python3.12"
 	@echo "  TORCH_INDEX_URL=URL  (default: the CPU builds of torch where there is no NVIDIA driver)"
 
-setup: $(APP) server ## both environments: .venv, and .venv-server for Triton (FORMAT=torchscript: with torch; FORMAT=openvino: with OpenVINO)
+setup: $(APP) server ## both environments: .venv, and .venv-server for Triton (FORMAT=torchscript: with torch; FORMAT=openvino: with OpenVINO; GPU=1: for CUDA)
 
 demo: setup ## export, serve and score a human and two synthetic recordings, with a picture
 	@$(BIN)/python examples/demo.py --weights-dir $(WEIGHTS_DIR) --weights $(WEIGHTS)
@@ -64,8 +66,8 @@ lab: $(APP) ## the notebooks, in Jupyter Lab
 	@$(BIN)/python $(PIP_INSTALL) -c constraints.txt -e '.[lab]'
 	@DFSERVE_RECORDINGS=$${DFSERVE_RECORDINGS:-$(CURDIR)/examples} $(BIN)/jupyter lab eval/dfeval/notebooks
 
-bench: setup ## speed: overhead of serving, throughput of server and client
-	@$(BIN)/dfdeploy bench --repository $(REPOSITORY)
+bench: setup ## speed: server, ONNX Runtime, PyTorch and client in turns; bench.json, .csv and .html
+	@WEIGHTS_DIR=$(WEIGHTS_DIR) $(BIN)/dfdeploy bench --repository $(REPOSITORY) $(if $(PROFILE),--profile $(PROFILE))
 
 test: setup $(OLD_ORT) ## everything that proves it, against a real server (JOBS=2: two files of tests at once)
 	@$(BIN)/python -m pytest -m 'not slow and not wheel and not faults and not image' \
@@ -125,7 +127,7 @@ $(APP): pyproject.toml constraints.txt | machine
 
 # `dfdeploy setup` installs only what is not there yet, so this target needs no stamp file.
 server: | $(APP)
-	@$(BIN)/dfdeploy setup $(if $(filter torchscript,$(FORMAT)),--torch) $(if $(filter openvino,$(FORMAT)),--openvino) \
+	@$(BIN)/dfdeploy setup $(if $(GPU),--gpu) $(if $(filter torchscript,$(FORMAT)),--torch) $(if $(filter openvino,$(FORMAT)),--openvino) \
 	  $(if $(filter bench test,$(MAKECMDGOALS)),--perf-analyzer)
 
 $(OLD_ORT): | $(APP)
