@@ -92,7 +92,7 @@ test-image: setup image ## the image, run as users run it: scores, health, metri
 test-fresh: ## make demo and make test in empty containers (ENGINE=podman|docker BASE=debian:12-slim FRESH="demo test")
 	@tests/fresh/walk.sh $(FRESH)
 
-test-reference: $(APP) ## our XLS-R encoder against fairseq itself (builds fairseq in an environment of its own)
+test-reference: $(APP) ## our XLS-R encoder against fairseq, our Mamba layer against mamba-ssm (built in an environment of its own)
 	@TORCH_INDEX_URL=$(TORCH_INDEX_URL) sh tests/reference/run.sh $(PYTHON)
 
 check: $(APP) ## ruff, mypy, import-linter (who may import whom), hadolint and shellcheck

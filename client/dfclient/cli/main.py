@@ -63,6 +63,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_stream(commands, [server, waiting])
     _add_perfdata(commands, [server, waiting])
     models = commands.add_parser("models", parents=[server], help="what the server serves, from the model cards")
+    models.add_argument("--full", action="store_true", help="all of each card: published error rates, licence ...")
     models.set_defaults(run=inspect.models)
     health = commands.add_parser(
         "health", parents=[server], help="whether server and models are ready; exit code 1 if not"
