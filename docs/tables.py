@@ -16,6 +16,7 @@ from pathlib import Path
 from dfcontract.errors import ErrorCode
 from dfcontract.published import Eer
 from dfcontract.score_file import COLUMNS
+from dfeval.degrade.kinds import KINDS
 from dfeval.figures import METRICS, Metric
 from dfeval.formats import FORMATS
 from dfexport.registry import ARENA, DETECTORS
@@ -240,6 +241,15 @@ def protocol_formats() -> str:
     return markdown(("format", "a line", "broken down by"), rows)
 
 
+def degradations() -> str:
+    """What `dfeval degrade` can do to a recording."""
+    rows = (
+        (f"`{name}`", f"{', '.join(f'{value:g}' for value in kind.values)} {kind.unit}".strip(), kind.meaning)
+        for name, kind in KINDS.items()
+    )
+    return markdown(("kind", "by default", "what it is"), rows)
+
+
 def error_codes() -> str:
     """What our own backends answer in place of scores."""
     return markdown(
@@ -260,6 +270,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "score-columns": score_columns,
     "metrics": metrics,
     "protocol-formats": protocol_formats,
+    "degradations": degradations,
     "error-codes": error_codes,
 }
 
