@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dfcontract.errors import DfserveError
+from dfcontract.startup import completed
 from dfdeploy import container, ports
 from dfdeploy.errors import DeployError, EnvironmentIncomplete
 from dfdeploy.repository import built_models
@@ -32,7 +33,7 @@ OUR_PACKAGES = ("dfcontract", "dfclient", "dfdeploy")
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; 1 when it could not go on."""
-    arguments = _parser().parse_args(argv)
+    arguments = completed(build_parser()).parse_args(argv)
     try:
         return _run(arguments)
     except BrokenPipeError:
@@ -49,18 +50,20 @@ def _run(arguments: argparse.Namespace) -> int:
         module = (error.name or "").partition(".")[0]
         if module in OUR_PACKAGES:
             raise
+        extra = "bench" if arguments.run is _bench else "serve"
         raise EnvironmentIncomplete(
-            f"this command needs {module}, which is not installed; run: pip install 'dfserve[serve]'"
+            f"this command needs {module}, which is not installed; run: pip install 'dfserve[{extra}]'"
         ) from None
 
 
-def _parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
+    """The commands and their options; the reference in the documentation is written from it, too."""
     parser = argparse.ArgumentParser(prog="dfdeploy", description="Run what dfexport built.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_setup(commands.add_parser("setup", help="make the server's own Python environment"))
     _add_serve(commands.add_parser("serve", help="serve a model repository until Ctrl-C"))
     _add_check(commands.add_parser("check", help="prove that a server's answers are right"))
-    _add_bench(commands.add_parser("bench", help="measure: overhead of serving, throughput of server and client"))
+    _add_bench(commands.add_parser("bench", help="measure: server, ONNX Runtime, PyTorch and client in turns"))
     _add_tune(
         commands.add_parser("tune", help="find the fastest build and settings of a detector on this machine's CPU")
     )
@@ -71,6 +74,7 @@ def _add_setup(parser: argparse.ArgumentParser) -> None:
     _add_server_env(parser)
     parser.add_argument("--torch", action="store_true", help="with PyTorch, which TorchScript models need")
     parser.add_argument("--openvino", action="store_true", help="with OpenVINO, which models of --format openvino need")
+    parser.add_argument("--gpu", action="store_true", help="ONNX Runtime for CUDA, as this machine's driver takes it")
     parser.add_argument("--perf-analyzer", action="store_true", help="also NVIDIA's perf_analyzer, for dfdeploy bench")
     parser.set_defaults(run=_setup)
 
@@ -84,7 +88,12 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
         help="embedded: the Triton that dfdeploy setup installs, loopback only; docker: NVIDIA's container "
         "(default: %(default)s)",
     )
-    parser.add_argument("--profile", choices=("cpu", "gpu"), help="default: cpu; docker: gpu where there is one")
+    parser.add_argument(
+        "--profile",
+        choices=("cpu", "gpu", container.TENSORRT),
+        help="which of each model's configurations (default: cpu; docker: gpu where there is one); tensorrt: docker, "
+        "fp16 builds compiled by TensorRT",
+    )
     parser.add_argument("--host", default=ports.LOOPBACK, help="docker: address to publish on (default: %(default)s)")
     parser.add_argument(
         "--engine", choices=container.ENGINES, default="docker", help="docker: what runs it (default: %(default)s)"
@@ -93,11 +102,19 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
         "--image", help=f"docker: an image of ours (make image), instead of NVIDIA's ({container.NVIDIA_IMAGE})"
     )
     for name, port in container.CONTAINER_PORTS.items():
-        parser.add_argument(f"--{name}-port", type=int, default=port, metavar="N", help="default: %(default)s")
+        parser.add_argument(
+            f"--{name}-port",
+            type=int,
+            default=port,
+            metavar="N",
+            help="embedded: 0 takes a free one (default: %(default)s)",
+        )
     parser.add_argument(
         "--supervisor-port", type=int, default=0, metavar="N", help="embedded: counts crashes; default: a free one"
     )
-    parser.add_argument("--http-inference", action="store_true", help="embedded: score over HTTP, too")
+    parser.add_argument(
+        "--http-inference", action="store_true", help="score over HTTP, too; not for --image, which says itself"
+    )
     _add_server_env(parser)
     parser.add_argument("--dry-run", action="store_true", help="print the container's command and do not run it")
     parser.set_defaults(run=_serve)
@@ -112,12 +129,35 @@ def _add_check(parser: argparse.ArgumentParser) -> None:
 def _add_bench(parser: argparse.ArgumentParser) -> None:
     _add_repository(parser)
     parser.add_argument("--model", nargs="+", metavar="NAME", help="default: every model in the repository")
-    parser.add_argument("--profile", choices=("cpu", "gpu"), default="cpu", help="default: %(default)s")
-    levels = [1, 2, 4, 8, 16]
+    parser.add_argument(
+        "--profile",
+        choices=("cpu", "gpu"),
+        default="cpu",
+        help="which of each model's two configurations (default: %(default)s)",
+    )
+    levels, batches = [1, 2, 4, 8, 16], [1, 2, 4, 8]
     parser.add_argument("--concurrency", type=int, nargs="+", default=levels, metavar="N", help="default: 1 2 4 8 16")
+    parser.add_argument(
+        "--batch", type=int, nargs="+", default=batches, metavar="N", help="windows of a request; default: 1 2 4 8"
+    )
+    parser.add_argument("--rounds", type=int, default=3, metavar="N", help="turns of each way (default: %(default)s)")
     parser.add_argument("--calls", type=int, default=100, metavar="N", help="calls for the overhead: %(default)s")
-    parser.add_argument("--clips", type=Path, metavar="DIR", help="recordings for the client; default: 300 of noise")
-    parser.add_argument("--out", type=Path, default=Path("bench.json"), metavar="FILE", help="default: %(default)s")
+    parser.add_argument("--clips", type=Path, metavar="DIR", help="recordings to send; default: the examples")
+    parser.add_argument("--quick", action="store_true", help="one short round, to see that all of it runs")
+    parser.add_argument(
+        "--in-process", action="store_true", help="no server: PyTorch alone, on --device, in several precisions"
+    )
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="in-process (default: %(default)s)")
+    parser.add_argument(
+        "--ways", nargs="+", metavar="WAY", help="in-process: only these; default: all, on a CPU fp32's"
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("bench.json"),
+        metavar="FILE",
+        help="a .csv and an .html page come beside it (default: %(default)s)",
+    )
     _add_server_env(parser)
     parser.add_argument(
         "--perf-analyzer",
@@ -159,7 +199,13 @@ def _positive(text: str) -> int:
 
 
 def _add_repository(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--repository", type=Path, default=Path("model_repository"), help="default: %(default)s")
+    parser.add_argument(
+        "--repository",
+        type=Path,
+        default=Path("model_repository"),
+        metavar="DIR",
+        help="what dfexport build wrote (default: %(default)s)",
+    )
 
 
 def _add_server_env(parser: argparse.ArgumentParser) -> None:
@@ -180,7 +226,12 @@ def _console() -> "Console":
 def _setup(arguments: argparse.Namespace) -> int:
     from dfdeploy import setup
 
-    setup.make_environment(arguments.server_env, with_torch=arguments.torch, with_openvino=arguments.openvino)
+    setup.make_environment(
+        arguments.server_env,
+        with_torch=arguments.torch,
+        with_openvino=arguments.openvino,
+        for_gpu=arguments.gpu,
+    )
     if arguments.perf_analyzer:
         setup.install_perf_analyzer()
     return 0
@@ -191,6 +242,8 @@ def _serve(arguments: argparse.Namespace) -> int:
         return _serve_container(arguments)
     if arguments.dry_run:
         raise DeployError("--dry-run goes with --server docker")
+    if arguments.profile == container.TENSORRT:
+        raise DeployError("--profile tensorrt goes with --server docker: TensorRT is in NVIDIA's container")
     host = ports.LOOPBACK if arguments.host == "localhost" else arguments.host
     if host != ports.LOOPBACK:
         if os.environ.get(IN_CONTAINER_VARIABLE) != "1":
@@ -210,15 +263,18 @@ def _serve(arguments: argparse.Namespace) -> int:
         environment_dir=arguments.server_env,
         http_inference=arguments.http_inference,
     )
-    with CrashCounter(arguments.supervisor_port) as crashes:
+    with CrashCounter(arguments.supervisor_port, host=host) as crashes:
         serve_until_stopped(server, _console(), crashes)
     return 0
 
 
 def _serve_container(arguments: argparse.Namespace) -> int:
-    built_models(arguments.repository)
+    if arguments.image and arguments.http_inference:
+        raise DeployError("--http-inference is no option of an image of ours: give it to the image's own command")
+    models = built_models(arguments.repository)
     host_ports = {name: getattr(arguments, f"{name}_port") for name in container.CONTAINER_PORTS}
     profile = arguments.profile or container.default_profile()
+    container.check_profile(arguments.repository, models, profile)
     command = container.command(
         arguments.repository,
         profile=profile,
@@ -226,12 +282,15 @@ def _serve_container(arguments: argparse.Namespace) -> int:
         host_ports=host_ports,
         engine=arguments.engine,
         image=arguments.image,
+        http_inference=arguments.http_inference,
     )
     print(shlex.join(command), flush=True)
     if arguments.dry_run:
         return 0
-    if profile == "gpu":
+    if profile != "cpu":
         container.check_gpus()
+    if profile == container.TENSORRT:
+        container.make_engines_folder()
     return container.run(command, arguments.repository, container.reachable(arguments.host, host_ports["grpc"]))
 
 

@@ -50,6 +50,8 @@ def model_card(
         licence=licences[weights],
         paper=spec.paper,
         published_result=spec.result if pretrained else f"none for {weights} weights",
+        eers=spec.eers if pretrained else (),
+        trained_on=spec.trained_on if pretrained else "",
         format=format,
         precision=precision,
         precision_note=reduction.note_for(reduce_range=reduce_range) if reduction else "",

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dfexport.errors import unknown
+from dfexport.errors import ExportError, unknown
 from dfexport.formats import Format
 from dfexport.formats.onnx import SCOPES, quiet_exporter
 from dfexport.formats.openvino import why_no_bf16
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
     from dfexport.formats.served import ServedDetector
 
-ENCODER_SCOPE = "'network.encoder'"
+# The encoder's, or a part of it: some detectors run its parts one by one, for every layer's output.
+ENCODER_SCOPES = ("'network.encoder'", "'network.encoder.")
 # Instructions that add products of 8 bits without overflow; without them a sum of two products saturates at 16 bits.
 VNNI_FLAGS = {"avx512_vnni", "avx_vnni", "amx_int8"}
 CPU_INFO = Path("/proc/cpuinfo")
@@ -130,6 +131,8 @@ def to_int8(job: Conversion) -> None:
     chosen = [
         node.name for node in graph.node if node.op_type == "MatMul" and _in_encoder(node) and node.input[1] in weights
     ]
+    if not chosen:
+        raise ExportError("expected matrix products of an encoder to write in int8, found none in the exported graph")
     with quiet_exporter(log=""):  # its advice on the root logger is for whoever wrote the graph
         quantize_dynamic(
             job.fp32,
@@ -147,7 +150,8 @@ def to_int8(job: Conversion) -> None:
 
 
 def _in_encoder(node: "onnx.NodeProto") -> bool:
-    return any(ENCODER_SCOPE in entry.value for entry in node.metadata_props if entry.key == SCOPES)
+    scopes = [entry.value for entry in node.metadata_props if entry.key == SCOPES]
+    return any(scope in entry for entry in scopes for scope in ENCODER_SCOPES)
 
 
 FP32 = "fp32"

@@ -13,6 +13,7 @@ import scipy.stats
 import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import Tensor, nn
 
 from dfcontract.errors import DfserveError
 from dfeval.metrics.eer import eer as evaluation_eer
@@ -23,12 +24,15 @@ from dfexport.card import identity
 from dfexport.check import check_built
 from dfexport.checkpoints import LoadedWeights
 from dfexport.detectors import ssl_aasist
+from dfexport.detectors.df_arena import DfArena
 from dfexport.drift import Drift
 from dfexport.drift_set import example_set, read_labels, read_recordings
 from dfexport.errors import DriftError, ExportError
 from dfexport.formats import Answers, find_format, openvino
-from dfexport.layers.xlsr import XlsrConfig
-from dfexport.precision import PRECISIONS, DriftLimits, needs_reduced_range
+from dfexport.formats.served import ServedDetector
+from dfexport.layers import xlsr
+from dfexport.layers.xlsr import XlsrConfig, load_xlsr
+from dfexport.precision import PRECISIONS, Conversion, DriftLimits, needs_reduced_range, to_int8
 from dfexport.registry import find
 from dfexport.seeded import seeded_state
 from dfexport.signals import wave
@@ -86,6 +90,36 @@ def test_int8_touches_the_encoders_matrix_products_alone(reduced: dict[str, Buil
     operators = [node.op_type for node in graph.node]
     assert operators.count("MatMulInteger") == 6 * 2 + 1  # q, k, v, out, two feed-forward a layer; the projection
     assert "ConvInteger" not in operators
+
+
+class LastState(nn.Module):
+    """A head on all hidden states: logits of the last one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.output = nn.Linear(32, 2)
+
+    def forward(self, states: list[Tensor]) -> Tensor:
+        logits: Tensor = self.output(states[-1].mean(1))
+        return logits
+
+
+def test_int8_finds_the_products_of_an_encoder_that_a_detector_runs_in_parts(tmp_path: Path) -> None:
+    """As SLS and DF Arena do, which want every layer's output: no product is inside a call of the encoder itself."""
+    small = XlsrConfig(layers=1, hidden=32, feed_forward=16, conv_channels=8, position_kernel=16, position_groups=4)
+    encoder, _ = load_xlsr(seeded_state(xlsr.shapes(small), xlsr.SEEDED_RULES))
+    network = DfArena(encoder, LastState())
+    served = ServedDetector(network, 7, "softmax")
+    onnx_format = find_format("onnx")
+    for name in ("fp32", "int8"):
+        (tmp_path / name).mkdir()
+    fp32, target = (tmp_path / name / onnx_format.file for name in ("fp32", "int8"))
+    onnx_format.write(served, 4_000, fp32)
+    to_int8(Conversion(served, 4_000, onnx_format, fp32, target, reduce_range=False))
+    operators = [node.op_type for node in onnx.load(target).graph.node]
+    assert operators.count("MatMulInteger") == 6 + 1
+    with pytest.raises(ExportError, match="found none in the exported graph"):
+        to_int8(Conversion(served, 4_000, onnx_format, target, tmp_path / "again.onnx", reduce_range=False))
 
 
 def largest_weight(built: Build) -> int:

@@ -2,6 +2,7 @@
 
 import shutil
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from dfexport.check import check_built
 from dfexport.errors import ExportError, ParityError
 from dfexport.formats import FORMATS
 from dfexport.precision import PRECISIONS
-from dfexport.registry import find
+from dfexport.registry import DETECTORS, find
 from dfexport.signals import wave
 from dfexport.spec import Weights
 
@@ -67,7 +68,7 @@ def test_the_text_reads_back_as_the_same_config(profile: str) -> None:
 # an accelerator, refuse at load time. Sources: `ModelState` and `LoadModel` in src/onnxruntime.cc of
 # onnxruntime_backend; `ParseParameters` in src/libtorch.cc of pytorch_backend; `ParseParameters` in
 # src/openvino.cc of openvino_backend, and its README, "Parameters"; ONNX Runtime's page about its CUDA
-# execution provider, "Configurations".
+# execution provider, "Configurations", and about TensorRT's, "Execution Provider Options".
 BACKEND_READS = {
     "onnxruntime": {
         "execution_mode",
@@ -107,7 +108,16 @@ BACKEND_READS = {
         "PERFORMANCE_HINT",
     },
 }
-CUDA_PROVIDER_READS = {"use_tf32", "cudnn_conv_use_max_workspace", "prefer_nhwc", "cudnn_conv1d_pad_to_nc1d"}
+PROVIDERS_READ = {
+    "cuda": {"use_tf32", "cudnn_conv_use_max_workspace", "prefer_nhwc", "cudnn_conv1d_pad_to_nc1d"},
+    "tensorrt": {
+        "trt_engine_cache_enable",
+        "trt_engine_cache_path",
+        "trt_profile_min_shapes",
+        "trt_profile_opt_shapes",
+        "trt_profile_max_shapes",
+    },
+}
 
 
 @pytest.mark.parametrize("form", FORMATS)
@@ -119,8 +129,44 @@ def test_the_backend_reads_every_option_of_a_config(form: str, profile: str, pre
     options = config.parameters.keys() - card.to_parameters().keys()
     assert options <= BACKEND_READS[config.backend]
     for accelerator in config.optimization.execution_accelerators.gpu_execution_accelerator:
-        assert accelerator.name == "cuda"
-        assert set(accelerator.parameters) <= CUDA_PROVIDER_READS
+        assert set(accelerator.parameters) <= PROVIDERS_READ[accelerator.name]
+
+
+@pytest.mark.parametrize("name", DETECTORS)
+def test_every_config_of_every_detector_reads_back(name: str) -> None:
+    """In each format, precision and profile, by Triton's own protobuf."""
+    spec = find(name)
+    for form, precision in product(FORMATS, spec.precisions):
+        card = replace(model_card(name, spec, weights="random", sha256="ab" * 32, source="x"), format=form)
+        card = replace(card, precision=precision)
+        for profile in repository.PROFILES.values():
+            config = repository.model_config(spec, card, profile)
+            assert text_format.Parse(repository.config_text(spec, card, profile), pb.ModelConfig()) == config
+            assert config.max_batch_size >= 1
+
+
+def test_tensorrt_compiles_what_is_fp16_and_nothing_else() -> None:
+    profile = repository.PROFILES["tensorrt"]
+    card = replace(card_of("custom"), model="fast", precision="fp16")
+    accelerators = repository.model_config(find("ssl_aasist"), card, profile).optimization.execution_accelerators
+    (accelerator,) = accelerators.gpu_execution_accelerator
+    assert (accelerator.name, dict(accelerator.parameters)) == (
+        "tensorrt",
+        {
+            "trt_engine_cache_enable": "1",
+            "trt_engine_cache_path": "/engines/fast",
+            "trt_profile_min_shapes": "WAVEFORM:1x64600",
+            "trt_profile_opt_shapes": "WAVEFORM:16x64600",
+            "trt_profile_max_shapes": "WAVEFORM:32x64600",
+        },
+    )
+    for other in (
+        replace(card, precision="fp32"),
+        replace(card, format="torchscript"),
+        replace(card, precision="int8"),
+    ):
+        config = repository.model_config(find("ssl_aasist"), other, profile)
+        assert config == repository.model_config(find("ssl_aasist"), other, repository.PROFILES["gpu"])
 
 
 def test_the_backends_read_the_number_of_threads_by_these_names() -> None:

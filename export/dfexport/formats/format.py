@@ -45,6 +45,7 @@ class Format:
         precision_parameters: precision → more of them.
         cuda_options: precision → options of ONNX Runtime's CUDA provider that the backend reads nowhere else.
         is_named: whether a configuration has to name the file, since the backend would look for another.
+        tensorrt_precisions: those whose builds TensorRT can compile in the profile of that name.
         max_batch_size: largest batch, where the format allows less than the profile.
         identity_bits: how much of an IDENTITY its runtime passes on.
         runs_on_gpu: whether the backend has a GPU; else it runs on the CPU in every profile.
@@ -62,6 +63,7 @@ class Format:
     precision_parameters: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     cuda_options: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     is_named: bool = False
+    tensorrt_precisions: tuple[str, ...] = ()
     max_batch_size: int | None = None
     identity_bits: int = 64
     runs_on_gpu: bool = True
