@@ -7,7 +7,9 @@ WEIGHTS ?= published
 FORMAT ?= onnx
 PRECISION ?= fp32
 SERVER ?= embedded
-PROFILE ?=
+# 1: the server's environment gets ONNX Runtime for CUDA, and the gpu profile is served.
+GPU ?=
+PROFILE ?= $(if $(GPU),gpu)
 PACKAGES ?= install
 IMAGE ?= cpu
 # How many files of tests run at once; each process has its own servers and exports.
@@ -32,11 +34,11 @@ ASKED := setup $(filter demo serve bench test,$(MAKECMDGOALS)) $(if $(filter tes
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo; echo "  MODELS='$(MODELS)'  WEIGHTS_DIR=$(WEIGHTS_DIR)  WEIGHTS=published|random  SERVER=embedded|docker"
-	@echo "  FORMAT=onnx|torchscript  PRECISION=fp32|fp16|int8"
+	@echo "  FORMAT=onnx|torchscript|openvino  PRECISION=fp32|fp16|bf16|int8"
 	@echo "  PACKAGES=install|skip  (install missing system packages, or go on without)   PYTHON=python3.12"
 	@echo "  TORCH_INDEX_URL=URL  (default: the CPU builds of torch where there is no NVIDIA driver)"
 
-setup: $(APP) server ## both environments: .venv, and .venv-server for Triton (FORMAT=torchscript: with torch)
+setup: $(APP) server ## both environments: .venv, and .venv-server for Triton (FORMAT=torchscript: with torch; FORMAT=openvino: with OpenVINO; GPU=1: for CUDA)
 
 demo: setup ## export, serve and score a human and two synthetic recordings, with a picture
 	@$(BIN)/python examples/demo.py --weights-dir $(WEIGHTS_DIR) --weights $(WEIGHTS)
@@ -64,14 +66,15 @@ lab: $(APP) ## the notebooks, in Jupyter Lab
 	@$(BIN)/python $(PIP_INSTALL) -c constraints.txt -e '.[lab]'
 	@DFSERVE_RECORDINGS=$${DFSERVE_RECORDINGS:-$(CURDIR)/examples} $(BIN)/jupyter lab eval/dfeval/notebooks
 
-bench: setup ## speed: overhead of serving, throughput of server and client
-	@$(BIN)/dfdeploy bench --repository $(REPOSITORY)
+bench: setup ## speed: server, ONNX Runtime, PyTorch and client in turns; bench.json, .csv and .html
+	@WEIGHTS_DIR=$(WEIGHTS_DIR) $(BIN)/dfdeploy bench --repository $(REPOSITORY) $(if $(PROFILE),--profile $(PROFILE))
 
 test: setup $(OLD_ORT) ## everything that proves it, against a real server (JOBS=2: two files of tests at once)
 	@$(BIN)/python -m pytest -m 'not slow and not wheel and not faults and not image' \
 	  $(if $(filter-out 1,$(JOBS)),-n $(JOBS) --dist loadfile)
 
 test-slow: setup $(OLD_ORT) ## the tests that take minutes each
+	@$(BIN)/python $(PIP_INSTALL) -c constraints.txt 'ray[data]' pyspark
 	@$(BIN)/python -m pytest -m slow
 
 test-faults: setup ## real faults on a real server: kills, exchanges, clients that leave (some 12 minutes)
@@ -89,7 +92,7 @@ test-image: setup image ## the image, run as users run it: scores, health, metri
 test-fresh: ## make demo and make test in empty containers (ENGINE=podman|docker BASE=debian:12-slim FRESH="demo test")
 	@tests/fresh/walk.sh $(FRESH)
 
-test-reference: $(APP) ## our XLS-R encoder against fairseq itself (builds fairseq in an environment of its own)
+test-reference: $(APP) ## our XLS-R encoder against fairseq, our Mamba layer against mamba-ssm (built in an environment of its own)
 	@TORCH_INDEX_URL=$(TORCH_INDEX_URL) sh tests/reference/run.sh $(PYTHON)
 
 check: $(APP) ## ruff, mypy, import-linter (who may import whom), hadolint and shellcheck
@@ -119,12 +122,13 @@ $(APP): pyproject.toml constraints.txt | machine
 	@echo "installing the application into .venv ..."
 	@index=$$($(MACHINE) torch-index) && \
 	  { [ -z "$$index" ] || $(BIN)/python $(PIP_INSTALL) -c constraints.txt --no-deps --index-url "$$index" torch; }
-	@$(BIN)/python $(PIP_INSTALL) -c constraints.txt -e '.[containers,export,eval,parquet,serve,page,docs,dev]'
+	@$(BIN)/python $(PIP_INSTALL) -c constraints.txt -e '.[bulk,containers,export,eval,openvino,parquet,serve,page,docs,dev]'
 	@touch $@
 
 # `dfdeploy setup` installs only what is not there yet, so this target needs no stamp file.
 server: | $(APP)
-	@$(BIN)/dfdeploy setup $(if $(filter torchscript,$(FORMAT)),--torch) $(if $(filter bench test,$(MAKECMDGOALS)),--perf-analyzer)
+	@$(BIN)/dfdeploy setup $(if $(GPU),--gpu) $(if $(filter torchscript,$(FORMAT)),--torch) $(if $(filter openvino,$(FORMAT)),--openvino) \
+	  $(if $(filter bench test,$(MAKECMDGOALS)),--perf-analyzer)
 
 $(OLD_ORT): | $(APP)
 	@$(BIN)/python $(PIP_INSTALL) --target $(dir $@) "onnxruntime==1.19.2; python_version < '3.13'" \

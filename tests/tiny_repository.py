@@ -46,12 +46,21 @@ def write(folder: Path, calibration: Calibration | None = None) -> Path:
     return folder
 
 
-def _write_model(folder: Path, name: str, *, weights: Weights, calibration: Calibration | None = None) -> None:
+def write_as(folder: Path, name: str, form: str) -> Path:
+    """Write a model with random weights in a format whose file is ONNX; returns the folder."""
+    _write_model(folder, name, weights="random", form=form)
+    return folder
+
+
+def _write_model(
+    folder: Path, name: str, *, weights: Weights, calibration: Calibration | None = None, form: str = "onnx"
+) -> None:
     (folder / name / "1").mkdir(parents=True)
-    save(_graph(IDENTITIES[name]), folder / name / "1" / "model.onnx")
     waveform = wave(1, WINDOW_SAMPLES)
     spoof, bonafide = np.float32(logits_of(waveform)).tolist()
-    card = model_card(name, SPEC, weights=weights, sha256=DIGESTS[name], source="made by rule")
+    sha256 = DIGESTS.get(name, DIGESTS["tiny"])
+    card = model_card(name, SPEC, weights=weights, sha256=sha256, source="made by rule", format=form)
+    save(_graph(card.identity), folder / name / "1" / "model.onnx")
     card = with_self_check(card, SPEC, (spoof, bonafide))
     if weights == "custom":
         card = dataclasses.replace(card, threshold=0.25, threshold_source="a made-up set", calibration=calibration)

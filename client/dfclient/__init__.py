@@ -10,7 +10,7 @@ with Detector("127.0.0.1:8001", "aasist") as detector:
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dfclient.batch import SetCounts, score_set
+    from dfclient.batch import SetCounts, score_frame, score_set, spark_schema
     from dfclient.clips import Clip, clips_from
     from dfclient.credentials import Credentials
     from dfclient.detector import Detector
@@ -68,7 +68,9 @@ _HOMES = {
     "Transport": "dfclient.transport",
     "WindowScore": "dfclient.results",
     "clips_from": "dfclient.clips",
+    "score_frame": "dfclient.batch",
     "score_set": "dfclient.batch",
+    "spark_schema": "dfclient.batch",
 }
 __all__ = [
     "AccessDenied",
@@ -101,7 +103,9 @@ __all__ = [
     "Transport",
     "WindowScore",
     "clips_from",
+    "score_frame",
     "score_set",
+    "spark_schema",
 ]
 
 

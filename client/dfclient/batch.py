@@ -1,21 +1,32 @@
-"""A set of recordings into a score file, with resume; and work in threads whose results keep their order."""
+"""Many recordings: a set into a score file, with resume; a frame into a frame, for clusters; results in their order."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 from dfclient.audio import EACH, MIX, AudioOptions
+from dfclient.calls import DEFAULT_TIMEOUT_S
 from dfclient.clips import Clip
-from dfclient.errors import InputError
+from dfclient.errors import InputError, ModelChanged
 from dfclient.results import Failed, Score, run_values
+from dfclient.retry import RetryPolicy
 from dfcontract.score_appending import Opening, ScoreFile
-from dfcontract.windows import Windowing
+from dfcontract.score_file import COLUMNS, NAMES, channel_id, to_row
+from dfcontract.windows import PROTOCOL, Windowing
 
 if TYPE_CHECKING:
+    import pandas as pd
+
+    from dfclient.credentials import Credentials
     from dfclient.detector import Detector
+
+ERROR = "error"  # a frame's column beside those of the score file: why a recording has no score
+MAX_OPEN_DETECTORS = 8  # that a process keeps for the frames to come
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -100,6 +111,138 @@ def score_set(
             if listener is not None:
                 listener.take(result)
     return SetCounts(scored, failed, skipped)
+
+
+def score_frame(
+    frame: "pd.DataFrame",
+    *,
+    url: str,
+    model: str,
+    version: str = "",
+    identity: int | None = None,
+    path_column: str = "path",
+    mode: str = PROTOCOL,
+    hop_s: float | None = None,
+    pool: str | None = None,
+    channels: str | int = MIX,
+    track: str | int | None = None,
+    concurrency: int | None = None,
+    timeout_s: float = DEFAULT_TIMEOUT_S,
+    retry: RetryPolicy | None = None,
+    credentials: "Credentials | None" = None,
+) -> "pd.DataFrame":
+    """Score a frame's recordings: one frame in, one out, nothing else; for the workers of Ray, Spark and the like.
+
+    A frame's result does not depend on other frames, so a batch that is lost with its worker may simply be scored
+    again. The connection to the server is kept for the process's next frame.
+
+    Args:
+        frame: a row a recording.
+        url, model, version, timeout_s, retry: see `Detector`.
+        identity: of the graph that all workers have to get their answers from (`detector.card.identity`), so that a
+            server that is given another checkpoint meanwhile ends the job, and does not mix two in one result.
+        path_column: which column holds the paths; also `s3://bucket/a.wav` and whatever else fsspec knows.
+        mode, hop_s, pool: see `Detector.windowing`.
+        channels, track: see `Detector.score_many`; with `each` there is a row for each channel.
+        concurrency: windows in flight, of each worker; the detector's default unless given.
+        credentials: TLS. The key is taken from this process's DFSERVE_API_KEY where it is not among them: a key in the
+            arguments would lie in the cluster's logs and job store.
+
+    Returns:
+        The columns of the score file (lists as text, as there), then `error` (empty where there is a score), then the
+        frame's other columns. `utt_id` is the frame's, else the path. `to_csv(index=False)` of the rows without error
+        is a score file.
+
+    Raises:
+        InputError: no such column, a column that would be overwritten, an option that can't be used.
+        ModelChanged: another graph answers than the one with that `identity`.
+        ServerError: the server is away for too long.
+    """
+    others = _other_columns(list(frame.columns), path_column)
+    detector = _detector_of(
+        url, model=model, version=version, timeout_s=timeout_s, retry=retry, credentials=credentials
+    )
+    if identity is not None and detector.card.identity != identity:
+        raise ModelChanged(
+            f"model {model!r}: expected the graph with identity {identity}, found {detector.card.identity}: the server "
+            "was given another checkpoint or build since the job began"
+        )
+    windowing, options = detector.windowing(mode, hop_s, pool), AudioOptions(channels, track)
+    paths = [str(path) if isinstance(path, Path) else path for path in frame[path_column]]
+    names = [str(name) for name in (frame["utt_id"] if "utt_id" in frame.columns else paths)]
+    # A row's number is its recording's name on the way, so that each result finds its row again.
+    clips = [Clip(path, str(row)) for row, path in enumerate(paths) if isinstance(path, str)]
+    in_flight = {} if concurrency is None else {"concurrency": concurrency}
+    results = list(detector.score_windowed(clips, windowing, options, **in_flight))
+    results += [_no_path(row, path) for row, path in enumerate(paths) if not isinstance(path, str)]
+    placed = sorted(((int(result.utt_id.partition("#")[0]), result) for result in results), key=lambda pair: pair[0])
+    run = run_values(detector.card, windowing, options)
+    values = [_frame_values(result, names[row], run) for row, result in placed]
+    columns = {name: [value[name] for value in values] for name in (*NAMES, ERROR)}
+    scored = frame.iloc[[row for row, _ in placed]].assign(**columns)
+    return scored.astype({name: FRAME_TYPES[kind] for name, kind in _KINDS.items()})[[*NAMES, ERROR, *others]]
+
+
+def spark_schema(more: str = "") -> str:
+    """Spark's schema of what `score_frame` returns, for `mapInPandas`.
+
+    Args:
+        more: the schema of the frame's other columns, such as `label string`.
+    """
+    ours = (f"{name} {SPARK_TYPES[kind]}" for name, kind in _KINDS.items())
+    return ", ".join((*ours, more) if more else ours)
+
+
+# Kind of a score file's column → its type in a frame. Whole numbers may be missing, which NumPy's integers can't say.
+FRAME_TYPES = {"text": "str", "texts": "str", "numbers": "str", "number": "float64", "whole": "Int64"}
+SPARK_TYPES = {"text": "string", "texts": "string", "numbers": "string", "number": "double", "whole": "bigint"}
+_KINDS = {column.name: column.kind for column in COLUMNS} | {ERROR: "text"}
+
+
+@lru_cache(MAX_OPEN_DETECTORS)
+def _detector_of(
+    url: str,
+    *,
+    model: str,
+    version: str,
+    timeout_s: float,
+    retry: RetryPolicy | None,
+    credentials: "Credentials | None",
+) -> "Detector":
+    """A connection that this process keeps; one that is dropped from here closes when nobody uses it any more."""
+    from dfclient.credentials import api_key_of_environment
+    from dfclient.detector import Detector
+
+    if credentials is not None and credentials.tls and not credentials.api_key:
+        credentials = replace(credentials, api_key=api_key_of_environment())
+    return Detector(url, model, version=version, timeout_s=timeout_s, retry=retry, credentials=credentials)
+
+
+def _other_columns(columns: list[str], path_column: str) -> list[str]:
+    """The frame's columns that the score file does not have, in their order."""
+    if path_column not in columns:
+        raise InputError(f"expected the column {path_column!r} with paths, found {', '.join(map(str, columns))}")
+    ours = {*NAMES, ERROR} - {path_column, "utt_id"}
+    if taken := [name for name in columns if name in ours]:
+        raise InputError(f"the frame has the columns {', '.join(taken)} already, which scores need: rename them")
+    return [name for name in columns if name not in (*NAMES, ERROR)]
+
+
+def _no_path(row: int, found: object) -> Failed:
+    return Failed(str(row), "", InputError(f"expected a path, found {found!r}"))
+
+
+def _frame_values(result: Score | Failed, name: str, run: dict[str, Any]) -> dict[str, Any]:
+    """The values of one row: numbers as numbers, all else as the score file writes it."""
+    _, mark, number = result.utt_id.partition("#")
+    named = {"utt_id": channel_id(name, int(number)) if mark else name, "path": result.path}
+    if isinstance(result, Failed):
+        values, error = {**run, **named}, str(result.error)
+    else:
+        values, error = {**result.as_dict(), **named}, ""
+    texts = to_row(values)
+    plain = {key: values.get(key) for key, kind in _KINDS.items() if FRAME_TYPES[kind] != "str"}
+    return {**texts, **plain, ERROR: error}
 
 
 def has_rows(rows: ScoreFile, clip: Clip, options: AudioOptions) -> bool:

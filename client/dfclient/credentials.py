@@ -39,7 +39,7 @@ class Credentials:
     key: Path | None = None
     server_name: str = ""
     api_key: str = field(default="", repr=False)
-    protocol_keys: Mapping[str, str] = field(default_factory=dict, repr=False)
+    protocol_keys: Mapping[str, str] = field(default_factory=dict, repr=False, hash=False)
 
     def __post_init__(self) -> None:
         """Refuse a certificate without TLS, half of a pair, or a key that no header can carry."""

@@ -3,8 +3,10 @@
 Each method makes one attempt, and may be called from many threads. `retry.py` repeats what can succeed later.
 """
 
+import itertools
 import math
 import re
+import secrets
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, TypeVar
@@ -71,6 +73,8 @@ LOADING = Cause(ServerUnavailable, "{url}: model {model!r} is being loaded or un
 STREAM_FORGOTTEN = Cause(ServerUnavailable, "{url}: the server has forgotten the stream ({details})")
 NOT_FOUND = Cause(ModelNotFound, "{url}: no model {model!r} ({details})")
 REFUSED = Cause(RequestRefused, "the server refused the request: {details}")
+# A request's own name, the same in the client's errors, in the proxy's log and in the backend's.
+ID_HEADER = "x-request-id"
 DENIED = Cause(
     AccessDenied,
     "{url}: access denied ({details}): the server, or the proxy before it, wants a key (DFSERVE_API_KEY in the "
@@ -174,6 +178,7 @@ class Transport:
         self._channel = credentials.channel(url, CHANNEL_OPTIONS)
         self._metadata = credentials.metadata
         self._stub = GRPCInferenceServiceStub(self._channel)
+        self._ids = map(f"{secrets.token_hex(6)}-{{}}".format, itertools.count(1))  # next() of it is atomic
         self._in_flight = 0
         self._is_closed = False
         self._changed = threading.Condition()  # guards the two above
@@ -218,7 +223,7 @@ class Transport:
         Raises:
             ContractError: the answer is no detector's.
         """
-        request = pb.ModelInferRequest(model_name=model, model_version=version)
+        request = pb.ModelInferRequest(model_name=model, model_version=version, id=next(self._ids))
         request.inputs.add(name=WAVEFORM, datatype="FP32", shape=[1, len(window)])
         request.raw_input_contents.append(window.astype("<f4").tobytes())
         request.parameters["timeout"].int64_param = round(QUEUE_SHARE * self.timeout_s * 1e6)
@@ -227,14 +232,15 @@ class Transport:
 
     def stream(self, model: str, requests: Iterator[StreamRequest]) -> "GrpcStream":
         """Begin a call of a live model; a thread of gRPC's takes the requests."""
+        request_id = next(self._ids)  # of all that a stream sends
         try:
-            messages = (_stream_request(model, request) for request in requests)
-            call = self._stub.ModelStreamInfer(messages, metadata=self._metadata)
+            messages = (_stream_request(model, request_id, request) for request in requests)
+            call = self._stub.ModelStreamInfer(messages, metadata=(*self._metadata, (ID_HEADER, request_id)))
         except ValueError as error:
             raise self._unusable(error) from None
-        return GrpcStream(call, lambda status, details: self.error(status, details, model))
+        return GrpcStream(call, lambda status, details: self.error(status, details, model, request_id))
 
-    def error(self, status: str, message: str, model: str) -> ServerError:
+    def error(self, status: str, message: str, model: str, request_id: str = "") -> ServerError:
         """Our error for what the server said: by our own code, else by Triton's words, else by gRPC's status."""
         code, words = split_code(message)
         if code is ErrorCode.DETECTOR_FAILED:  # why is what follows: a code of the detector's, or Triton's words
@@ -243,17 +249,20 @@ class Transport:
         by_words = next((cause for text, cause in TRITON_WORDS.items() if text in details), None)
         cause = (CODES.get(code) if code else None) or by_words or STATUSES.get(status, OTHER)
         text = cause.text.format(url=self.url, model=model, timeout_s=self.timeout_s, details=_short(details) or status)
-        return cause.kind(text)
+        named = f" [request {request_id}]" if request_id and cause.kind is RequestRefused else ""
+        return cause.kind(text + named)
 
     def _call(self, model: str, method: Callable[..., Answer], request: Any) -> Answer:
         with self._changed:
             if self._is_closed:
                 raise ServerError("the connection was closed")
             self._in_flight += 1
+        request_id = getattr(request, "id", "")
+        metadata = (*self._metadata, (ID_HEADER, request_id)) if request_id else self._metadata
         try:
-            return method(request, timeout=self.timeout_s, metadata=self._metadata)
+            return method(request, timeout=self.timeout_s, metadata=metadata)
         except grpc.RpcError as error:
-            raise self._mapped(error, model) from None
+            raise self._mapped(error, model, request_id) from None
         except ValueError as error:  # gRPC's "Cannot invoke RPC on closed channel!"
             raise self._unusable(error) from None
         finally:
@@ -261,10 +270,10 @@ class Transport:
                 self._in_flight -= 1
                 self._changed.notify_all()
 
-    def _mapped(self, error: Any, model: str) -> ServerError:
+    def _mapped(self, error: Any, model: str, request_id: str) -> ServerError:
         if self._is_closed:
             return ServerError("the connection was closed")
-        return self.error(error.code().name, error.details() or "", model)
+        return self.error(error.code().name, error.details() or "", model, request_id)
 
     def _unusable(self, error: ValueError) -> ServerError:
         return ServerError("the connection was closed" if self._is_closed else f"{self.url}: {error}")
@@ -297,8 +306,8 @@ def _outputs_of(response: Any) -> Outputs:
     return dict(zip((output.name for output in response.outputs), response.raw_output_contents, strict=False))
 
 
-def _stream_request(model: str, message: StreamRequest) -> Any:
-    request = pb.ModelInferRequest(model_name=model)
+def _stream_request(model: str, request_id: str, message: StreamRequest) -> Any:
+    request = pb.ModelInferRequest(model_name=model, id=request_id)
     for key, value in message.parameters.items():
         kind = {bool: "bool_param", int: "int64_param", str: "string_param"}[type(value)]
         setattr(request.parameters[key], kind, value)

@@ -9,7 +9,7 @@
      "threshold": {"score": -3.5, "llr": -0.64, "rule": "…"},           a score at or above it is called bona fide
      "detector": "aasist", "weights": "pretrained", "checkpoint_sha256": "…",
      "fitted_on": {"protocol": "…", "phase": "all", "scores": "scores.csv", "n_bonafide": 130, "n_spoof": 171,
-                   "trials_sha256": "…"},
+                   "trials_sha256": "…", "score_deciles": [-6.2, …]},      nine, of all trials together
      "figures": {"cllr_before": …, "cllr_after": …, "min_cllr": …},     on the trials it was fitted on: optimistic
      "digest": "…"}                                 sha256 of all the rest, as JSON with sorted keys and no spaces
 
@@ -39,6 +39,9 @@ BONA_FIDE, SPOOF = "bona_fide", "spoof"  # verdicts
 # Keys of `fitted_on` by which a calibration says what it is for: how recordings were cut, in the words of
 # `dfcontract.windows.in_words`, and the score file's column, where that is another than `score`.
 WINDOWS, SCORE_COLUMN = "windows", "score_column"
+# And the nine scores that cut those it was fitted on into ten equal parts, for whoever watches whether they drift.
+DECILES = "score_deciles"
+N_DECILES = 9
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,11 @@ class Calibration:
     def verdict(self, score: float) -> str:
         """`bona_fide` or `spoof`, at the calibration's threshold."""
         return BONA_FIDE if score >= self.threshold.score else SPOOF
+
+    @property
+    def deciles(self) -> tuple[float, ...]:
+        """Nine scores that rise, between which a tenth each of those lies that it was fitted on; () if not known."""
+        return tuple(self.fitted_on.get(DECILES, ()))
 
     def suits(self, windows: str) -> bool:
         """Whether it is for scores of recordings that were cut so; yes where either side does not say."""
@@ -118,6 +126,10 @@ class Calibration:
         check_numbers("threshold", [threshold.score, threshold.llr])
         if not isinstance(known["fitted_on"]["protocol"], str):
             raise ValueError("fitted_on names no protocol")
+        if deciles := known["fitted_on"].get(DECILES):
+            check_numbers(DECILES, deciles)
+            if len(deciles) != N_DECILES or any(a > b for a, b in pairwise(deciles)):
+                raise ValueError(f"{DECILES}: expected {N_DECILES} scores that rise, found {deciles}")
         extra = {key: value for key, value in content.items() if key not in (*known, "threshold", "schema", "units")}
         return cls(threshold=threshold, extra=extra, **known)
 

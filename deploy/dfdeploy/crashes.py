@@ -12,19 +12,20 @@ PATH = "/metrics"
 
 
 class CrashCounter:
-    """Answers Prometheus on a loopback port while the ``with`` lasts.
+    """Answers Prometheus on a port while the ``with`` lasts.
 
     Args:
         port: 0 takes a free one.
+        host: address to listen on; in a container all of its own, for a Prometheus beside it.
 
     Raises:
         DeployError: the port is taken, or none.
     """
 
-    def __init__(self, port: int = 0) -> None:
+    def __init__(self, port: int = 0, *, host: str = ports.LOOPBACK) -> None:
         port = ports.resolve({"supervisor": port})["supervisor"]
         self._n_crashes, self._last_s, self._last_cause = 0, 0.0, ""
-        self._server = ThreadingHTTPServer((ports.LOOPBACK, port), self._handler())
+        self._server = ThreadingHTTPServer((host, port), self._handler())
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
 
     def __enter__(self) -> Self:

@@ -1,4 +1,4 @@
-"""Which of Triton's calls the embedded server answers to whom.
+"""Which of Triton's calls a server of ours answers to whom.
 
 Clients score, list models, read their configuration and health: those calls stay open over gRPC. Shared memory (any
 local client could register and overwrite the server's own regions), logging and tracing need the run's key in a header.
@@ -8,8 +8,12 @@ body costs the server memory that it does not give back.
 The key lies in the run's folder. It also stands in Triton's command line, the only place that this release reads it
 from, where other users of the machine can see it: it keeps out programs that err and pages in a browser, and no user
 who means harm.
+
+In NVIDIA's container statistics need the key as well. There it is what DFSERVE_PROTOCOL_KEY says, or one that nobody
+knows: a server that faces a network needs none of those calls.
 """
 
+import os
 import secrets
 from pathlib import Path
 
@@ -18,6 +22,8 @@ HEADER = "dfserve-key"
 GRPC_RESTRICTED = ("shared-memory", "trace", "logging")
 HTTP_RESTRICTED = (*GRPC_RESTRICTED, "model-repository")
 HTTP_INFERENCE = "inference"
+STATISTICS = "statistics"  # open at the embedded server: `dfdeploy bench` asks for them
+KEY_VARIABLE = "DFSERVE_PROTOCOL_KEY"
 
 
 def write_key(run_dir: Path) -> str:
@@ -29,10 +35,16 @@ def write_key(run_dir: Path) -> str:
     return key
 
 
-def options(key: str, *, http_inference: bool) -> list[str]:
-    """Triton's command-line options."""
+def container_options(*, http_inference: bool) -> list[str]:
+    """Triton's command-line options in NVIDIA's container."""
+    key = os.environ.get(KEY_VARIABLE) or secrets.token_urlsafe(24)
+    return options(key, http_inference=http_inference, more=(STATISTICS,))
+
+
+def options(key: str, *, http_inference: bool, more: tuple[str, ...] = ()) -> list[str]:
+    """Triton's command-line options; `more` is what needs the key besides."""
     http = HTTP_RESTRICTED if http_inference else (*HTTP_RESTRICTED, HTTP_INFERENCE)
     return [
-        f"--grpc-restricted-protocol={','.join(GRPC_RESTRICTED)}:{HEADER}={key}",
-        f"--http-restricted-api={','.join(http)}:{HEADER}={key}",
+        f"--grpc-restricted-protocol={','.join((*GRPC_RESTRICTED, *more))}:{HEADER}={key}",
+        f"--http-restricted-api={','.join((*http, *more))}:{HEADER}={key}",
     ]

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from dfcontract import score_file
-from dfcontract.calibration import PARAMETERS, SCORE_COLUMN, WINDOWS, Calibration, Threshold, llr_of
+from dfcontract.calibration import DECILES, N_DECILES, PARAMETERS, SCORE_COLUMN, WINDOWS, Calibration, Threshold, llr_of
 from dfcontract.score_file import Row
 from dfcontract.text import number
 from dfcontract.text_table import TextTableError, number_of
@@ -63,13 +63,17 @@ def fit(trials: Trials, kind: str = "affine", target: Target | None = None) -> C
         detector=trials.detector,
         weights=trials.source.weights,
         checkpoint_sha256=trials.source.checkpoint_sha256,
-        fitted_on=_described(trials),
+        fitted_on={**_described(trials), DECILES: _deciles(np.concatenate([bonafide, spoof]))},
         figures={
             "cllr_before": cllr(bonafide, spoof),
             "cllr_after": cllr(llr_of(kind, parameters, bonafide), llr_of(kind, parameters, spoof)),
             "min_cllr": min_cllr(convex_hull(rates)),
         },
     )
+
+
+def _deciles(scores: Floats) -> list[float]:
+    return [float(score) for score in np.quantile(scores, np.arange(1, N_DECILES + 1) / (N_DECILES + 1))]
 
 
 def apply(

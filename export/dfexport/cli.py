@@ -124,13 +124,13 @@ def _add_variant(building: argparse.ArgumentParser) -> None:
         "--format",
         choices=tuple(FORMATS),
         default="onnx",
-        help="torchscript: for Triton's pytorch backend (default: %(default)s)",
+        help="torchscript: for Triton's pytorch backend, openvino: for its openvino backend (default: %(default)s)",
     )
     building.add_argument(
         "--precision",
         choices=tuple(PRECISIONS),
         default=FP32,
-        help="of an XLS-R encoder: fp16 for GPUs, int8 for CPUs; compared with fp32 (default: %(default)s)",
+        help="fp16 for GPUs, bf16 (--format openvino) and int8 for CPUs; compared with fp32 (default: %(default)s)",
     )
     building.add_argument(
         "--int8-range",
@@ -238,7 +238,7 @@ def _variant(arguments: argparse.Namespace) -> "Variant":
 
     audio, labels = arguments.drift_audio, arguments.drift_labels
     if arguments.precision == FP32 and (audio or labels or arguments.force):
-        raise ExportError("--drift-audio, --drift-labels and --force go with --precision fp16 or int8")
+        raise ExportError("--drift-audio, --drift-labels and --force go with fewer bits than fp32 (--precision)")
     if arguments.precision != "int8" and arguments.int8_range != "auto":
         raise ExportError("--int8-range goes with --precision int8")
     drift_set = None

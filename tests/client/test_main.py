@@ -143,6 +143,10 @@ def test_models_and_health(dfclient):
     assert code == 0
     assert re.search(r"^tiny +1 +1\.000 s +16000 Hz +RANDOM", out, re.MULTILINE)
     assert re.search(r"^tiny_trained .* custom ", out, re.MULTILINE)
+    code, out, _ = dfclient("models", "--full")
+    assert code == 0
+    assert "tiny, version 1: tiny with RANDOM weights\n" in out
+    assert re.search(r"^  threshold +0\.25, set on a made-up set$", out, re.MULTILINE)
     code, out, _ = dfclient("health")
     assert code == 0
     assert "live, ready" in out

@@ -1,9 +1,12 @@
 """`Server` against a real Triton: its models, its health, its detectors; and faults that it must not hide."""
 
+import re
+
 import grpc
 import pytest
 
-from dfclient import Detector, InputError, ModelNotFound, RetryPolicy, Server, ServerUnavailable
+from dfclient import Detector, Health, InputError, ModelHealth, ModelNotFound, RetryPolicy, Server, ServerUnavailable
+from dfclient.cli import report
 from dfclient.errors import ServerError
 
 
@@ -87,3 +90,34 @@ def test_nothing_is_asked_before_it_is_needed():
         server.health()
     with pytest.raises(InputError, match="HOST:PORT"):
         Server("nonsense")
+
+
+def model(name, *, is_ready=True, reason=""):
+    return ModelHealth(name, "1", is_ready, reason)
+
+
+@pytest.mark.parametrize(
+    ("health", "lines"),
+    [
+        (Health(True, True, (model("a"),)), ["all answer; that they answer right, dfdeploy check proves"]),
+        (Health(True, True, ()), ["it holds no model: build one"]),
+        (
+            Health(True, False, (model("a"),)),
+            ["it starts, stops, or has lost", "models that are ready answer meanwhile"],
+        ),
+        (
+            Health(True, False, (model("a", is_ready=False, reason="no file"), model("b"))),
+            [r"a version 1: it can't be loaded: build it again \(dfexport build a\)", "models that are ready"],
+        ),
+        (
+            Health(True, False, (model("a_live", is_ready=False, reason="no file"),)),
+            [r"a_live version 1: .*dfexport build a\).*; until then a takes no live streams"],
+        ),
+        (Health(True, False, (model("a", is_ready=False, reason="unloaded"),)), ["a version 1: it is being loaded or"]),
+    ],
+)
+def test_what_is_the_matter_is_said_with_what_to_do(health, lines):
+    found = report.advice(health)
+    assert len(found) == len(lines)
+    for line, expected in zip(found, lines, strict=True):
+        assert re.match(expected, line), line

@@ -15,7 +15,7 @@ from dfcontract.tensors import WARMUP_FILE
 from dfdeploy import container, environment, folders, ports
 from dfdeploy.__main__ import main
 from dfdeploy.embedded import Server
-from dfdeploy.errors import DeployError
+from dfdeploy.errors import DeployError, RepositoryUnusable
 
 PORTS = {"grpc": 8001, "http": 8000, "metrics": 8002}
 
@@ -36,7 +36,8 @@ def test_the_live_backend_is_brought_along_whole() -> None:
     assert all(source.exists() for source in mounts.values())
 
 
-def test_the_command_for_a_gpu() -> None:
+def test_the_command_for_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DFSERVE_PROTOCOL_KEY", "operators")
     assert text("gpu") == (
         "docker run --rm --init --stop-timeout=40 --gpus=all "
         "--publish=127.0.0.1:8001:8001 --publish=127.0.0.1:8000:8000 --publish=127.0.0.1:8002:8002 "
@@ -44,8 +45,49 @@ def test_the_command_for_a_gpu() -> None:
         "--cap-drop=ALL --security-opt=no-new-privileges --user=1000:1000 --shm-size=1g "
         "nvcr.io/nvidia/tritonserver:26.11-py3 "
         "tritonserver --model-repository=/models --model-config-name=gpu --disable-auto-complete-config "
-        "--model-control-mode=none --exit-timeout-secs=30 --allow-sagemaker=false --allow-vertex-ai=false"
+        "--model-control-mode=none --exit-timeout-secs=30 --allow-sagemaker=false --allow-vertex-ai=false "
+        "--grpc-restricted-protocol=shared-memory,trace,logging,statistics:dfserve-key=operators "
+        "--http-restricted-api=shared-memory,trace,logging,model-repository,inference,statistics:dfserve-key=operators"
     )
+
+
+def test_a_key_that_nobody_gave_is_another_one_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DFSERVE_PROTOCOL_KEY", raising=False)
+    keys = {option.rpartition("=")[2] for _ in range(3) for option in container.nvidia_command("gpu")[-2:]}
+    assert len(keys) == 3
+    assert min(map(len, keys)) >= 32
+
+
+def test_whoever_asks_for_http_scores_over_it() -> None:
+    *_, http = container.nvidia_command("gpu", http_inference=True)
+    assert "inference" not in http
+
+
+def test_tensorrt_keeps_its_engines_in_a_folder_of_this_users(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_models: Path
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(container.os, "geteuid", lambda: 1234)
+    monkeypatch.setattr(container.os, "getegid", lambda: 567)
+    command = text("tensorrt").split()
+    engines = tmp_path / "dfserve" / "engines"
+    assert f"--mount=type=bind,source={engines},target=/engines" in command
+    assert {"--gpus=all", "--user=1234:567", "--model-config-name=tensorrt", "--read-only"} <= set(command)
+    container.make_engines_folder()
+    assert engines.stat().st_mode & 0o777 == 0o700
+    assert "/engines" not in text("gpu")
+    # Triton takes a model's configuration for a CPU where it has none of that name.
+    container.check_profile(tiny_models, ["tiny", "tiny_live"], "tensorrt")
+    (old := tmp_path / "old" / "configs").mkdir(parents=True)
+    (old / "gpu.pbtxt").touch()
+    container.check_profile(tmp_path, ["old"], "gpu")
+    with pytest.raises(RepositoryUnusable, match="old: no configuration for tensorrt; build again"):
+        container.check_profile(tmp_path, ["old"], "tensorrt")
+
+
+def test_the_embedded_server_has_no_tensorrt(tiny_models: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["serve", f"--repository={tiny_models}", "--profile=tensorrt"]) == 1
+    assert "--profile tensorrt goes with --server docker" in capsys.readouterr().err
 
 
 def test_the_command_for_an_image_of_ours() -> None:
@@ -103,6 +145,15 @@ def test_only_an_explicit_host_is_published_to_others() -> None:
     assert "--publish=127.0.0.1:8001:8001" in text("gpu", host="localhost")
     with pytest.raises(DeployError, match="must be an address of this machine"):
         text("gpu", host="example.org")
+
+
+def test_a_digest_pins_the_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    digest = f"sha256:{'0a' * 32}"
+    monkeypatch.setenv("DFSERVE_TRITON_DIGEST", digest)
+    assert f" {container.NVIDIA_IMAGE}@{digest} tritonserver " in text("gpu")
+    monkeypatch.setenv("DFSERVE_TRITON_DIGEST", "latest; rm -r /")
+    with pytest.raises(DeployError, match="DFSERVE_TRITON_DIGEST: expected sha256:"):
+        text("gpu")
 
 
 def test_the_release_is_a_patched_one() -> None:

@@ -39,11 +39,17 @@ def panels() -> list[dict[str, Any]]:
 
 
 def queries() -> list[str]:
-    """Each alert's expression without its comparison, and each panel's with Grafana's variables filled in."""
+    """Those of alerts without their comparison, of panels and of the autoscaler, with their variables filled in."""
     of_alerts = [re.sub(r"[<>=]=?\s*[\d.e]+\s*$", "", rule["expr"].strip()) for rule in alerts().values()]
     of_panels = [target["expr"] for panel in panels() for target in panel["targets"]]
     of_panels = [query.replace("$model", ".+").replace("$__rate_interval", "10s") for query in of_panels]
-    return [query.replace("[5m]", "[10s]").replace("[15m]", "[10s]") for query in (*of_alerts, *of_panels)]
+    rules = yaml.safe_load((ROOT / "deploy/kubernetes/adapter.yaml").read_text())["rules"]["custom"]
+    of_adapter = [rule["metricsQuery"].replace("<<.GroupBy>>", "instance") for rule in rules]
+    of_adapter = [query.replace("<<.LabelMatchers>>", 'model=~".+"') for query in of_adapter]
+    found = (*of_alerts, *of_panels, *of_adapter)
+    # The tiny models have no calibration, and are asked a few hundred times.
+    found = (query.replace('reference="calibration"', 'reference=~".+"').replace("> 500", "> 0") for query in found)
+    return [re.sub(r"\[(2m|5m|15m|1h|6h)\]", "[10s]", query) for query in found]
 
 
 class Prometheus:
@@ -119,6 +125,21 @@ def test_what_the_dashboard_shows_is_what_happened(prometheus: Prometheus) -> No
     (series,) = prometheus.wait_for('nv_inference_count{model="tiny"}')
     assert float(series["value"][1]) >= 12 * 10
     assert prometheus.wait_for('up{job="supervisor"}')[0]["value"][1] == "1"
+
+
+def test_scores_are_counted_where_they_lie_and_live_streams_while_they_are_open(
+    prometheus: Prometheus, tiny_server: Server
+) -> None:
+    counted = prometheus.wait_for('dfserve_scores_total{model="tiny"}')
+    assert len(counted) == 10
+    assert {series["metric"]["reference"] for series in counted} == {"none"}
+    (windows,) = prometheus.wait_for('nv_inference_count{model="tiny"}')
+    assert sum(float(series["value"][1]) for series in counted) == float(windows["value"][1])
+    with Detector(tiny_server.grpc_url, "tiny") as detector, detector.stream(hop_s=1.0) as live:
+        live.send(wave(1, 16_000))
+        next(iter(live))
+        assert prometheus.wait_for('dfserve_live_streams{model="tiny"} == 1')
+    assert prometheus.wait_for('dfserve_live_streams{model="tiny"} == 0')
 
 
 def promtool(*arguments: str) -> None:

@@ -133,6 +133,11 @@ def test_a_client_with_a_key_is_served_and_one_without_is_not(
         assert {card.model for card in server.models()} == {"tiny", "tiny_trained"}
         assert server.health().is_good
     calls = front.calls()
+    names = [
+        call["request_id"] for call in calls if call["call"].endswith("ModelInfer") and call["client"] == "analyst"
+    ]
+    assert len({name.partition("-")[0] for name in names}) == 1  # the client's own names
+    assert sorted(int(name.partition("-")[2]) for name in names) == [*range(1, len(names) + 1)]
     assert {call["client"] for call in calls} == {"analyst", "phone", ""}
     assert {call["status"] for call in calls if call["client"] == ""} == {401}
     assert "analysts-key" not in (front.folder / "logs/calls.log").read_text()

@@ -15,7 +15,7 @@ from tritonclient.utils import InferenceServerException
 
 import tiny_repository
 from dfcontract.tensors import WARMUP_FILE
-from dfdeploy import selfcheck
+from dfdeploy import doors, selfcheck
 from dfdeploy.__main__ import main
 from dfdeploy.embedded import Server
 from dfdeploy.errors import ModelsUnusable, RepositoryUnusable
@@ -227,6 +227,28 @@ def test_the_embedded_servers_doors(tiny_server: Server, client: triton.Inferenc
             call()
     with pytest.raises(InferenceServerException, match="not allowed"):
         client.unload_model("tiny")
+
+
+def test_the_containers_doors_as_this_release_takes_them(tiny_models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DFSERVE_PROTOCOL_KEY", "operators")
+    flags = doors.container_options(http_inference=False)
+    monkeypatch.setattr(doors, "options", lambda key, http_inference: flags)
+    with Server(tiny_models) as server, triton.InferenceServerClient(server.grpc_url) as client:
+        assert client.is_model_ready("tiny")
+        assert client.get_model_config("tiny")
+        calls = [
+            client.get_inference_statistics,
+            client.get_log_settings,
+            client.get_trace_settings,
+            client.get_system_shared_memory_status,
+        ]
+        for call in calls:
+            with pytest.raises(InferenceServerException, match="restricted"):
+                call()
+            call(headers={"triton-grpc-protocol-dfserve-key": "operators"})
+        with pytest.raises(InferenceServerException, match="not allowed"):
+            client.load_model("tiny")
+        assert http_status(server, "/v2/models/stats") == http_status(server, "/v2/models/tiny/infer", b"{}") == 403
 
 
 def test_http_inference_is_there_for_whoever_asks(tiny_models: Path) -> None:

@@ -135,8 +135,15 @@ def test_a_known_fit_keeps_its_digest(make_trials):
     # The optimiser's last digits are its own, so they stay out of the figure.
     rounded = {name: round(value, 6) for name, value in affine.parameters.items()}
     threshold = dataclasses.replace(affine.threshold, llr=round(affine.threshold.llr, 6))
-    known = dataclasses.replace(affine, parameters=rounded, threshold=threshold, figures={})
+    fitted_on = {name: value for name, value in affine.fitted_on.items() if name != "score_deciles"}  # came later
+    known = dataclasses.replace(affine, parameters=rounded, threshold=threshold, figures={}, fitted_on=fitted_on)
     assert known.digest == "190215aeb0daa57adf70642037bb9eafcbac00afe3d44f69e053091431adfff0"
+
+
+def test_a_calibration_keeps_the_deciles_of_the_scores_that_it_was_fitted_on(make_trials):
+    calibration = fit(make_trials(np.array([4.0, 6, 7, 8, 9, 10]), np.array([0.0, 1, 2, 3, 5])))
+    assert calibration.deciles == pytest.approx(range(1, 10))
+    assert dataclasses.replace(calibration, fitted_on={"protocol": "older"}).deciles == ()
 
 
 NAN_TEXTS = ("", "nan", "NaN", "NA")

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
+from dfclient.audio.remote import is_remote, opened_remote
 from dfclient.errors import AudioError, InputError
 
 Recording = str | Path | bytes | BinaryIO  # a path, the bytes of a file, or a file opened for reading bytes
@@ -165,6 +166,9 @@ def opened(recording: Recording) -> Iterator[Reader]:
 def _seekable(recording: Recording, stack: contextlib.ExitStack) -> BinaryIO:
     if isinstance(recording, bytes | bytearray | memoryview):
         return io.BytesIO(recording)
+    if isinstance(recording, str) and is_remote(recording):
+        with opened_remote(recording) as remote:
+            return _spooled(remote, stack)
     if isinstance(recording, str | os.PathLike):
         # Looked at before it is opened: to open a device may do something, and a named pipe waits for its writer.
         mode = os.stat(recording).st_mode  # noqa: PTH116  # here and below without Path: for thousands of files
@@ -188,13 +192,13 @@ def _can_seek(file: BinaryIO) -> bool:
 
 
 def _spooled(file: BinaryIO, stack: contextlib.ExitStack) -> BinaryIO:
-    """All of a pipe in a temporary file, since a decoder goes back and forth in it."""
+    """All of a pipe, or of what comes over a network, in a temporary file: a decoder goes back and forth in it."""
     spool = stack.enter_context(tempfile.TemporaryFile(buffering=0))  # noqa: SIM115
     total_bytes = 0
     while content := file.read(COPY_BYTES):
         total_bytes += len(content)
         if total_bytes > MAX_SPOOLED_BYTES:
-            raise AudioError(f"the pipe holds more than {MAX_SPOOLED_BYTES >> 20} MiB: save it as a file first")
+            raise AudioError(f"it holds more than {MAX_SPOOLED_BYTES >> 20} MiB: save it as a local file first")
         spool.write(content)
     spool.seek(0)
     return spool

@@ -7,9 +7,11 @@ from pathlib import Path
 from dfclient.cli.progress import Progress
 from dfclient.live.stream import LiveStream
 from dfclient.results import Failed, Score, WindowScore, calibration_for
-from dfclient.server import Health
+from dfclient.server import Health, ModelHealth
 from dfcontract.calibration import WINDOWS, Calibration
 from dfcontract.card import ModelCard
+from dfcontract.live import live_name
+from dfcontract.published import out_of_domain
 from dfcontract.score_appending import errors_path
 from dfcontract.windows import PROTOCOL
 
@@ -144,6 +146,8 @@ def summary(tally: Tally, progress: Progress, card: ModelCard, *, skipped: int, 
     if rows is not None:
         lines.append(f"rows: {rows}" + (f"   errors: {errors_path(rows)}" if tally.failed else ""))
     lines.append("a score is one model's opinion, and far less certain on audio unlike the data it was trained on")
+    if worth := out_of_domain(card.eers, card.trained_on):
+        lines.append(worth)
     return "\n".join(lines)
 
 
@@ -182,7 +186,29 @@ def health_table(url: str, health: Health) -> str:
     """The server, then each model, with the server's own reasons."""
     rows = [(f"server {url}", _word(health.is_live, "live") + ", " + _word(health.is_ready, "ready"), "")]
     rows += [(f"model {model.name}", _word(model.is_ready, "ready"), model.reason) for model in health.models]
-    return table(("WHAT", "STATE", "REASON"), rows)
+    return "\n".join([table(("WHAT", "STATE", "REASON"), rows), *advice(health)])
+
+
+def advice(health: Health) -> list[str]:
+    """What is the matter and what to do, a line each; one line where nothing is."""
+    lines = [_advice_of(model) for model in health.models if not model.is_ready]
+    if not health.models:
+        lines.append("it holds no model: build one (dfexport build NAME) and serve that repository")
+    elif not health.is_live or (not health.is_ready and not lines):
+        lines.append("it starts, stops, or has lost a model's process: ask again in a minute, then look into its log")
+    if lines and any(model.is_ready for model in health.models):
+        lines.append("models that are ready answer meanwhile")
+    return lines or ["all answer; that they answer right, dfdeploy check proves"]
+
+
+def _advice_of(model: ModelHealth) -> str:
+    detector = model.name.removesuffix(live_name(""))
+    what = model.name if not model.version else f"{model.name} version {model.version}"
+    if model.reason in ("", "unloaded"):
+        remedy = "it is being loaded or was unloaded: ask again in a minute, then start the server anew"
+    else:
+        remedy = f"it can't be loaded: build it again (dfexport build {detector}), or take it out of the repository"
+    return f"{what}: {remedy}{'' if detector == model.name else f'; until then {detector} takes no live streams'}"
 
 
 def _word(holds: bool, word: str) -> str:

@@ -11,8 +11,13 @@ from pathlib import Path
 import numpy as np
 import triton_python_backend_utils as pb_utils
 
+from dfcontract.calibration import Calibration
 from dfcontract.errors import ErrorCode, coded
+from dfcontract.tensors import SCORE
 from dfdeploy.backends.common.batches import Outputs, Runner, Waveforms
+from dfdeploy.backends.common.figures import ScoreCounts
+from dfdeploy.backends.common.log import FailureLog
+from dfdeploy.backends.common.options import THREADS_PARAMETER
 from dfdeploy.backends.common.tensors import array_of, tensor_of
 
 ANY_SIZE = -1  # in a configuration's dims
@@ -41,11 +46,14 @@ class DetectorModel(ABC):
         self.outputs: dict[str, tuple[int, ...]] = {
             output["name"]: tuple(int(size) for size in output["dims"]) for output in config["output"]
         }
+        name, calibration = args["model_name"], self.parameters.get("calibration")
+        self.counts = ScoreCounts(name, Calibration.from_json(calibration, name).deciles if calibration else ())
+        self.log = FailureLog(name)
         folder = Path(args["model_repository"]) / args["model_version"]
         if args["model_instance_kind"] == "GPU":
             self.runner = self.open_gpu(folder, int(args["model_instance_device_id"]))
         else:
-            threads = int(self.parameters.get("intra_op_thread_count", 0)) or len(os.sched_getaffinity(0))
+            threads = int(self.parameters.get(THREADS_PARAMETER[config["backend"]], 0)) or len(os.sched_getaffinity(0))
             self.runner = self.open_cpu(folder, threads)
 
     def execute(self, requests: list[pb_utils.InferenceRequest]) -> list[pb_utils.InferenceResponse]:
@@ -53,14 +61,25 @@ class DetectorModel(ABC):
         waveforms = [array_of(pb_utils.get_input_tensor_by_name(request, self.input)) for request in requests]
         finite = [bool(np.isfinite(waveform).all()) for waveform in waveforms]
         answers = iter(self.runner.run([waveform for waveform, good in zip(waveforms, finite, strict=True) if good]))
-        return [
-            self._response(self._checked(next(answers), waveform) if good else BadWaveform(self._complaint(waveform)))
+        checked = [
+            self._checked(next(answers), waveform) if good else BadWaveform(self._complaint(waveform))
             for waveform, good in zip(waveforms, finite, strict=True)
         ]
+        self._count([answer for answer in checked if not isinstance(answer, Exception)])
+        for request, answer in zip(requests, checked, strict=True):
+            if isinstance(answer, Exception):
+                self.log.write(request.request_id(), answer)
+        return [self._response(answer) for answer in checked]
 
     def finalize(self) -> None:
         """Let go of the runner's threads."""
         self.runner.close()
+
+    def _count(self, answers: list[Outputs]) -> None:
+        """Add their scores to the server's figures."""
+        if answers and SCORE in self.outputs:
+            place = [*self.outputs].index(SCORE)
+            self.counts.count(np.concatenate([answer[place].ravel() for answer in answers]))
 
     def _checked(self, answer: Outputs | Exception, waveforms: Waveforms) -> Outputs | Exception:
         """The answer, or an error where a tensor is not as large as the configuration says: Triton would send it."""

@@ -18,6 +18,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,8 @@ import triton_python_backend_utils as pb_utils
 from dfcontract import live
 from dfcontract.errors import ErrorCode
 from dfcontract.tensors import IDENTITY, LOGITS, SCORE
+from dfdeploy.backends.common.figures import StreamGauge
+from dfdeploy.backends.common.log import FailureLog
 from dfdeploy.backends.common.tensors import array_of, tensor_of
 from dfdeploy.backends.live.cutter import Window
 from dfdeploy.backends.live.detector import Detector
@@ -59,10 +62,13 @@ class TritonReply:
         sender: Triton's, of the stream's first request.
         rate_hz: the detector's.
         outputs: those that the model's configuration lists; one from before IDENTITY existed does not have it.
+        log: is told of the error that ends it.
     """
 
-    def __init__(self, sender: pb_utils.ResponseSender, rate_hz: int, outputs: list[str]) -> None:
-        self.sender, self.rate_hz, self.outputs = sender, rate_hz, outputs
+    def __init__(
+        self, sender: pb_utils.ResponseSender, rate_hz: int, outputs: list[str], log: Callable[[Exception], None]
+    ) -> None:
+        self.sender, self.rate_hz, self.outputs, self.log = sender, rate_hz, outputs, log
         self.is_open = True
         # Once the end is said, Triton has freed what `is_cancelled` asks about: the two must not meet.
         self.lock = threading.Lock()
@@ -96,6 +102,7 @@ class TritonReply:
         with self.lock:
             if self.is_open:
                 self.is_open = False
+                self.log(error)
                 self.sender.send(pb_utils.InferenceResponse(error=triton_error), FINAL)
 
     def close(self) -> None:
@@ -114,12 +121,14 @@ class TritonPythonModel:
         config = json.loads(args["model_config"])
         parameters = {key: value["string_value"] for key, value in config["parameters"].items()}
         name = parameters[live.LIVE_OF]
+        self.log = FailureLog(args["model_name"])
         self.outputs = [output["name"] for output in config["output"]]
         self.detector = Detector(name, states_identity=states_identity(Path(args["model_repository"]).parent / name))
         self.window_samples, self.rate_hz = int(parameters["window_samples"]), int(parameters["sample_rate_hz"])
         self.pre_emphasis = float(parameters.get(live.PRE_EMPHASIS_KEY, 0))
         self.max_streams = int(parameters[live.MAX_STREAMS_KEY])
         self.idle_timeout_s = float(parameters[live.IDLE_TIMEOUT_KEY])
+        self.gauge = StreamGauge(name)
         self.places = Places(args["model_name"], int(args["model_version"]))
         self.streams: dict[int | str, Stream] = {}  # by correlation id
         self.ending: list[Stream] = []  # had their END, still have windows at the detector
@@ -135,7 +144,8 @@ class TritonPythonModel:
     def execute(self, requests: list[pb_utils.InferenceRequest]) -> None:
         """Take each chunk; the answers follow when they are ready, all to the stream's first request."""
         for request in requests:
-            reply = TritonReply(request.get_response_sender(), self.rate_hz, self.outputs)
+            log = partial(self.log.write, request.request_id())
+            reply = TritonReply(request.get_response_sender(), self.rate_hz, self.outputs, log)
             try:
                 self._take(request, reply)
             except StreamError as error:
@@ -221,6 +231,7 @@ class TritonPythonModel:
         swept_s, interval_s = time.monotonic(), min(SWEEP_S, self.idle_timeout_s / 4)
         while not self.stopped.wait(POLL_S):
             self.is_draining = self.is_draining or self.drain.is_asked
+            self.gauge.show(len(self.streams) + len(self.ending))
             if self.is_draining or self.is_full.is_set() or time.monotonic() - swept_s > interval_s:
                 self.is_full.clear()
                 self._sweep()

@@ -1,0 +1,75 @@
+"""Figures of our own beside Triton's, at the same address for Prometheus: scores by their height, live streams.
+
+    dfserve_scores_total{model="aasist",above="-3.5",reference="calibration"} 117     scores from -3.5 to the next edge
+    dfserve_live_streams{model="aasist"} 3
+
+The edges are the deciles of the scores that the model's calibration was fitted on, so that each counts a tenth of what
+comes while the traffic is like them; without a calibration they are fixed ones. All together are the windows scored.
+"""
+
+from __future__ import annotations  # Triton fills its module only once ours has been imported
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import triton_python_backend_utils as pb_utils
+
+from dfcontract.text import number
+
+SCORES, STREAMS = "dfserve_scores_total", "dfserve_live_streams"
+EDGES = (-10.0, -5.0, -2.0, -1.0, 0.0, 1.0, 2.0, 5.0, 10.0)  # without a calibration
+CALIBRATION, NO_REFERENCE = "calibration", "none"
+
+
+class ScoreCounts:
+    """How many scores there were between one edge and the next.
+
+    Args:
+        model: whose scores they are.
+        deciles: nine edges, rising; empty where there is no calibration that knows them.
+    """
+
+    def __init__(self, model: str, deciles: Sequence[float]) -> None:
+        self.edges = np.array(deciles or EDGES)
+        reference = CALIBRATION if deciles else NO_REFERENCE
+        places = ("-Inf", *map(number, self.edges))
+        labels = [{"model": model, "above": place, "reference": reference} for place in places]
+        self._family, self._metrics = _made(SCORES, "Scores of windows, by the edge below them.", "COUNTER", labels)
+
+    def count(self, scores: npt.ArrayLike) -> None:
+        """Count scores of any shape; a score on an edge is above it."""
+        places = np.searchsorted(self.edges, np.asarray(scores).ravel(), side="right")
+        for metric, n_scores in zip(self._metrics, np.bincount(places, minlength=len(self.edges) + 1), strict=False):
+            if n_scores:
+                metric.increment(float(n_scores))
+
+
+class StreamGauge:
+    """How many live streams a detector has.
+
+    Args:
+        model: the detector.
+    """
+
+    def __init__(self, model: str) -> None:
+        self._shown = 0
+        self._family, self._metrics = _made(STREAMS, "Live streams that are open.", "GAUGE", [{"model": model}])
+
+    def show(self, n_streams: int) -> None:
+        """Set it, where it has changed."""
+        if n_streams != self._shown:
+            self._shown = n_streams
+            for metric in self._metrics:
+                metric.set(float(n_streams))
+
+
+def _made(name: str, description: str, kind: str, labels: list[dict[str, str]]) -> tuple[Any, list[Any]]:
+    """A family, to be held as long as its metrics, and those; none where the server keeps no figures."""
+    try:
+        family = pb_utils.MetricFamily(name=name, description=description, kind=getattr(pb_utils.MetricFamily, kind))
+        return family, [family.Metric(labels=each) for each in labels]
+    except Exception as error:
+        pb_utils.Logger.log_error(f"{name} is not counted: {error!r}")
+        return None, []
