@@ -21,7 +21,7 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
     """A test that failed because its server has gone says why that was, as far as the server told."""
     report = yield
     if report.failed:
-        for server in (found for found in gc.get_objects() if isinstance(found, Server) and found.is_started):
+        for server in (found for found in gc.get_objects() if type(found) is Server and found.is_started):
             if words := server.failure():
                 log = server.log.read_text(errors="replace")[-3000:] if server.log.is_file() else "no log"
                 report.sections.append((f"server of {', '.join(server.models)}", f"{words}\n{log}"))

@@ -72,7 +72,7 @@ def test_a_reader_that_has_had_enough_is_status_1_without_a_word(arguments: list
     [
         ("dfclient", "dfclient score --mo", {"--model", "--mode"}),
         ("dfeval", "dfeval calibrate ", {"fit", "apply"}),
-        ("dfexport", "dfexport build aasist --precision ", {"fp32", "fp16", "int8"}),
+        ("dfexport", "dfexport build aasist --precision ", {"fp32", "fp16", "bf16", "int8"}),
     ],
 )
 def test_a_shell_is_told_what_may_come_next(program, line, expected, tmp_path):
