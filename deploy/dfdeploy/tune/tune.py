@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -91,7 +92,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     truth = by_name[fp32.name].logits
     drifts = {name: drift_of(fp32.card, truth, figures.logits) for name, figures in by_name.items()}
     console.print(_table(measured, drifts))
-    console.print(f"[dim]{machine()}; {len(windows)} recordings, medians of {arguments.rounds} turns[/]")
+    console.print(f"[dim]{machine()}; {_recordings(len(windows))}, medians of {arguments.rounds} turns[/]")
     for command in commands_for_others(found):
         console.print(f"not measured, since it is not built: {escape(command)}")
     _conclude(measured, drifts, arguments, cores, console)
@@ -119,19 +120,19 @@ def machine() -> str:
 
 
 def _table(measured: Sequence[Measured], drifts: dict[str, Drift]) -> Table:
-    table = Table()
-    for heading in ("model", "format", "precision"):
-        table.add_column(heading)
-    for heading in ("threads", "batch", "windows/s", "ms a window", "drift", "correlation"):
-        table.add_column(heading, justify="right")
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column("model", overflow="fold")
+    table.add_column("build", no_wrap=True)
+    for heading in ("threads", "batch", "windows/s", "drift", "correlation"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for figures in measured:
         card, drift, best = figures.candidate.card, drifts[figures.candidate.name], figures.best()
+        build = f"{card.format} {card.precision}"
+        correlation = "" if drift.correlation is None else f"{drift.correlation:.5f}"
         for setting in figures.seconds:
-            rate = figures.rate(setting)
-            correlation = "" if drift.correlation is None else f"{drift.correlation:.5f}"
-            cells = (card.model, card.format, card.precision, str(setting.threads), str(setting.batch))
+            counts = (str(setting.threads), str(setting.batch), f"{figures.rate(setting):.2f}")
             style = "bold" if setting == best else None
-            table.add_row(*cells, f"{rate:.2f}", f"{1e3 / rate:.1f}", f"{drift.largest:.2g}", correlation, style=style)
+            table.add_row(card.model, build, *counts, f"{drift.largest:.2g}", correlation, style=style)
     return table
 
 
@@ -162,6 +163,10 @@ def _conclude(
     console.print(f"fastest: {name}, {_words(fastest.best())}; score with --model {name}")
     if not arguments.dry_run:
         console.print("a server takes it up at its next start; dfdeploy tune NAME --undo takes it back")
+
+
+def _recordings(count: int) -> str:
+    return "1 recording" if count == 1 else f"{count} recordings"
 
 
 def _words(setting: Setting) -> str:
