@@ -7,7 +7,9 @@ WEIGHTS ?= published
 FORMAT ?= onnx
 PRECISION ?= fp32
 SERVER ?= embedded
-PROFILE ?=
+# 1: the server's environment gets ONNX Runtime for CUDA, and the gpu profile is served.
+GPU ?=
+PROFILE ?= $(if $(GPU),gpu)
 PACKAGES ?= install
 IMAGE ?= cpu
 # How many files of tests run at once; each process has its own servers and exports.
@@ -26,17 +28,17 @@ MACHINE := $(PYTHON) deploy/dfdeploy/machine.py
 ASKED := setup $(filter demo serve bench test,$(MAKECMDGOALS)) $(if $(filter test-%,$(MAKECMDGOALS)),test)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup machine server demo export serve score eval report page lab bench image images test test-slow test-faults test-wheel test-image test-fresh \
+.PHONY: help setup machine server demo export serve score eval report page docs lab bench image images test test-slow test-faults test-wheel test-image test-fresh \
   test-reference check docs-tables format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo; echo "  MODELS='$(MODELS)'  WEIGHTS_DIR=$(WEIGHTS_DIR)  WEIGHTS=published|random  SERVER=embedded|docker"
-	@echo "  FORMAT=onnx|torchscript  PRECISION=fp32|fp16|int8"
+	@echo "  FORMAT=onnx|torchscript|openvino  PRECISION=fp32|fp16|bf16|int8"
 	@echo "  PACKAGES=install|skip  (install missing system packages, or go on without)   PYTHON=python3.12"
 	@echo "  TORCH_INDEX_URL=URL  (default: the CPU builds of torch where there is no NVIDIA driver)"
 
-setup: $(APP) server ## both environments: .venv, and .venv-server for Triton (FORMAT=torchscript: with torch)
+setup: $(APP) server ## both environments: .venv, and .venv-server for Triton (FORMAT=torchscript: with torch; FORMAT=openvino: with OpenVINO; GPU=1: for CUDA)
 
 demo: setup ## export, serve and score a human and two synthetic recordings, with a picture
 	@$(BIN)/python examples/demo.py --weights-dir $(WEIGHTS_DIR) --weights $(WEIGHTS)
@@ -64,8 +66,8 @@ lab: $(APP) ## the notebooks, in Jupyter Lab
 	@$(BIN)/python $(PIP_INSTALL) -c constraints.txt -e '.[lab]'
 	@DFSERVE_RECORDINGS=$${DFSERVE_RECORDINGS:-$(CURDIR)/examples} $(BIN)/jupyter lab eval/dfeval/notebooks
 
-bench: setup ## speed: overhead of serving, throughput of server and client
-	@$(BIN)/dfdeploy bench --repository $(REPOSITORY)
+bench: setup ## speed: server, ONNX Runtime, PyTorch and client in turns; bench.json, .csv and .html
+	@WEIGHTS_DIR=$(WEIGHTS_DIR) $(BIN)/dfdeploy bench --repository $(REPOSITORY) $(if $(PROFILE),--profile $(PROFILE))
 
 test: setup $(OLD_ORT) ## everything that proves it, against a real server (JOBS=2: two files of tests at once)
 	@$(BIN)/python -m pytest -m 'not slow and not wheel and not faults and not image' \
@@ -93,7 +95,7 @@ test-image: setup images ## the image, run as users run it: scores, health, metr
 test-fresh: ## make demo and make test in empty containers (ENGINE=podman|docker BASE=debian:12-slim FRESH="demo test")
 	@tests/fresh/walk.sh $(FRESH)
 
-test-reference: $(APP) ## our XLS-R encoder against fairseq itself (builds fairseq in an environment of its own)
+test-reference: $(APP) ## our XLS-R encoder against fairseq, our Mamba layer against mamba-ssm (built in an environment of its own)
 	@TORCH_INDEX_URL=$(TORCH_INDEX_URL) sh tests/reference/run.sh $(PYTHON)
 
 check: $(APP) ## ruff, mypy, import-linter (who may import whom), hadolint, shellcheck, known vulnerabilities of what is pinned
@@ -101,8 +103,12 @@ check: $(APP) ## ruff, mypy, import-linter (who may import whom), hadolint, shel
 	@$(BIN)/hadolint deploy/docker/*.Dockerfile && $(BIN)/shellcheck $$(git ls-files '*.sh')
 	@$(BIN)/python deploy/audit.py
 
-docs-tables: $(APP) ## write the tables of README and docs from the code's rows
-	@$(BIN)/python docs/tables.py
+docs: $(APP) ## the documentation site, into build/site
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+	@echo "open build/site/index.html; with its search: $(BIN)/python -m http.server --bind 127.0.0.1 --directory build/site"
+
+docs-tables: $(APP) ## write the tables of README and docs, and the families' notebooks, from the code's rows
+	@$(BIN)/python docs/tables.py && $(BIN)/python docs/notebooks.py
 
 format: $(APP) ## let ruff put the code in shape
 	@$(BIN)/ruff check --fix . && $(BIN)/ruff format .
@@ -120,12 +126,13 @@ $(APP): pyproject.toml constraints.txt | machine
 	@echo "installing the application into .venv ..."
 	@index=$$($(MACHINE) torch-index) && \
 	  { [ -z "$$index" ] || $(BIN)/python $(PIP_INSTALL) -c constraints.txt --no-deps --index-url "$$index" torch; }
-	@$(BIN)/python $(PIP_INSTALL) -c constraints.txt -e '.[bulk,containers,export,eval,parquet,serve,page,dev]'
+	@$(BIN)/python $(PIP_INSTALL) -c constraints.txt -e '.[bulk,containers,export,eval,openvino,parquet,serve,page,docs,dev]'
 	@touch $@
 
 # `dfdeploy setup` installs only what is not there yet, so this target needs no stamp file.
 server: | $(APP)
-	@$(BIN)/dfdeploy setup $(if $(filter torchscript,$(FORMAT)),--torch) $(if $(filter bench test,$(MAKECMDGOALS)),--perf-analyzer)
+	@$(BIN)/dfdeploy setup $(if $(GPU),--gpu) $(if $(filter torchscript,$(FORMAT)),--torch) $(if $(filter openvino,$(FORMAT)),--openvino) \
+	  $(if $(filter bench test,$(MAKECMDGOALS)),--perf-analyzer)
 
 $(OLD_ORT): | $(APP)
 	@$(BIN)/python $(PIP_INSTALL) --target $(dir $@) "onnxruntime==1.19.2; python_version < '3.13'" \

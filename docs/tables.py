@@ -14,13 +14,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from dfcontract.errors import ErrorCode
+from dfcontract.published import Eer
 from dfcontract.score_file import COLUMNS
+from dfeval.degrade.kinds import KINDS
 from dfeval.figures import METRICS, Metric
 from dfeval.formats import FORMATS
-from dfexport.registry import DETECTORS
+from dfexport.registry import ARENA, DETECTORS
 from dfexport.spec import DetectorSpec
 
 ROOT = Path(__file__).resolve().parents[1]
+COMPARED_SETS = ("In-the-Wild", "ASVspoof 2021 DF", "ASVspoof 5")
 MEASURED = ROOT / "docs" / "measured.toml"
 BLOCK = re.compile(r"(<!-- table: (?P<name>[\w-]+) -->\n)(?P<table>.*?)(<!-- end -->)", re.DOTALL)
 MARK = re.compile(r"<!-- (?:table: [^>]*|end) -->")
@@ -64,7 +67,7 @@ def _detector(spec: DetectorSpec) -> tuple[str, ...]:
         f"{files}, [{page}]({checkpoint.page}){by_hand}",
         checkpoint.size,
         checkpoint.licence.partition(":")[0],
-        spec.result.replace("ASVspoof ", ""),
+        spec.result.replace("ASVspoof 20", "20"),
         f"{spec.window_s:.4g} s",
         _seconds(spec.seconds_per_window),
         ", ".join(spec.precisions),
@@ -100,6 +103,48 @@ def _checkpoint(spec: DetectorSpec) -> tuple[str, ...]:
     )
 
 
+def comparison() -> str:
+    """All detectors side by side: what they ask for, and what they are worth on data that many were scored on."""
+    header = (
+        "name",
+        "parameters",
+        "licence",
+        "s a window",
+        "with fewer bits",
+        "memory",
+        *COMPARED_SETS,
+        "worst of all",
+    )
+    served = {row["name"]: row for row in _measured("served")}
+    return markdown(header, (_compared(spec, served.get(spec.name, {})) for spec in DETECTORS.values()))
+
+
+def _compared(spec: DetectorSpec, served: Mapping[str, str]) -> tuple[str, ...]:
+    licence = spec.checkpoint.licence.partition(":")[0].partition(" (")[0]
+    unseen = [eer for eer in spec.eers if not eer.trained_on]
+    worst = max(unseen, key=lambda eer: eer.percent, default=None)
+    return (
+        f"`{spec.name}`",
+        f"{spec.parameters / 1e6:.{0 if spec.parameters >= 1e6 else 1}f} M",
+        licence.replace("for the weights by their authors", "").replace("by its authors", "").strip(),
+        _seconds(spec.seconds_per_window),
+        served.get("fewer_bits", ""),
+        served.get("resident", ""),
+        *(_of_set(spec, name) for name in COMPARED_SETS),
+        f"{worst.percent:.3g}, {worst.data}" if worst else "",
+    )
+
+
+def _of_set(spec: DetectorSpec, data: str) -> str:
+    """The rates of a data set in percent; marked are those of whole clips, of the arena, and of sets trained on."""
+    return "; ".join(f"{eer.percent:.3g}{_marks(eer)}" for eer in spec.eers if eer.data.startswith(data))
+
+
+def _marks(eer: Eer) -> str:
+    marks = {"whole": ", whole clips" in eer.data, "arena": eer.source == ARENA, "other": eer.source not in ("", ARENA)}
+    return "".join(f" {mark}" for mark, holds in (marks | {"trained on": eer.trained_on}).items() if holds)
+
+
 def worth() -> str:
     """What is published of each detector's scores, by data set, and what it was trained on."""
     header = ("name", "its authors' EER", "others' EER", "trained on")
@@ -108,7 +153,7 @@ def worth() -> str:
 
 def _worth(spec: DetectorSpec) -> tuple[str, ...]:
     stated = [str(eer) for eer in spec.eers if not eer.source]
-    others = [str(eer) for eer in spec.eers if eer.source]
+    others = [str(eer).replace(ARENA, "arena") for eer in spec.eers if eer.source]
     return (f"`{spec.name}`", "; ".join(stated), "; ".join(others), spec.trained_on or "not known here")
 
 
@@ -116,8 +161,12 @@ def builds() -> str:
     """What a build takes, and what it weighs afterwards."""
     header = ("", "export", "peak while exporting", "on disk", "served, resident")
     keys = ("model", "export", "peak", "on_disk", "resident")
-    measured: list[dict[str, str]] = tomllib.loads(MEASURED.read_text(encoding="utf-8"))["builds"]
-    return markdown(header, (tuple(row[key] for key in keys) for row in measured))
+    return markdown(header, (tuple(row[key] for key in keys) for row in _measured("builds")))
+
+
+def _measured(table: str) -> list[dict[str, str]]:
+    rows: list[dict[str, str]] = tomllib.loads(MEASURED.read_text(encoding="utf-8"))[table]
+    return rows
 
 
 def sizing() -> str:
@@ -143,6 +192,14 @@ def _sizing(spec: DetectorSpec) -> tuple[str, ...]:
         f"{node_hours:,.0f}",
         f"{0.10 * node_hours:,.0f}",
     )
+
+
+def precisions() -> str:
+    """What formats and precisions were found to gain and to cost."""
+    keys = ("model", "runtime", "speed", "largest", "mean", "correlation", "eer", "where")
+    header = ("", "runtime", "speed", "logits moved by, at most", "mean", "correlation", "EER (fp32's)", "where")
+    measured: list[dict[str, str]] = tomllib.loads(MEASURED.read_text(encoding="utf-8"))["precisions"]
+    return markdown(header, (tuple(row[key] for key in keys) for row in measured))
 
 
 def drift_limits() -> str:
@@ -184,6 +241,15 @@ def protocol_formats() -> str:
     return markdown(("format", "a line", "broken down by"), rows)
 
 
+def degradations() -> str:
+    """What `dfeval degrade` can do to a recording."""
+    rows = (
+        (f"`{name}`", f"{', '.join(f'{value:g}' for value in kind.values)} {kind.unit}".strip(), kind.meaning)
+        for name, kind in KINDS.items()
+    )
+    return markdown(("kind", "by default", "what it is"), rows)
+
+
 def error_codes() -> str:
     """What our own backends answer in place of scores."""
     return markdown(
@@ -195,20 +261,23 @@ def error_codes() -> str:
 TABLES: Mapping[str, Callable[[], str]] = {
     "detectors": detectors,
     "checkpoints": checkpoints,
+    "comparison": comparison,
     "worth": worth,
     "builds": builds,
     "sizing": sizing,
     "drift-limits": drift_limits,
+    "precisions": precisions,
     "score-columns": score_columns,
     "metrics": metrics,
     "protocol-formats": protocol_formats,
+    "degradations": degradations,
     "error-codes": error_codes,
 }
 
 
 def pages() -> list[Path]:
     """The pages that may hold tables."""
-    return [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    return [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def filled(text: str, where: str) -> str:

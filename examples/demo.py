@@ -1,11 +1,15 @@
 """``make demo``: export a detector, serve it, score one human and two synthetic recordings, and draw what came out.
 
-It goes a user's way (dfexport, an embedded server, dfclient) in one process, on free ports, and leaves no server.
+It goes a user's way (dfexport, an embedded server, dfclient) in one process, on free ports, and leaves no server. Where
+the checkpoint can't be had it says so first, and shows what needs none: that what is served answers as the original
+code does, and that server and client agree.
 """
 
 import argparse
+import json
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +20,9 @@ from rich.panel import Panel
 from rich.table import Table
 
 from dfclient import Detector, Score
+from dfcontract import windows
 from dfcontract.errors import DfserveError
+from dfcontract.tensors import Samples
 from dfdeploy.embedded import Server
 from dfexport.errors import CheckpointMissing
 from dfexport.registry import DETECTORS, find
@@ -33,7 +39,11 @@ FOLDER = Path(__file__).resolve().parent
 # Not the user's own repository: a demonstration replaces nothing that was built on purpose.
 REPOSITORY = Path("build/demo_repository")
 PICTURE = Path("demo.png")
-HUMAN, SYNTHETIC = "#0072b2", "#d55e00"
+HUMAN, SYNTHETIC, MEANINGLESS = "#0072b2", "#d55e00", "0.6"
+# Logits (spoof, bona fide) of a detector. "published": what its authors' code answers to human.flac with their weights.
+# "seeded": to dfexport.signals.wave(1, 2, 3) with weights by rule, recorded when this code answered as theirs on 301
+# recordings with the published weights.
+GOLDEN = FOLDER / "golden.json"
 
 console = Console(highlight=False)
 
@@ -41,20 +51,34 @@ console = Console(highlight=False)
 def main(argv: list[str] | None = None) -> int:
     """Run the demonstration; 1 when a part of it failed."""
     parser = argparse.ArgumentParser(prog="examples/demo.py", description="From checkpoint to score, once.")
-    parser.add_argument("--model", choices=list(DETECTORS), default="aasist")
-    parser.add_argument("--weights-dir", type=Path, default=Path("weights"))
-    parser.add_argument("--weights", choices=("published", "random"), default="published")
+    parser.add_argument(
+        "--model", choices=list(DETECTORS), default="aasist", metavar="NAME", help="a detector (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--weights-dir",
+        type=Path,
+        default=Path("weights"),
+        metavar="DIR",
+        help="where its checkpoint is, or is downloaded to (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--weights",
+        choices=("published", "random"),
+        default="published",
+        help="random: by rule, without a checkpoint; the scores mean nothing (default: %(default)s)",
+    )
     arguments = parser.parse_args(argv)
     try:
         export(arguments.model, arguments.weights_dir, random=arguments.weights == "random")
-        scores = serve_and_score(arguments.model)
+        scores, proof = serve_and_score(arguments.model)
     except DfserveError as error:
         console.print(f"[bold red]demo: error:[/] {escape(str(error))}")
         return 1
     except KeyboardInterrupt:
         return 130
+    show_proof(proof)
     show(scores)
-    draw(scores, PICTURE)
+    draw(scores, proof, PICTURE)
     console.print(
         f"\nThe same as a picture: {PICTURE}\n"
         "Your own recordings:   make export && make serve, and in another shell\n"
@@ -73,7 +97,7 @@ def export(name: str, weights_dir: Path, *, random: bool) -> None:
         try:
             weights = load_weights(spec, weights_dir=weights_dir, checkpoint=None, random=random)
         except CheckpointMissing as error:
-            console.print(f"[yellow]{escape(str(error))}[/]\n[bold yellow]Going on with random weights.[/]")
+            say_what_is_missing(error)
             weights = load_weights(spec, weights_dir=weights_dir, checkpoint=None, random=True)
         result = build(spec, weights, REPOSITORY, name)
     console.print(
@@ -82,8 +106,35 @@ def export(name: str, weights_dir: Path, *, random: bool) -> None:
     )
 
 
-def serve_and_score(name: str) -> list[Score]:
-    """Scores of the three recordings, from a server that lives as long as this takes."""
+def say_what_is_missing(error: CheckpointMissing) -> None:
+    """First of all: what could not be had, hence what this demonstration can't show, and what it still can."""
+    missing = (
+        f"[bold]No checkpoint, so no scores that mean anything.[/]\n{escape(str(error))}\n\n"
+        "[bold]What is shown without it:[/] with weights filled by a rule, what is served answers as the original code "
+        "does, and client and server agree."
+    )
+    console.print(Panel(missing, border_style="yellow"))
+
+
+@dataclass(frozen=True)
+class Proof:
+    """How far what was served is from two references.
+
+    Attributes:
+        original: largest difference of a logit to the original code's; None where its answers are not at hand.
+        original_of: what it answered to.
+        direct: the recordings' scores by ONNX Runtime in this process, without server and client.
+        agreement: largest difference of dfclient's scores to those.
+    """
+
+    original: float | None
+    original_of: str
+    direct: list[float]
+    agreement: float
+
+
+def serve_and_score(name: str) -> tuple[list[Score], Proof]:
+    """Scores of the three recordings from a server that lives as long as this takes, and what proves them."""
     with console.status("starting Triton …"):
         server = Server(REPOSITORY)
         server.start()
@@ -91,7 +142,48 @@ def serve_and_score(name: str) -> list[Score]:
         console.print(f"[green]served[/]    by Triton at {server.grpc_url}, which answers as the exporter says it must")
         scores = [detector.score(FOLDER / file) for file in RECORDINGS]
         console.print(f"[green]scored[/]    {len(scores)} recordings of one sentence\n")
-        return scores
+        return scores, prove(detector, scores)
+
+
+def prove(detector: Detector, scores: list[Score]) -> Proof:
+    """Compare what the server answers with the original code, and with the same graph run without a server."""
+    from dfexport.formats.onnx import open_onnx
+    from dfexport.signals import wave
+
+    card = detector.card
+    recordings = [window_of(FOLDER / file, card.window_samples, card.pre_emphasis) for file in RECORDINGS]
+    run = open_onnx(REPOSITORY / card.model / "1" / "model.onnx")
+    direct = [float(run(window[None]).score[0, 0]) for window in recordings]
+    agreement = max(abs(score.score - value) for score, value in zip(scores, direct, strict=True))
+
+    kind = "seeded" if card.is_random else "published"
+    golden = json.loads(GOLDEN.read_text(encoding="utf-8"))[kind].get(card.model)
+    if golden is None:
+        return Proof(None, "", direct, agreement)
+    waves = [wave(seed, card.window_samples) for seed in (1, 2, 3)] if card.is_random else recordings[:1]
+    logits, _ = detector.infer(np.stack(waves))
+    of = "three made-up signals, weights by rule" if card.is_random else "human.flac, the published weights"
+    return Proof(float(np.abs(logits - np.array(golden)).max()), of, direct, agreement)
+
+
+def window_of(path: Path, samples: int, pre_emphasis: float) -> Samples:
+    """The window that a paper's protocol scores: the first samples, or the clip repeated until it fills one."""
+    import soundfile
+
+    waveform, _ = soundfile.read(path, dtype="float32")
+    return windows.cut(waveform, 0, samples, pre_emphasis)
+
+
+def show_proof(proof: Proof) -> None:
+    """A table of the differences."""
+    table = Table("what is served, compared with", "on", title="is it right?", title_justify="left")
+    table.add_column("largest difference", justify="right")
+    if proof.original is None:
+        table.add_row("the original code", "its answers are in tests/golden alone", "")
+    else:
+        table.add_row("the original code: logits", proof.original_of, f"{proof.original:.0e}")
+    table.add_row("the graph without a server: scores", "the three recordings", f"{proof.agreement:.0e}")
+    console.print(table)
 
 
 def show(scores: list[Score]) -> None:
@@ -133,8 +225,8 @@ def side_of_threshold(score: float, threshold: float | None, is_random: bool) ->
     return ["above: bona fide" if score >= threshold else "below: spoof"]
 
 
-def draw(scores: list[Score], path: Path) -> None:
-    """Waveforms and, on one axis, their scores with the threshold, as a PNG."""
+def draw(scores: list[Score], proof: Proof, path: Path) -> None:
+    """Waveforms and, on one axis, their scores with the threshold, as a PNG; grey where weights are random."""
     import matplotlib as mpl
 
     mpl.use("Agg")
@@ -145,10 +237,11 @@ def draw(scores: list[Score], path: Path) -> None:
     figure, axes = plt.subplots(
         len(scores), 2, figsize=(11, 5.6), width_ratios=(3, 2), sharex="col", layout="constrained", squeeze=False
     )
-    base = card.threshold or 0.0
+    threshold = None if card.is_random else card.threshold
+    base = threshold or 0.0
     ends = [base, *(score.score for score in scores)]
     room = 0.3 * (max(ends) - min(ends))
-    for (wave_axis, score_axis), score in zip(axes, scores, strict=True):
+    for (wave_axis, score_axis), score, direct in zip(axes, scores, proof.direct, strict=True):
         name = Path(score.path).name
         samples, rate_hz = soundfile.read(score.path)
         colour = HUMAN if name == "human.flac" else SYNTHETIC
@@ -156,16 +249,23 @@ def draw(scores: list[Score], path: Path) -> None:
         wave_axis.plot(np.arange(len(samples)) / rate_hz, samples, color=colour, linewidth=0.4)
         wave_axis.set_title(f"{name}: {RECORDINGS[name]}", loc="left", fontsize=11)
         wave_axis.set(yticks=[], xlim=(0, None))
-        draw_score(score_axis, score.score, colour, base)
-        if card.threshold is not None:
-            score_axis.axvline(card.threshold, color="black", linestyle="--", linewidth=1.2)
+        draw_score(score_axis, score.score, MEANINGLESS if card.is_random else colour, base)
+        if card.is_random:
+            score_axis.plot([direct], [0], "x", color="black", markersize=9)
+        if threshold is not None:
+            score_axis.axvline(threshold, color="black", linestyle="--", linewidth=1.2)
         score_axis.set_xlim(min(ends) - room, max(ends) + room)
         for axis in (wave_axis, score_axis):
             axis.spines[["left", "right", "top"]].set_visible(False)
     axes[-1, 0].set_xlabel("seconds (grey: the window that was scored)")
-    threshold = "" if card.threshold is None else f"\ndashed: threshold {card.threshold:g}, {card.threshold_source}"
-    axes[-1, 1].set_xlabel(f"score, higher is more bona fide{threshold}")
-    warning = "RANDOM WEIGHTS, the scores mean nothing: " if card.is_random else ""
+    dashed = f"\ndashed: threshold {threshold:g}, {card.threshold_source}" if threshold is not None else ""
+    meaning = f"score, higher is more bona fide{dashed}"
+    if card.is_random:
+        meaning = (
+            "what an untrained network answers: it says nothing of\nthe recordings (crosses: the graph without server)"
+        )
+    axes[-1, 1].set_xlabel(meaning)
+    warning = "NO CHECKPOINT, nothing is said of these recordings: " if card.is_random else ""
     figure.suptitle(f"{warning}{card.model}, {card.weights} weights", color="red" if card.is_random else "black")
     figure.savefig(path, dpi=110)
     plt.close(figure)

@@ -1,6 +1,9 @@
 """A real Triton server with two tiny models, for tests that need one."""
 
 import gc
+import shutil
+import sys
+import sysconfig
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
@@ -8,6 +11,7 @@ import pytest
 
 import tiny_repository
 from dfdeploy.embedded import Server
+from dfdeploy.environment import default_folder
 
 pytest_plugins = ["no_skips", "export_once"]
 
@@ -35,3 +39,22 @@ def tiny_server(tiny_models: Path) -> Iterator[Server]:
     """A server with the tiny models; its ``grpc_url`` is for clients."""
     with Server(tiny_models) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def server_with_torch(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The server's environment, and behind its own packages (its numpy stays first) this one's torch and OpenVINO."""
+    own = default_folder()
+    if not (own / "bin" / "python").exists():
+        pytest.skip(f"no server environment at {own}; make setup")
+    folder = tmp_path_factory.mktemp("server-with-torch")
+    inside = Path("lib") / f"python{sys.version_info.major}.{sys.version_info.minor}" / "site-packages"
+    (folder / "bin").mkdir()
+    (folder / inside).mkdir(parents=True)
+    shutil.copy2(own / "pyvenv.cfg", folder)
+    for name in ("python", "python3"):
+        (folder / "bin" / name).symlink_to((own / "bin" / "python").resolve())
+    for entry in (own / inside).iterdir():
+        (folder / inside / entry.name).symlink_to(entry)
+    (folder / inside / "torch-of-the-tests.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    return folder

@@ -17,6 +17,7 @@ import pytest
 
 from dfcontract.tensors import IDENTITY
 from dfexport.formats import FORMATS
+from dfexport.formats.onnx import write_onnx
 
 if TYPE_CHECKING:
     from dfexport.formats.served import ServedDetector
@@ -27,11 +28,13 @@ BUFFER = "identity"  # the module's own, which is no weight
 @pytest.fixture(scope="session", autouse=True)
 def _export_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Writes of ONNX files go through a folder of this session's."""
-    row = FORMATS["onnx"]
+    rows = dict(FORMATS)
     made = tmp_path_factory.mktemp("exports")
-    FORMATS["onnx"] = dataclasses.replace(row, write=_remembering(row.write, made))
+    for name, row in rows.items():
+        if row.write is write_onnx:
+            FORMATS[name] = dataclasses.replace(row, write=_remembering(row.write, made))
     yield
-    FORMATS["onnx"] = row
+    FORMATS.update(rows)
 
 
 def _remembering(

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper, save
 
+from dfcontract.calibration import Calibration
 from dfcontract.live import live_name
 from dfexport import live, repository
 from dfexport.card import identity, model_card, with_self_check
@@ -31,25 +32,38 @@ def logits_of(window: np.ndarray) -> np.ndarray:
     return np.tanh(window.astype(np.float64)) @ weights().astype(np.float64)
 
 
-def write(folder: Path) -> Path:
+def write(folder: Path, calibration: Calibration | None = None) -> Path:
     """Write ``tiny`` (random weights) and ``tiny_trained`` (custom weights, a threshold), each with its live sibling.
+
+    Args:
+        folder: where to.
+        calibration: for the card of ``tiny_trained``.
 
     Returns the folder.
     """
     _write_model(folder, "tiny", weights="random")
-    _write_model(folder, "tiny_trained", weights="custom")
+    _write_model(folder, "tiny_trained", weights="custom", calibration=calibration)
     return folder
 
 
-def _write_model(folder: Path, name: str, *, weights: Weights) -> None:
+def write_as(folder: Path, name: str, form: str) -> Path:
+    """Write a model with random weights in a format whose file is ONNX; returns the folder."""
+    _write_model(folder, name, weights="random", form=form)
+    return folder
+
+
+def _write_model(
+    folder: Path, name: str, *, weights: Weights, calibration: Calibration | None = None, form: str = "onnx"
+) -> None:
     (folder / name / "1").mkdir(parents=True)
-    save(_graph(IDENTITIES[name]), folder / name / "1" / "model.onnx")
     waveform = wave(1, WINDOW_SAMPLES)
     spoof, bonafide = np.float32(logits_of(waveform)).tolist()
-    card = model_card(name, SPEC, weights=weights, sha256=DIGESTS[name], source="made by rule")
+    sha256 = DIGESTS.get(name, DIGESTS["tiny"])
+    card = model_card(name, SPEC, weights=weights, sha256=sha256, source="made by rule", format=form)
+    save(_graph(card.identity), folder / name / "1" / "model.onnx")
     card = with_self_check(card, SPEC, (spoof, bonafide))
     if weights == "custom":
-        card = dataclasses.replace(card, threshold=0.25, threshold_source="a made-up set")
+        card = dataclasses.replace(card, threshold=0.25, threshold_source="a made-up set", calibration=calibration)
     repository.write_model(folder / name, SPEC, card, waveform)
     live.write_live_model(folder / live_name(name), name, WINDOW_SAMPLES)
 

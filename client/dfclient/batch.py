@@ -76,7 +76,8 @@ def score_set(
             it lacks, `Opening(overwrite=True)` starts anew, once everything else has been checked.
         windowing: from `detector.windowing`; protocol mode unless given.
         concurrency: windows in flight; the detector's default unless given.
-        channels, track: which part of each recording is scored, see `Detector.score`.
+        channels: which of each recording are scored, see `Detector.score`.
+        track: which of each recording is scored, see `Detector.score`.
         listener: is told of each result.
 
     Raises:

@@ -147,7 +147,9 @@ class Detector(Connection):
             recording: a path, a file's content, a file opened for reading bytes, or an array (samples,) or
                 (samples, channels) with its `sample_rate_hz`, also as one tuple.
             sample_rate_hz: of an array.
-            mode, hop_s, pool: see `windowing`.
+            mode: see `windowing`.
+            hop_s: see `windowing`.
+            pool: see `windowing`.
             channels: `mix`, or the number of one channel, from 1 on; `each` is for `score_many`.
             track: of several audio tracks, the number of one, from 1 on, or its language (`deu`); the file's default
                 track unless given.
@@ -217,7 +219,8 @@ class Detector(Connection):
 
         Args:
             sample_rate_hz: of the chunks, the model's unless given.
-            hop_s, pool: as in sliding mode.
+            hop_s: as in sliding mode.
+            pool: as in sliding mode.
 
         Raises:
             InputError: an option that can't be used.

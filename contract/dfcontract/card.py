@@ -7,24 +7,31 @@ from typing import Any, Self
 
 import numpy as np
 
+from dfcontract import published
 from dfcontract.calibration import Calibration
 from dfcontract.errors import CalibrationError, CardError
+from dfcontract.published import Eer
 from dfcontract.text import number
 
 WEIGHTS = ("pretrained", "custom", "random")
 RANDOM = "random"
-SCORE_KINDS = ("logit", "log_softmax", "softmax")
+# What SCORE is, made of LOGITS (spoof, bona fide).
+SCORE_KINDS = {
+    "logit": "the raw logit of bona fide, unbounded and no probability",
+    "log_softmax": "the log-softmax of bona fide, 0 at most; LOGITS hold log-softmax values, too",
+    "softmax": "the softmax of bona fide, from 0 to 1 and, uncalibrated, no probability; LOGITS are raw",
+}
 POLARITY = "higher_is_bona_fide"
 
 # Card fields that are plain text, under the same name; absent or empty, they have the default of their field.
 _TEXTS = (
     *("detector", "score_kind", "checkpoint_sha256", "checkpoint_source", "licence", "paper", "published_result"),
-    *("format", "precision", "precision_note", "drift", "threshold_source", "preparation"),
+    *("format", "precision", "precision_note", "drift", "threshold_source", "preparation", "trained_on"),
 )
 _MAX_DIGITS = 18  # of a whole number: no rate or window has more, and Python refuses to read thousands
 _OTHERS = (
     *("sample_rate_hz", "window_samples", "score_polarity", "weights", "threshold", "calibration", "identity"),
-    *("self_check_logits", "self_check_tolerance", "pre_emphasis"),
+    *("self_check_logits", "self_check_tolerance", "pre_emphasis", "eers"),
 )
 
 
@@ -45,11 +52,13 @@ class ModelCard:
         detector: the registry's name of what was built.
         sample_rate_hz, window_samples: of the waveform.
         weights: ``pretrained``, ``custom`` or ``random``.
-        score_kind: ``logit``, ``log_softmax`` or ``softmax``, where LOGITS are raw and SCORE is a proportion.
+        score_kind: what SCORE is: one of ``SCORE_KINDS``.
         checkpoint_sha256, checkpoint_source: the weights' digest and page or path.
         identity: what each answer's IDENTITY must be; 0 where the graph has none.
         threshold: scores from it on were taken for bona fide on the data that ``threshold_source`` names.
         calibration: from scores to log-likelihood ratios, where somebody fitted one.
+        eers: the equal error rates that somebody published for these weights.
+        trained_on: what they were trained on; "" where that is not known.
         preparation: what the graph does to a waveform before the network; "" for nothing.
         pre_emphasis: its factor where that is part of the graph, for `windows.cut`; 0 where it is not.
         self_check: what the model must answer to the waveform beside it, for whoever serves it.
@@ -69,6 +78,8 @@ class ModelCard:
     licence: str = "unknown"
     paper: str = ""
     published_result: str = ""
+    eers: tuple[Eer, ...] = ()
+    trained_on: str = ""
     format: str = ""
     precision: str = ""
     precision_note: str = ""
@@ -107,7 +118,7 @@ class ModelCard:
         read = _Reader(model, parameters)
         texts = {name: parameters[name] for name in _TEXTS if parameters.get(name)}
         card: dict[str, Any] = {"detector": model, **texts}
-        read.one_of("score_kind", SCORE_KINDS, default="logit")
+        read.one_of("score_kind", tuple(SCORE_KINDS), default="logit")
         read.one_of("score_polarity", (POLARITY,), default=POLARITY)
         return cls(
             model=model,
@@ -119,6 +130,7 @@ class ModelCard:
             pre_emphasis=read.finite("pre_emphasis") or 0.0,
             threshold=read.finite("threshold"),
             calibration=read.calibration(),
+            eers=read.eers(),
             self_check=read.self_check(),
             extra={key: value for key, value in parameters.items() if key not in (*_TEXTS, *_OTHERS)},
             **card,
@@ -136,6 +148,8 @@ class ModelCard:
         yield "weights", self.weights
         if self.identity:
             yield "identity", str(self.identity)
+        if self.eers:
+            yield "eers", published.to_text(self.eers)
         if self.pre_emphasis:
             yield "pre_emphasis", repr(self.pre_emphasis)
         if self.threshold is not None:
@@ -192,6 +206,13 @@ class _Reader:
             return Calibration.from_json(text, f"model {self.model!r}, the calibration in its card") if text else None
         except CalibrationError as error:
             raise CardError(f"{error}, then build the model again with dfexport build --calibration FILE") from None
+
+    def eers(self) -> tuple[Eer, ...]:
+        text = self.parameters.get("eers")
+        try:
+            return published.from_text(text) if text else ()
+        except (ValueError, RecursionError):
+            raise self._error("a list of published equal error rates", "eers") from None
 
     def self_check(self) -> SelfCheck | None:
         tolerance = self.finite("self_check_tolerance")

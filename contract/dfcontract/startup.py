@@ -4,6 +4,7 @@ Ctrl-C is one line and the status 130 that shells give to it, a reader that has 
 rich, which some commands print with, has it). Python itself would print a traceback, in the midst of its imports too.
 """
 
+import argparse
 import os
 import signal
 import sys
@@ -36,6 +37,15 @@ def run_command(name: str, load: Callable[[], Command], argv: list[str] | None) 
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python would try once more at its end
         return EXIT_BROKEN_PIPE
     return status
+
+
+def completed(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    """The same parser. A shell that asks what may come next (`register-python-argcomplete`) is told, and we exit."""
+    if "_ARGCOMPLETE" in os.environ:
+        import argcomplete
+
+        argcomplete.autocomplete(parser)
+    return parser
 
 
 def _loaded(name: str, load: Callable[[], Command]) -> Command:

@@ -52,14 +52,18 @@ OUTPUTS = {
 }
 
 
-def identity_of(*parts: str) -> int:
+def identity_of(*parts: str, bits: int = 64) -> int:
     """A number for what a graph was made from (checkpoint digest, detector, window, format, precision, …).
 
     It is written into the graph as a constant and into the model card, so that a client can compare each answer with
     the card that it has read: a server that was restarted with another checkpoint can't answer under the old name.
 
+    Args:
+        parts: what it was made from.
+        bits: 32 for a runtime that passes on no more of an INT64.
+
     Returns:
-        The first eight bytes of a SHA-256 as a signed 64-bit integer, never 0, which stands for "not stated".
+        The first bits of a SHA-256 as a signed integer, never 0, which stands for "not stated".
     """
     digest = hashlib.sha256("\n".join(parts).encode()).digest()
-    return int.from_bytes(digest[:8], "little", signed=True) or 1
+    return int.from_bytes(digest[: bits // 8], "little", signed=True) or 1

@@ -1,4 +1,4 @@
-"""``dfdeploy``: make the server's environment, serve a model repository, measure it."""
+"""``dfdeploy``: make the server's environment, serve a model repository, measure it, set it up for this machine."""
 
 import argparse
 import os
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dfcontract.errors import DfserveError
+from dfcontract.startup import completed
 from dfdeploy import container, ports
 from dfdeploy.errors import DeployError, EnvironmentIncomplete
 from dfdeploy.repository import built_models
@@ -32,7 +33,7 @@ OUR_PACKAGES = ("dfcontract", "dfclient", "dfdeploy")
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; 1 when it could not go on."""
-    arguments = _parser().parse_args(argv)
+    arguments = completed(build_parser()).parse_args(argv)
     try:
         return _run(arguments)
     except BrokenPipeError:
@@ -49,24 +50,31 @@ def _run(arguments: argparse.Namespace) -> int:
         module = (error.name or "").partition(".")[0]
         if module in OUR_PACKAGES:
             raise
+        extra = "bench" if arguments.run is _bench else "serve"
         raise EnvironmentIncomplete(
-            f"this command needs {module}, which is not installed; run: pip install 'dfserve[serve]'"
+            f"this command needs {module}, which is not installed; run: pip install 'dfserve[{extra}]'"
         ) from None
 
 
-def _parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
+    """The commands and their options; the reference in the documentation is written from it, too."""
     parser = argparse.ArgumentParser(prog="dfdeploy", description="Run what dfexport built.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_setup(commands.add_parser("setup", help="make the server's own Python environment"))
     _add_serve(commands.add_parser("serve", help="serve a model repository until Ctrl-C"))
     _add_check(commands.add_parser("check", help="prove that a server's answers are right"))
-    _add_bench(commands.add_parser("bench", help="measure: overhead of serving, throughput of server and client"))
+    _add_bench(commands.add_parser("bench", help="measure: server, ONNX Runtime, PyTorch and client in turns"))
+    _add_tune(
+        commands.add_parser("tune", help="find the fastest build and settings of a detector on this machine's CPU")
+    )
     return parser
 
 
 def _add_setup(parser: argparse.ArgumentParser) -> None:
     _add_server_env(parser)
     parser.add_argument("--torch", action="store_true", help="with PyTorch, which TorchScript models need")
+    parser.add_argument("--openvino", action="store_true", help="with OpenVINO, which models of --format openvino need")
+    parser.add_argument("--gpu", action="store_true", help="ONNX Runtime for CUDA, as this machine's driver takes it")
     parser.add_argument("--perf-analyzer", action="store_true", help="also NVIDIA's perf_analyzer, for dfdeploy bench")
     parser.set_defaults(run=_setup)
 
@@ -80,7 +88,12 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
         help="embedded: the Triton that dfdeploy setup installs, loopback only; docker: NVIDIA's container "
         "(default: %(default)s)",
     )
-    parser.add_argument("--profile", choices=("cpu", "gpu"), help="default: cpu; docker: gpu where there is one")
+    parser.add_argument(
+        "--profile",
+        choices=("cpu", "gpu", container.TENSORRT),
+        help="which of each model's configurations (default: cpu; docker: gpu where there is one); tensorrt: docker, "
+        "fp16 builds compiled by TensorRT",
+    )
     parser.add_argument("--host", default=ports.LOOPBACK, help="docker: address to publish on (default: %(default)s)")
     parser.add_argument(
         "--engine", choices=container.ENGINES, default="docker", help="docker: what runs it (default: %(default)s)"
@@ -89,7 +102,13 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
         "--image", help=f"docker: an image of ours (make image), instead of NVIDIA's ({container.NVIDIA_IMAGE})"
     )
     for name, port in container.CONTAINER_PORTS.items():
-        parser.add_argument(f"--{name}-port", type=int, default=port, metavar="N", help="default: %(default)s")
+        parser.add_argument(
+            f"--{name}-port",
+            type=int,
+            default=port,
+            metavar="N",
+            help="embedded: 0 takes a free one (default: %(default)s)",
+        )
     parser.add_argument(
         "--supervisor-port", type=int, default=0, metavar="N", help="embedded: counts crashes; default: a free one"
     )
@@ -110,12 +129,35 @@ def _add_check(parser: argparse.ArgumentParser) -> None:
 def _add_bench(parser: argparse.ArgumentParser) -> None:
     _add_repository(parser)
     parser.add_argument("--model", nargs="+", metavar="NAME", help="default: every model in the repository")
-    parser.add_argument("--profile", choices=("cpu", "gpu"), default="cpu", help="default: %(default)s")
-    levels = [1, 2, 4, 8, 16]
+    parser.add_argument(
+        "--profile",
+        choices=("cpu", "gpu"),
+        default="cpu",
+        help="which of each model's two configurations (default: %(default)s)",
+    )
+    levels, batches = [1, 2, 4, 8, 16], [1, 2, 4, 8]
     parser.add_argument("--concurrency", type=int, nargs="+", default=levels, metavar="N", help="default: 1 2 4 8 16")
+    parser.add_argument(
+        "--batch", type=int, nargs="+", default=batches, metavar="N", help="windows of a request; default: 1 2 4 8"
+    )
+    parser.add_argument("--rounds", type=int, default=3, metavar="N", help="turns of each way (default: %(default)s)")
     parser.add_argument("--calls", type=int, default=100, metavar="N", help="calls for the overhead: %(default)s")
-    parser.add_argument("--clips", type=Path, metavar="DIR", help="recordings for the client; default: 300 of noise")
-    parser.add_argument("--out", type=Path, default=Path("bench.json"), metavar="FILE", help="default: %(default)s")
+    parser.add_argument("--clips", type=Path, metavar="DIR", help="recordings to send; default: the examples")
+    parser.add_argument("--quick", action="store_true", help="one short round, to see that all of it runs")
+    parser.add_argument(
+        "--in-process", action="store_true", help="no server: PyTorch alone, on --device, in several precisions"
+    )
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="in-process (default: %(default)s)")
+    parser.add_argument(
+        "--ways", nargs="+", metavar="WAY", help="in-process: only these; default: all, on a CPU fp32's"
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("bench.json"),
+        metavar="FILE",
+        help="a .csv and an .html page come beside it (default: %(default)s)",
+    )
     _add_server_env(parser)
     parser.add_argument(
         "--perf-analyzer",
@@ -126,8 +168,44 @@ def _add_bench(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_bench)
 
 
+def _add_tune(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "model", metavar="NAME", help="a detector in the repository; all builds of its weights take part"
+    )
+    _add_repository(parser)
+    parser.add_argument(
+        "--audio",
+        nargs="+",
+        metavar="PATH",
+        help="recordings, folders or lists to compare the builds' scores on, 100 or more; default: one known window",
+    )
+    parser.add_argument(
+        "--threads", type=_positive, nargs="+", metavar="N", help="default: all cores, and half of them"
+    )
+    batches = [1, 2, 4, 8]
+    parser.add_argument("--batch", type=_positive, nargs="+", default=batches, metavar="N", help="default: 1 2 4 8")
+    parser.add_argument("--rounds", type=_positive, default=7, metavar="N", help="turns of each: %(default)s")
+    parser.add_argument("--dry-run", action="store_true", help="print the table and write nothing")
+    parser.add_argument("--undo", action="store_true", help="measure nothing; NAME's settings as they were built")
+    _add_server_env(parser)
+    parser.set_defaults(run=_tune)
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"expected 1 or more, found {text}")
+    return number
+
+
 def _add_repository(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--repository", type=Path, default=Path("model_repository"), help="default: %(default)s")
+    parser.add_argument(
+        "--repository",
+        type=Path,
+        default=Path("model_repository"),
+        metavar="DIR",
+        help="what dfexport build wrote (default: %(default)s)",
+    )
 
 
 def _add_server_env(parser: argparse.ArgumentParser) -> None:
@@ -148,7 +226,12 @@ def _console() -> "Console":
 def _setup(arguments: argparse.Namespace) -> int:
     from dfdeploy import setup
 
-    setup.make_environment(arguments.server_env, with_torch=arguments.torch)
+    setup.make_environment(
+        arguments.server_env,
+        with_torch=arguments.torch,
+        with_openvino=arguments.openvino,
+        for_gpu=arguments.gpu,
+    )
     if arguments.perf_analyzer:
         setup.install_perf_analyzer()
     return 0
@@ -159,6 +242,8 @@ def _serve(arguments: argparse.Namespace) -> int:
         return _serve_container(arguments)
     if arguments.dry_run:
         raise DeployError("--dry-run goes with --server docker")
+    if arguments.profile == container.TENSORRT:
+        raise DeployError("--profile tensorrt goes with --server docker: TensorRT is in NVIDIA's container")
     host = ports.LOOPBACK if arguments.host == "localhost" else arguments.host
     if host != ports.LOOPBACK:
         if os.environ.get(IN_CONTAINER_VARIABLE) != "1":
@@ -186,9 +271,10 @@ def _serve(arguments: argparse.Namespace) -> int:
 def _serve_container(arguments: argparse.Namespace) -> int:
     if arguments.image and arguments.http_inference:
         raise DeployError("--http-inference is no option of an image of ours: give it to the image's own command")
-    built_models(arguments.repository)
+    models = built_models(arguments.repository)
     host_ports = {name: getattr(arguments, f"{name}_port") for name in container.CONTAINER_PORTS}
     profile = arguments.profile or container.default_profile()
+    container.check_profile(arguments.repository, models, profile)
     command = container.command(
         arguments.repository,
         profile=profile,
@@ -201,8 +287,10 @@ def _serve_container(arguments: argparse.Namespace) -> int:
     print(shlex.join(command), flush=True)
     if arguments.dry_run:
         return 0
-    if profile == "gpu":
+    if profile != "cpu":
         container.check_gpus()
+    if profile == container.TENSORRT:
+        container.make_engines_folder()
     return container.run(command, arguments.repository, container.reachable(arguments.host, host_ports["grpc"]))
 
 
@@ -216,3 +304,9 @@ def _bench(arguments: argparse.Namespace) -> int:
     from dfdeploy.bench import bench
 
     return bench.run(arguments, _console())
+
+
+def _tune(arguments: argparse.Namespace) -> int:
+    from dfdeploy.tune import tune
+
+    return tune.run(arguments, _console())

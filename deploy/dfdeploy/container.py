@@ -5,28 +5,30 @@ The command is made in one place, as a list, and printed by ``dfdeploy serve --s
 considerations".
 """
 
+import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from ipaddress import ip_address
 from pathlib import Path
 from types import FrameType
 
-from dfclient.errors import ServerError
-from dfclient.transport import Transport
-from dfdeploy import doors, folders
-from dfdeploy.errors import DeployError
+from dfdeploy import doors, folders, gpus
+from dfdeploy.errors import DeployError, RepositoryUnusable
 
 # Never below 26.07, the first with fixes for all advisories up to bulletin 5875; the embedded 24.10 has none of them.
 # Later ones mend the dynamic batcher (26.08, 26.11), the Python backend's shutdown (26.09) and lost streams (26.11).
 NVIDIA_IMAGE = "nvcr.io/nvidia/tritonserver:26.11-py3"
+DIGEST_VARIABLE = "DFSERVE_TRITON_DIGEST"
 ENGINES = ("docker", "podman")
 # What CUDA 13, in the images since 26.07, needs; older drivers only through forward compatibility on data-centre cards.
 LEAST_DRIVER, LEAST_COMPUTE_CAPABILITY = 580, 7.5
 MOUNT = "/models"
+TENSORRT, ENGINES_MOUNT = "tensorrt", "/engines"  # a profile, and where its configurations keep engines
 BACKENDS_MOUNT = "/opt/tritonserver/backends"
 CONTAINER_PORTS = {"grpc": 8001, "http": 8000, "metrics": 8002}
 READY_TIMEOUT_S = 600.0
@@ -54,7 +56,7 @@ def command(
 
     Args:
         repository: mounted read-only.
-        profile: ``cpu`` or ``gpu``.
+        profile: ``cpu``, ``gpu`` or ``tensorrt``.
         host: address of this machine that the ports are published on, not a name.
         host_ports: ``grpc``, ``http`` and ``metrics`` → port on this machine.
         engine: ``docker`` or ``podman``.
@@ -72,7 +74,7 @@ def command(
         "--rm",
         "--init",
         "--stop-timeout=40",  # Triton's own exit timeout, and a little more; Docker would kill it after 10 s
-        *(["--gpus=all"] if profile == "gpu" else []),
+        *(["--gpus=all"] if profile != "cpu" else []),
         *published,
         # Triton writes to none of its mounts; a process that breaks out of it finds nothing to gain.
         f"--mount=type=bind,source={repository.resolve()},target={MOUNT},readonly",
@@ -82,16 +84,21 @@ def command(
         "--tmpfs=/tmp:exec" if image else "--tmpfs=/tmp",
         "--cap-drop=ALL",
         "--security-opt=no-new-privileges",
-        "--user=1000:1000",
+        *engines_mount(profile),
+        f"--user={_user()}" if profile == TENSORRT else "--user=1000:1000",
         "--shm-size=1g",
         *([image] if image else nvidia_command(profile, http_inference=http_inference)),
     ]
 
 
 def nvidia_command(profile: str, *, http_inference: bool = False) -> list[str]:
-    """NVIDIA's image and what is run in it."""
+    """NVIDIA's image and what is run in it.
+
+    Raises:
+        DeployError: the digest that the environment names is none.
+    """
     return [
-        NVIDIA_IMAGE,
+        f"{NVIDIA_IMAGE}{_pin()}",
         "tritonserver",
         f"--model-repository={MOUNT}",
         f"--model-config-name={profile}",
@@ -103,6 +110,14 @@ def nvidia_command(profile: str, *, http_inference: bool = False) -> list[str]:
         "--allow-vertex-ai=false",
         *doors.container_options(http_inference=http_inference),
     ]
+
+
+def _pin() -> str:
+    """The digest that whoever serves has verified, as a suffix: a tag can be moved, a digest can't."""
+    digest = os.environ.get(DIGEST_VARIABLE, "")
+    if digest and not re.fullmatch(r"sha256:[0-9a-f]{64}", digest):
+        raise DeployError(f"{DIGEST_VARIABLE}: expected sha256: and 64 hexadecimal digits, found {digest!r}")
+    return f"@{digest}" if digest else ""
 
 
 def _address(host: str) -> str:
@@ -122,6 +137,39 @@ def live_backend_mounts() -> list[str]:
     ]
 
 
+def check_profile(repository: Path, models: Iterable[str], profile: str) -> None:
+    """Refuse models that were built before there was such a profile: Triton would take their ``config.pbtxt``, a CPU's.
+
+    Raises:
+        RepositoryUnusable: names them.
+    """
+    configs = {model: repository / model / "configs" for model in models}
+    lacking = [name for name, own in configs.items() if own.is_dir() and not (own / f"{profile}.pbtxt").is_file()]
+    if lacking:
+        raise RepositoryUnusable(f"{', '.join(lacking)}: no configuration for {profile}; build again with dfexport")
+
+
+def engines_mount(profile: str) -> list[str]:
+    """A folder to keep TensorRT's engines in, where they are asked for; it is this user's alone, as they are code."""
+    if profile != TENSORRT:
+        return []
+    folder = folders.cache() / "engines"
+    return [f"--mount=type=bind,source={folder},target={ENGINES_MOUNT}"]
+
+
+def make_engines_folder() -> None:
+    """Make what `engines_mount` mounts."""
+    folder = folders.cache() / "engines"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if os.geteuid() == 0:
+        os.chown(folder, *(int(number) for number in _user().split(":")))
+
+
+def _user() -> str:
+    """Whom the container runs as where it writes: the caller, but never root."""
+    return f"{os.geteuid()}:{os.getegid()}" if os.geteuid() else "1000:1000"
+
+
 def reachable(host: str, port: int) -> str:
     """HOST:PORT at which this machine itself reaches what is published on ``host``."""
     address = _address(host)
@@ -135,23 +183,15 @@ def check_gpus() -> None:
     Raises:
         DeployError: says what was found and what is needed.
     """
-    smi = shutil.which("nvidia-smi")
-    if smi is None:
-        raise DeployError("no nvidia-smi on this machine: install NVIDIA's driver, or take --profile cpu")
-    query = [smi, "--query-gpu=name,driver_version,compute_cap", "--format=csv,noheader"]
-    finished = subprocess.run(query, capture_output=True, text=True, check=False)
-    if finished.returncode:
-        raise DeployError(f"nvidia-smi does not answer: {(finished.stderr or finished.stdout).strip()}")
-    for line in finished.stdout.strip().splitlines():
-        name, driver, capability = (part.strip() for part in line.split(","))
-        if int(driver.partition(".")[0]) < LEAST_DRIVER:
+    for gpu in gpus.listed():
+        if gpu.release < LEAST_DRIVER:
             raise DeployError(
-                f"{name}: expected a driver of release R{LEAST_DRIVER} or newer, found {driver}: update it, "
+                f"{gpu.name}: expected a driver of release R{LEAST_DRIVER} or newer, found {gpu.driver}: update it, "
                 "or serve with --profile cpu"
             )
-        if float(capability) < LEAST_COMPUTE_CAPABILITY:
+        if gpu.capability < LEAST_COMPUTE_CAPABILITY:
             raise DeployError(
-                f"{name}: expected compute capability {LEAST_COMPUTE_CAPABILITY} or more, found {capability}: "
+                f"{gpu.name}: expected compute capability {LEAST_COMPUTE_CAPABILITY} or more, found {gpu.capability}: "
                 "the image's CUDA does not run on it; serve with --profile cpu"
             )
 
@@ -199,7 +239,7 @@ def run(arguments: list[str], repository: Path, url: str) -> int:
             process.send_signal(number)
         if _becomes_ready(process, url) and not selfcheck.report(url, repository):
             raise DeployError("the container's answers are wrong (above), so it was stopped")
-        return process.wait()
+        return _wait(process)
     finally:
         for process in started:
             if process.poll() is None:
@@ -209,8 +249,24 @@ def run(arguments: list[str], repository: Path, url: str) -> int:
             signal.signal(number, handler)
 
 
+def _wait(process: subprocess.Popen[bytes]) -> int:
+    """Its exit status, once it has ended.
+
+    In short waits: Python runs a signal's handler between two steps of its own, and a signal that comes just before a
+    wait without end is passed on only after it (with gRPC's threads on a busy machine: one in four).
+    """
+    while True:
+        try:
+            return process.wait(POLL_S)
+        except subprocess.TimeoutExpired:
+            continue
+
+
 def _becomes_ready(process: subprocess.Popen[bytes], url: str) -> bool:
     """Whether its server is ready before the container ends, or the time for it."""
+    from dfclient.errors import ServerError
+    from dfclient.transport import Transport
+
     transport = Transport(url, timeout_s=5.0)
     until_s = time.monotonic() + READY_TIMEOUT_S
     try:

@@ -40,7 +40,9 @@ class Server:
     Args:
         repository: folder of models, as ``dfexport build`` writes it.
         profile: ``cpu`` or ``gpu``, which of each model's configs is used.
-        grpc_port, http_port, metrics_port: 0 takes a free one.
+        grpc_port: 0 takes a free one.
+        http_port: 0 takes a free one.
+        metrics_port: 0 takes a free one.
         host: the address to listen on: loopback but in a container, whose own addresses are not the machine's.
         environment_dir: the server's environment; default see `environment.default_folder`.
         http_inference: whether it also scores over HTTP.

@@ -27,6 +27,7 @@ DRAIN_S = 20  # a client's request that never ends would keep Triton alive for e
 LIVE_DRAIN_S = 10  # of it, for live streams
 HANGS_S = 1.0  # after its last answer has gone out
 POLL_S = 0.05
+WAIT_S = 1.0
 
 
 def main() -> int:
@@ -47,7 +48,9 @@ def main() -> int:
     os.close(tied)
     exited = os.pidfd_open(triton.pid)
     try:
-        readable, _, _ = select.select([sys.stdin, exited], [], [])
+        # In short waits: a signal that comes just before one without end would be looked at only after it.
+        while not (readable := select.select([sys.stdin, exited], [], [], WAIT_S)[0]):
+            pass
         if exited not in readable:
             stop(triton, exited, Path(stop_file))
     finally:

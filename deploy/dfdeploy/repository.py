@@ -23,8 +23,8 @@ def built_models(repository: Path) -> list[str]:
     return models
 
 
-def read_config(model_dir: Path) -> Any:
-    """A model's configuration, Triton's ``ModelConfig`` message.
+def read_config(model_dir: Path, profile: str = "") -> Any:
+    """A model's configuration, Triton's ``ModelConfig`` message; that of a profile, where it has one of its own.
 
     Raises:
         RepositoryUnusable: there is none, or it is not one.
@@ -32,7 +32,8 @@ def read_config(model_dir: Path) -> Any:
     from google.protobuf import text_format
     from tritonclient.grpc import model_config_pb2
 
-    path = model_dir / "config.pbtxt"
+    own = model_dir / "configs" / f"{profile}.pbtxt"
+    path = own if profile and own.is_file() else model_dir / "config.pbtxt"
     try:
         return text_format.Parse(path.read_text(encoding="utf-8"), model_config_pb2.ModelConfig())
     except (OSError, ValueError, text_format.ParseError) as error:

@@ -3,23 +3,29 @@
 import hashlib
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from dfdeploy import environment, folders, machine
+from dfdeploy import environment, folders, gpus, machine
 from dfdeploy.errors import DeployError, EnvironmentIncomplete
 
 # In the environment's folder: begun, so that the folder is ours to empty; done, with what was installed.
 MARKER, STAMP = ".dfserve-server", ".dfserve-installed"
+BASE_MB, ALSO_MB = 330, {"openvino": 180, "torch": 870}  # on disk
 PERF_ANALYZER = ("tritonclient==2.51.0", "nvidia-cuda-runtime-cu12")  # the last of the former with the program in it
 
 
-def make_environment(folder: Path | None = None, *, with_torch: bool = False) -> None:
+def make_environment(
+    folder: Path | None = None, *, with_torch: bool = False, with_openvino: bool = False, for_gpu: bool = False
+) -> None:
     """Make the server's environment, finish one that was interrupted, or bring one up to date; say where it is.
 
     Args:
         folder: default see `environment.default_folder`.
         with_torch: for TorchScript models. An environment that has it keeps it.
+        with_openvino: for models in OpenVINO's format, likewise.
+        for_gpu: with ONNX Runtime's build for CUDA in the place of the one for CPUs, never beside it: both are the same
+            module. An environment that has it keeps it.
 
     Raises:
         EnvironmentIncomplete: this machine can't run the server; says what is missing.
@@ -30,19 +36,26 @@ def make_environment(folder: Path | None = None, *, with_torch: bool = False) ->
     folder = (folder or environment.default_folder()).resolve()
     stamp = folder / STAMP
     installed = stamp.read_text().split() if stamp.is_file() else []
-    wanted = [_digest(), *(["torch"] if with_torch or "torch" in installed else [])]
+    asked = {"gpu": for_gpu, "openvino": with_openvino, "torch": with_torch}
+    also = [name for name, is_asked in asked.items() if is_asked or name in installed]
+    wanted = [_digest(), *also]
+    size = ""
     if installed != wanted:
-        print(f"server environment: installing into {folder} (about {'1.2 GB' if with_torch else '330 MB'}) ...")
+        onnxruntime = gpus.runtime().packages if "gpu" in also else ("onnxruntime",)
+        size_mb = BASE_MB + sum(ALSO_MB.get(name, 0) for name in also)
+        estimate = f"about {size_mb:,} MB{' and the CUDA libraries' if 'gpu' in also else ''}"
+        print(f"server environment: installing into {folder} ({estimate}) ...")
         sys.stdout.flush()
         if complaint := machine.provide(["setup"]):
             raise EnvironmentIncomplete(complaint)
-        if not installed:
+        if not installed or ("gpu" in also and "gpu" not in installed):
             _begin(folder, python, version)
         stamp.unlink(missing_ok=True)
-        _install(folder, with_torch="torch" in wanted)
+        _install(folder, onnxruntime, also)
         stamp.write_text("\n".join(wanted) + "\n")
+        size = f", {_megabytes(folder)} MB"  # counted once: it takes a second, which every `make serve` would wait
     found = environment.find(folder)
-    print(f"server environment: {folder} (Python {found.python_version}, {_megabytes(folder)} MB) is ready")
+    print(f"server environment: {folder} (Python {found.python_version}{size}) is ready")
 
 
 def install_perf_analyzer() -> None:
@@ -88,13 +101,16 @@ def _begin(folder: Path, python: str, version: str) -> None:
         raise DeployError(f"no virtual environment could be made in {folder}: {_last_line(finished.stderr)}")
 
 
-def _install(folder: Path, *, with_torch: bool) -> None:
+def _install(folder: Path, onnxruntime: Sequence[str], also: Sequence[str]) -> None:
     python = folder / "bin" / "python"
     constraints = ("--constraint", str(folders.CONSTRAINTS))
-    _pip(python, *constraints, "numpy", "onnxruntime")
+    _pip(python, *constraints, "numpy", *onnxruntime)
     # Its metadata asks for numpy < 2 and for a client's packages, none of which the server needs.
     _pip(python, *constraints, "--no-deps", "nvidia-pytriton")
-    if with_torch:
+    if "openvino" in also:
+        # Its metadata asks for a package that reports the use of its converter, which the server has no use for.
+        _pip(python, *constraints, "--no-deps", "openvino")
+    if "torch" in also:
         # As in the Makefile: torch alone from its own index, what it needs from the usual one.
         if index := machine.torch_index_url():
             _pip(python, *constraints, "--no-deps", "--index-url", index, "torch")

@@ -4,16 +4,17 @@ import argparse
 import sys
 
 from dfcontract.errors import DfserveError
+from dfcontract.startup import completed
 from dfeval.arguments import parse
-from dfeval.commands import calibrate, compare, fuse, metrics, report, sasv, table, timeline, transfer, verify
+from dfeval.commands import calibrate, compare, degrade, fuse, metrics, report, sasv, table, timeline, transfer, verify
 
-COMMANDS = (metrics, report, compare, calibrate, fuse, transfer, table, timeline, sasv, verify)
+COMMANDS = (metrics, report, compare, calibrate, fuse, transfer, table, timeline, degrade, sasv, verify)
 DESCRIPTION = "Scores and a protocol in, the figures that the field publishes out. Higher scores are more bona fide."
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; 0 when the figures could be had, 1 when not."""
-    arguments = parse(_parser(), sys.argv[1:] if argv is None else argv)
+    arguments = parse(completed(build_parser()), sys.argv[1:] if argv is None else argv)
     try:
         return int(arguments.run(arguments))
     except DfserveError as error:
@@ -27,7 +28,8 @@ def main(argv: list[str] | None = None) -> int:
     return 1
 
 
-def _parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
+    """The commands and their options; the reference in the documentation is written from it, too."""
     parser = argparse.ArgumentParser(prog="dfeval", description=DESCRIPTION)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for command in COMMANDS:

@@ -27,10 +27,14 @@ MANY_GROUPS = 100  # values of a column beyond which it is an identifier rather 
 
 @dataclass(frozen=True)
 class Settings:
-    """What can be chosen: costs, columns, the decision threshold (default: the EER's), bootstrap, ASV rates."""
+    """What can be chosen: costs, columns, the decision threshold (default: the EER's), bootstrap, ASV rates.
+
+    ``threshold_rule`` says in words how a given threshold was set.
+    """
 
     by: Sequence[str] | None = None
     threshold: float | None = None
+    threshold_rule: str = "as given"
     costs: DcfCosts = field(default_factory=DcfCosts)
     asv: AsvRates | None = None
     tdcf_costs: TdcfCosts = field(default_factory=TdcfCosts)
@@ -76,7 +80,9 @@ class Evaluation:
     @property
     def threshold_source(self) -> str:
         """Where the decision threshold comes from, in words."""
-        return "as given" if self.settings.threshold is not None else "at this data's own EER, hence optimistic"
+        if self.settings.threshold is not None:
+            return self.settings.threshold_rule
+        return "at this data's own EER, hence optimistic"
 
     def as_dict(self) -> dict[str, Any]:
         """Everything as JSON can hold it, and what it was made from; NaN and infinite figures are null."""

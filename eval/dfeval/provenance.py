@@ -36,12 +36,12 @@ def describe(trials: Trials, settings: "Settings") -> dict[str, Any]:
     """The provenance of an evaluation."""
     protocol, source = trials.protocol, trials.source
     return {
-        "dfserve": _version("dfserve"),
+        "dfserve": version_of("dfserve"),
         "python": platform.python_version(),
-        "packages": {name: _version(name) for name in PACKAGES},
+        "packages": {name: version_of(name) for name in PACKAGES},
         "inputs": [
-            *(_input("scores", path) for path in source.paths),
-            *(_input("protocol", p) for p in protocol.paths),
+            *(input_of("scores", path) for path in source.paths),
+            *(input_of("protocol", p) for p in protocol.paths),
         ],
         "reading": {
             "scores": dict(source.options),
@@ -81,6 +81,7 @@ def verify(path: Path, folder: Path | None = None) -> Iterator[tuple[str, list[s
             settings = Settings(
                 by=options["by"],
                 threshold=options["threshold"],
+                threshold_rule=options["threshold_rule"],
                 costs=DcfCosts(**options["costs"]),
                 asv=AsvRates(**options["asv"]) if options["asv"] else None,
                 tdcf_costs=TdcfCosts(**options["tdcf_costs"]),
@@ -121,7 +122,7 @@ def _inputs(
         if place is None:
             raise EvalError(f"{name}: is not there; say with --inputs DIR where the {one['role']} are")
         found.setdefault(one["role"], []).append(place)
-        if (digest := _input(one["role"], place)["sha256"]) != one["sha256"]:
+        if (digest := input_of(one["role"], place)["sha256"]) != one["sha256"]:
             changed.append(f"{place}: expected the sha256 {one['sha256'][:16]}…, found {digest[:16]}…")
     return found, changed
 
@@ -131,7 +132,8 @@ def _protocol(reading: Mapping[str, Any], paths: Sequence[Path]) -> Protocol:
     return load_protocol(paths, reading["format"], reading["phase"], columns=columns, where=reading["where"])
 
 
-def _input(role: str, path: Path) -> dict[str, Any]:
+def input_of(role: str, path: Path) -> dict[str, Any]:
+    """What an input file is: its role, path, size and digest; EvalError where it can't be read."""
     try:
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -164,7 +166,8 @@ def _other_versions(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator
             yield f"made with {name} {stated}, recomputed with {new.get(name)}"
 
 
-def _version(package: str) -> str | None:
+def version_of(package: str) -> str | None:
+    """An installed package's version; None where it is not installed."""
     try:
         return version(package)
     except PackageNotFoundError:  # a checkout that is not installed

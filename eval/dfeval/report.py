@@ -3,6 +3,7 @@
 DIR/index.html       everything, pictures inline, no network, light and dark
 DIR/metrics.json     every figure
 DIR/metrics.csv      every figure, a row each
+DIR/transfer.json    what the threshold of one condition does in the others, where that was asked for
 DIR/pictures/*.png, *.svg
 """
 
@@ -15,9 +16,11 @@ from pathlib import Path
 
 from dfeval.comparison import compare_trials
 from dfeval.console import NOTHING, bounds, drawn, figure, rate
+from dfeval.drift import ConditionTransfer
 from dfeval.errors import EvalError
 from dfeval.evaluation import Evaluation, GroupFigures, columns_of
 from dfeval.figures import METRICS
+from dfeval.formats import BONAFIDE, SPOOF
 from dfeval.metrics.compare import Comparison
 from dfeval.metrics.intervals import Interval
 from dfeval.plots import Picture, draw_all
@@ -25,6 +28,8 @@ from dfeval.plots.style import DETECTORS, inline_svg, save, undrawable
 
 MAX_COMPARED = 20_000  # trials
 CSV_HEADER = ("detector", "column", "group", "n_bonafide", "n_spoof", "metric", "value", "low", "high")
+TRANSFERRED = ("frr", "far", "eer")  # figures of a condition at the threshold of another
+CLASSES = {BONAFIDE: "bona fide", SPOOF: "spoof"}
 FORMULA_MARKS = ("=", "+", "-", "@", "\t", "\r")  # those that OWASP names
 
 
@@ -44,8 +49,13 @@ class _Row:
     cells: Sequence[Cell]
 
 
-def write_report(evaluations: Sequence[Evaluation], folder: Path) -> Path:
+def write_report(evaluations: Sequence[Evaluation], folder: Path, transfers: Sequence[ConditionTransfer] = ()) -> Path:
     """Write the report of evaluations on one protocol into a folder (made if need be); returns the page's path.
+
+    Args:
+        evaluations: a detector each.
+        folder: that it goes in.
+        transfers: what each detector's threshold of one condition does in the others; none, or one a detector.
 
     Raises:
         EvalError: the folder can't be written, or two detectors have the same name.
@@ -59,18 +69,25 @@ def write_report(evaluations: Sequence[Evaluation], folder: Path) -> Path:
         (folder / "metrics.json").write_text(json.dumps([e.as_dict() for e in evaluations], indent=2) + "\n")
         with (folder / "metrics.csv").open("w", newline="", encoding="utf-8") as file:
             csv.writer(file).writerows([CSV_HEADER, *(map(_cell, row) for row in _csv_rows(evaluations))])
+        if transfers:
+            of_detector = dict(zip(names, (one.as_dict() for one in transfers), strict=True))
+            (folder / "transfer.json").write_text(json.dumps(of_detector, indent=2) + "\n")
         pictures = []
-        for picture in draw_all(evaluations):
+        for picture in draw_all(evaluations, transfers):
             save(picture.figure, pictures_folder, picture.name)
             pictures.append((picture, inline_svg(picture.figure, picture.name)))
         page = folder / "index.html"
-        page.write_text(_render(evaluations, pictures), encoding="utf-8")
+        page.write_text(_render(evaluations, pictures, transfers), encoding="utf-8")
     except OSError as error:
         raise EvalError(f"{folder}: can't write the report: {error.strerror}") from error
     return page
 
 
-def _render(evaluations: Sequence[Evaluation], pictures: Sequence[tuple[Picture, str]]) -> str:
+def _render(
+    evaluations: Sequence[Evaluation],
+    pictures: Sequence[tuple[Picture, str]],
+    transfers: Sequence[ConditionTransfer],
+) -> str:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
@@ -83,6 +100,8 @@ def _render(evaluations: Sequence[Evaluation], pictures: Sequence[tuple[Picture,
         groups=[(column, list(_group_rows(evaluations, column))) for column in columns_of(evaluations)],
         shared=[(picture, svg) for picture, svg in pictures if picture.detector is None],
         own=[[(p, svg) for p, svg in pictures if p.detector == index] for index in range(len(evaluations))],
+        transfers=transfers,
+        transferred=list(_transfer_rows(transfers)),
         comparisons=list(_comparisons(evaluations)),
         intervals=_interval_note(evaluations),
         left_out=_left_out(evaluations),
@@ -135,6 +154,24 @@ def _group_cells(figures: GroupFigures | None) -> list[Cell]:
         Cell(rate(figures.eer), figures.eer, bounds(figures.interval) if figures.interval else ""),
         Cell(" / ".join(map(rate, values)), max(values), " / ".join(names)),
     ]
+
+
+def _transfer_rows(transfers: Sequence[ConditionTransfer]) -> Iterator[_Row]:
+    """A condition a row: of each detector the rates at its threshold, the EER there, and how far scores moved."""
+    for name in dict.fromkeys(name for one in transfers for name in one.conditions):
+        cells = []
+        for one in transfers:
+            figures = one.conditions.get(name)
+            if figures is None:
+                cells += [Cell(NOTHING, -1.0)] * (len(TRANSFERRED) + 1)
+                continue
+            for key in TRANSFERRED:
+                value, interval = figures.transfer.figures[key], figures.transfer.intervals.get(key)
+                cells.append(Cell(rate(value), value, bounds(interval) if interval else ""))
+            moved = {CLASSES[label]: drift.median for label, drift in figures.drift.items()}
+            text = " / ".join(f"{value:+.3g}" for value in moved.values()) or NOTHING
+            cells.append(Cell(text, max(map(abs, moved.values()), default=0.0), " / ".join(moved)))
+        yield _Row(name, "", cells)
 
 
 def _comparisons(evaluations: Sequence[Evaluation]) -> Iterator[tuple[str, Comparison]]:

@@ -162,14 +162,16 @@ def check_variant(spec: DetectorSpec, variant: Variant) -> None:
     reduction = find_precision(variant.precision)
     if variant.precision not in spec.precisions:
         raise ExportError(
-            f"{spec.name} is built in {', '.join(spec.precisions)}, not in {variant.precision}: it has no XLS-R "
-            "encoder, and fewer bits would save nothing"
+            f"{spec.name} is built in {', '.join(spec.precisions)}, not in {variant.precision}"
+            + (f": {reduction.without_encoder}" if reduction and reduction.without_encoder else "")
         )
     if reduction is not None and variant.format not in reduction.formats:
         raise ExportError(
-            f"--precision {variant.precision} goes with --format {' or '.join(reduction.formats)}; "
-            f"{variant.format} is built in {FP32}"
+            f"--precision {variant.precision} goes with --format {' or '.join(reduction.formats)}, not with "
+            f"{variant.format}"
         )
+    if reduction is not None and (complaint := reduction.missing()):
+        raise ExportError(f"--precision {variant.precision}: {complaint}")
 
 
 def _write(
@@ -213,7 +215,7 @@ def _reduce(
     job = Conversion(served, window_samples, form, reference / form.file, target, variant.has_reduced_range)
     reduction.convert(job)
     shutil.rmtree(reference)
-    run = form.open(target)
+    run = form.open_in(variant.precision, target)
     after = drift.scores_of(run, recordings.waveforms, window_samples, plan.score_kind)
     moved = drift.measure(variant.precision, plan.weights, reduction.limits, on=recordings, before=before, after=after)
     if moved.failures and not variant.force:

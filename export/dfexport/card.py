@@ -50,6 +50,8 @@ def model_card(
         licence=licences[weights],
         paper=spec.paper,
         published_result=spec.result if pretrained else f"none for {weights} weights",
+        eers=spec.eers if pretrained else (),
+        trained_on=spec.trained_on if pretrained else "",
         format=format,
         precision=precision,
         precision_note=reduction.note_for(reduce_range=reduce_range) if reduction else "",
@@ -77,7 +79,7 @@ def identity(spec: DetectorSpec, sha256: str, format: str, precision: str, *, re
         "range": "reduced" if reduce_range else "full",
         "dfserve": dfserve_version(),
     }
-    return identity_of(*(f"{key}={value}" for key, value in parts.items()))
+    return identity_of(*(f"{key}={value}" for key, value in parts.items()), bits=form.identity_bits)
 
 
 def dfserve_version() -> str:

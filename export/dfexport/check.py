@@ -48,7 +48,7 @@ def check_built(weights: LoadedWeights, folder: Path) -> Parity:
         spec,
         load_network(spec, weights),
         form.runtime,
-        form.open(folder / "1" / form.file),
+        form.open_in(card.precision, folder / "1" / form.file),
         card.identity,
         batches=reduction is None or reduction.max_batch_size != 1,
         batch_tolerance=parity.BATCH_TOLERANCE if reduction is None else reduction.limits.max_difference,

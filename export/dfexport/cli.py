@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from dfcontract.errors import DfserveError
+from dfcontract.startup import completed
 from dfexport.errors import ExportError
 from dfexport.formats import FORMATS
 from dfexport.precision import FP32, PRECISIONS
@@ -34,7 +35,7 @@ console = Console(soft_wrap=True, highlight=False)
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; 0 when all went well, 1 when a detector could not be built."""
-    arguments = _parser().parse_args(argv)
+    arguments = completed(build_parser()).parse_args(argv)
     try:
         return int(arguments.run(arguments))
     except DfserveError as error:
@@ -53,12 +54,19 @@ def default_weights_dir() -> Path:
     return Path(os.environ.get("WEIGHTS_DIR") or "weights")
 
 
-def _parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
+    """The commands and their options; the reference in the documentation is written from it, too."""
     parser = argparse.ArgumentParser(prog="dfexport", description="Checkpoints in, a Triton model repository out.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     listing = commands.add_parser("list", help="the detectors that can be built, and whether their checkpoint is here")
-    listing.add_argument("--weights-dir", type=Path, default=default_weights_dir())
+    listing.add_argument(
+        "--weights-dir",
+        type=Path,
+        default=default_weights_dir(),
+        metavar="DIR",
+        help="where checkpoints are looked for (default: %(default)s)",
+    )
     listing.set_defaults(run=_list)
 
     building = commands.add_parser("build", help="export detectors into a model repository")
@@ -86,7 +94,9 @@ def _parser() -> argparse.ArgumentParser:
     averaging.set_defaults(run=_average)
 
     for command in (building, checking):
-        command.add_argument("--checkpoint", type=Path, help="your own weights of the same architecture")
+        command.add_argument(
+            "--checkpoint", type=Path, metavar="PATH", help="your own weights of the same architecture"
+        )
         command.add_argument(
             "--weights",
             choices=("published", "random"),
@@ -97,12 +107,14 @@ def _parser() -> argparse.ArgumentParser:
             "--weights-dir",
             type=Path,
             default=default_weights_dir(),
+            metavar="DIR",
             help="where checkpoints are looked for and downloaded to (default: %(default)s)",
         )
         command.add_argument(
             "--repository",
             type=Path,
-            help=f"default: {REPOSITORY}, and {RANDOM_REPOSITORY} for random weights",
+            metavar="DIR",
+            help=f"where models are (default: {REPOSITORY}, and {RANDOM_REPOSITORY} for random weights)",
         )
     return parser
 
@@ -112,13 +124,13 @@ def _add_variant(building: argparse.ArgumentParser) -> None:
         "--format",
         choices=tuple(FORMATS),
         default="onnx",
-        help="torchscript: for Triton's pytorch backend (default: %(default)s)",
+        help="torchscript: for Triton's pytorch backend, openvino: for its openvino backend (default: %(default)s)",
     )
     building.add_argument(
         "--precision",
         choices=tuple(PRECISIONS),
         default=FP32,
-        help="of an XLS-R encoder: fp16 for GPUs, int8 for CPUs; compared with fp32 (default: %(default)s)",
+        help="fp16 for GPUs, bf16 (--format openvino) and int8 for CPUs; compared with fp32 (default: %(default)s)",
     )
     building.add_argument(
         "--int8-range",
@@ -226,7 +238,7 @@ def _variant(arguments: argparse.Namespace) -> "Variant":
 
     audio, labels = arguments.drift_audio, arguments.drift_labels
     if arguments.precision == FP32 and (audio or labels or arguments.force):
-        raise ExportError("--drift-audio, --drift-labels and --force go with --precision fp16 or int8")
+        raise ExportError("--drift-audio, --drift-labels and --force go with fewer bits than fp32 (--precision)")
     if arguments.precision != "int8" and arguments.int8_range != "auto":
         raise ExportError("--int8-range goes with --precision int8")
     drift_set = None

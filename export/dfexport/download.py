@@ -1,8 +1,9 @@
-"""Fetch a published file: progress, resume, digest."""
+"""Fetch a published file: addresses in turn, progress, resume, digest."""
 
 import hashlib
 import html
 import re
+import sys
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -18,8 +19,8 @@ from dfexport.spec import Checkpoint, RemoteFile
 
 CHUNK_BYTES = 1 << 20
 PAGE_BYTES = 1 << 18
-TIMEOUT_S = 30
-ATTEMPTS = 3
+TIMEOUT_S = 10  # without an answer, or without a byte of the file
+ATTEMPTS = 3  # at an address that answers
 
 
 class WebPage(OSError):
@@ -55,27 +56,36 @@ def verify(path: Path, remote: RemoteFile) -> str:
 
 
 def download(remote: RemoteFile, checkpoint: Checkpoint, folder: Path) -> Path:
-    """Download ``remote`` into ``folder``; a broken transfer goes on where it stopped, in this run or the next.
+    """Download ``remote`` into ``folder`` from the first of its addresses that has it.
+
+    A broken transfer goes on where it stopped, in this run or the next, be it from another address.
 
     Raises:
-        CheckpointMissing: the publisher can't be reached; says which file to place where by hand.
-        CheckpointInvalid: what arrived has another size or digest (it is deleted).
+        CheckpointMissing: no address can be reached; says which file to place where by hand.
+        CheckpointInvalid: what arrived has another size or digest (it is deleted), and no address has the right one.
         ExportError: ``folder`` can't be written to.
     """
-    if remote.url is None:
+    if not remote.addresses:
         raise _missing(remote, checkpoint, folder, "its address is not known, only its page")
-    target, part = folder / remote.name, folder / f"{remote.name}.part"
+    part = folder / f"{remote.name}.part"
     _require_writable(part)
-    try:
-        _transfer_with_retries(remote.name, remote.url, part)
-    except (OSError, HTTPException) as error:
-        raise _missing(remote, checkpoint, folder, f"{remote.url}: {error}") from error
-    try:
-        verify(part, remote)
-    except CheckpointInvalid as error:
-        part.unlink()
-        raise CheckpointInvalid(f"{remote.url} sent another file, which was deleted. {error}") from None
-    return part.rename(target)
+    failures: list[str] = []
+    wrong: CheckpointInvalid | None = None
+    for address in remote.addresses:
+        if failures:
+            print(f"{failures[-1]}; trying {address}", file=sys.stderr)
+        try:
+            _transfer_with_retries(remote.name, address, part)
+            verify(part, remote)
+        except (OSError, HTTPException) as error:
+            failures.append(f"{address}: {_reason(error)}")
+        except CheckpointInvalid as error:
+            part.unlink()
+            wrong = CheckpointInvalid(f"{address} sent another file, which was deleted. {error}")
+            failures.append(f"{address}: sent another file")
+        else:
+            return part.rename(folder / remote.name)
+    raise wrong or _missing(remote, checkpoint, folder, "; ".join(failures))
 
 
 def _require_writable(part: Path) -> None:
@@ -102,12 +112,23 @@ def _transfer_with_retries(name: str, url: str, part: Path) -> None:
         try:
             return _transfer(name, url, part)
         except (OSError, HTTPException) as error:
-            refused = isinstance(error, WebPage) or (
-                isinstance(error, urllib.error.HTTPError) and error.code < HTTPStatus.INTERNAL_SERVER_ERROR
-            )
-            if refused or attempt == ATTEMPTS:
+            if attempt == ATTEMPTS or not _may_pass(error):
                 raise
     return None
+
+
+def _reason(error: Exception) -> str:
+    """In words; an address that can't be reached says why inside of another error."""
+    if isinstance(error, urllib.error.URLError) and not isinstance(error, urllib.error.HTTPError):
+        return str(error.reason)
+    return str(error)
+
+
+def _may_pass(error: Exception) -> bool:
+    """Whether the same address is worth asking again: not where nobody is, nor where it has refused."""
+    if isinstance(error, urllib.error.HTTPError):
+        return error.code >= HTTPStatus.INTERNAL_SERVER_ERROR
+    return not isinstance(error, WebPage | urllib.error.URLError)
 
 
 def _transfer(name: str, url: str, part: Path, *, confirmed: bool = False) -> None:

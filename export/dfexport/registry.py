@@ -5,33 +5,36 @@ The tables of the README and of docs/detectors.md are made from these rows.
 
 from dataclasses import replace
 
+from dfcontract.published import NOT_DISCLOSED, Eer
 from dfexport.errors import unknown
-from dfexport.spec import XLSR_PRECISIONS, Checkpoint, DetectorSpec, Eer, OperatingPoint, RemoteFile
+from dfexport.spec import XLSR_PRECISIONS, Checkpoint, DetectorSpec, OperatingPoint, RemoteFile
 
-_ARENA = "arena"  # Speech Anti-Spoofing Arena, huggingface.co/SpeechAntiSpoofingBenchmarks
+ARENA = "Speech Anti-Spoofing Arena, huggingface.co/SpeechAntiSpoofingBenchmarks"
 _MEASURED = "measured for dfserve"
-_ASVSPOOF_2019_LA = "ASVspoof 2019 LA, its training part"
+_2019_LA = "ASVspoof 2019 LA"
+_ASVSPOOF_2019_LA = f"{_2019_LA}, its training part"
 
 
 def _eers(sets: tuple[str, ...], percents: tuple[float, ...]) -> tuple[Eer, ...]:
     return tuple(Eer(data, percent) for data, percent in zip(sets, percents, strict=True))
 
 
-def _arena(*figures: tuple[str, float]) -> tuple[Eer, ...]:
+def _arena(*figures: tuple[str, float], trained_on: tuple[str, ...] = (_2019_LA,)) -> tuple[Eer, ...]:
     """Its figures for 2021 pool all phases, and can't be compared with those of the ``eval`` part."""
-    return tuple(Eer(data, percent, _ARENA) for data, percent in figures)
+    return tuple(Eer(data, percent, ARENA, data in trained_on) for data, percent in figures)
 
 
 _AASIST_PAGE = "https://github.com/clovaai/aasist"
 _AASIST_WEIGHTS = "https://raw.githubusercontent.com/clovaai/aasist/main/models/weights"
+_AASIST_MIRROR = "https://cdn.jsdelivr.net/gh/clovaai/aasist@main/models/weights"  # a CDN of public GitHub repositories
 _AASIST_PAPER = (
     "Jung et al., AASIST: Audio Anti-Spoofing using Integrated Spectro-Temporal Graph Attention Networks, "
     "ICASSP 2022, arXiv 2110.01200"
 )
 
 
-def _aasist_checkpoint(name: str, sha256: str, size: str) -> Checkpoint:
-    remote = RemoteFile(name, f"{_AASIST_WEIGHTS}/{name}", sha256)
+def _aasist_checkpoint(name: str, sha256: str, size: str, *mirrors: str) -> Checkpoint:
+    remote = RemoteFile(name, f"{_AASIST_WEIGHTS}/{name}", sha256, mirrors=(f"{_AASIST_MIRROR}/{name}", *mirrors))
     return Checkpoint((remote,), page=_AASIST_PAGE, licence="MIT (NAVER Corp.)", size=size)
 
 
@@ -121,7 +124,7 @@ def _spectra(name: str, file: RemoteFile, repository: str, size: str) -> Detecto
         published_result="",
         parameters=0,
         precisions=XLSR_PRECISIONS,
-        trained_on="not disclosed",
+        trained_on=NOT_DISCLOSED,
         preparation=_SPECTRA_PREPARATION,
         pre_emphasis=0.97,
     )
@@ -132,7 +135,10 @@ _CARD = "its authors' model card; the data is not named"
 
 
 _ARENA_LICENCE = "non-commercial research use alone (commercial by request to its authors)"
-_DF_ARENA_PAPER = "Speech Arena, RAPTOR, arXiv 2603.06164"
+_DF_ARENA_PAPER = (
+    "Kulkarni et al., Do Compact SSL Backbones Matter for Audio Deepfake Detection? A Controlled Study with RAPTOR, "
+    "arXiv 2603.06164"
+)
 _DF_ARENA_SETS = ("In-the-Wild", "ASVspoof 2021 DF", "ASVspoof 2021 LA")
 _DF_ARENA_TRAINED_ON = "ASVspoof 2019 and 5, Codecfake, LibriSeVoc, DFADD, CtrSVDD, SpoofCeleb, MLAAD, EnvSDD"
 
@@ -221,7 +227,10 @@ _ROWS = (
         window_samples=64_600,
         max_batch_size=8,
         checkpoint=_aasist_checkpoint(
-            "AASIST.pth", "51d2d9cf0738172f61e2a384ec50a54a55363240f67c971ed55a92435bc1a1c0", "1.3 MB"
+            "AASIST.pth",
+            "51d2d9cf0738172f61e2a384ec50a54a55363240f67c971ed55a92435bc1a1c0",
+            "1.3 MB",
+            "https://huggingface.co/SpeechAntiSpoofingBenchmarks/AASIST/resolve/main/AASIST.pth",
         ),
         paper=_AASIST_PAPER,
         published_result="ASVspoof 2019 LA eval: EER 0.83 %, min t-DCF 0.0275",
@@ -229,9 +238,10 @@ _ROWS = (
         seconds_per_window=0.079,
         threshold=OperatingPoint(1.4938, "ASVspoof 2019 LA eval, at its EER"),
         eers=(
-            Eer("ASVspoof 2019 LA eval", 0.83),
+            Eer("ASVspoof 2019 LA eval", 0.83, trained_on=True),
             *_arena(("ASVspoof 2021 LA, all phases", 12.35), ("ASVspoof 2021 DF, all phases", 17.04)),
-            *_arena(("In-the-Wild", 43.01), ("SONAR", 57.61), ("LibriSeVoc", 37.98)),
+            *_arena(("In-the-Wild", 43.01), ("SONAR", 57.61), ("CD-ADD", 51.05), ("ODSS", 50.41)),
+            *_arena(("LibriSeVoc", 37.98), ("HABLA", 37.36), ("DECRO", 29.74)),
             Eer("301 clips of 16 other systems", 34.6, _MEASURED),
         ),
         trained_on=_ASVSPOOF_2019_LA,
@@ -249,9 +259,10 @@ _ROWS = (
         parameters=85_306,
         seconds_per_window=0.064,
         eers=(
-            Eer("ASVspoof 2019 LA eval", 0.99),
+            Eer("ASVspoof 2019 LA eval", 0.99, trained_on=True),
             *_arena(("ASVspoof 2021 LA, all phases", 13.15), ("ASVspoof 2021 DF, all phases", 15.96)),
-            *_arena(("In-the-Wild", 44.45), ("ASVspoof 5", 37.53), ("DeepVoice", 49.68)),
+            *_arena(("In-the-Wild", 44.45), ("ASVspoof 5", 37.53), ("CD-ADD", 50.72), ("DeepVoice", 49.68)),
+            *_arena(("ODSS", 47.14), ("HABLA", 34.84)),
             Eer("301 clips of 16 other systems", 35.5, _MEASURED),
         ),
         trained_on=_ASVSPOOF_2019_LA,
@@ -291,7 +302,7 @@ _ROWS = (
             Eer("ASVspoof 2021 LA eval", 0.82),
             *_arena(("ASVspoof 2019 LA", 0.22), ("ASVspoof 2021 LA, all phases", 8.11)),
             *_arena(("ASVspoof 2021 DF, all phases", 8.32), ("In-the-Wild", 11.22), ("ASVspoof 5", 16.25)),
-            *_arena(("SONAR", 46.12), ("LibriSeVoc", 11.21)),
+            *_arena(("SONAR", 46.12), ("CD-ADD", 38.57), ("CFAD", 17.28), ("LibriSeVoc", 11.21)),
         ),
         trained_on=_ASVSPOOF_2019_LA,
     ),
@@ -335,7 +346,7 @@ _ROWS = (
         eers=(
             *_eers(("ASVspoof 2021 DF eval", "In-the-Wild"), (1.88, 6.71)),
             *_arena(("ASVspoof 2019 LA", 0.17), ("ASVspoof 2021 LA, all phases", 7.43)),
-            *_arena(("DeepVoice", 28.82), ("DFADD", 10.70)),
+            *_arena(("DeepVoice", 28.82), ("CFAD", 16.86), ("DECRO", 15.17), ("DFADD", 10.70), ("HABLA", 2.58)),
         ),
         trained_on=_ASVSPOOF_2019_LA,
     ),
@@ -409,7 +420,7 @@ _ROWS = (
         max_batch_size=8,
         eers=(
             *_eers(_SPECTRA_SETS, (0.723, 4.506, 1.998, 13.82, 0.961)),
-            *_arena(("ASVspoof 2019 LA", 0.97), ("ASVspoof 2021 LA, all phases", 4.38)),
+            *_arena(("ASVspoof 2019 LA", 0.97), ("ASVspoof 2021 LA, all phases", 4.38), trained_on=()),
             *_arena(("ASVspoof 2021 DF, all phases", 4.30), ("In-the-Wild", 1.20)),
         ),
     ),
@@ -419,6 +430,7 @@ _ROWS = (
             *_eers(_DF_ARENA_SETS, (1.76, 3.30, 4.23)),
             Eer("ASVspoof 2019 LA", 1.09, trained_on=True),
             Eer("ASVspoof 5", 12.39, trained_on=True),
+            Eer("14 sets pooled, those of its training among them", 10.88, trained_on=True),
         ),
     ),
     replace(
@@ -427,6 +439,7 @@ _ROWS = (
             *_eers(_DF_ARENA_SETS, (0.91, 1.75, 4.66)),
             Eer("ASVspoof 2019 LA", 1.14, trained_on=True),
             Eer("ASVspoof 5", 17.25, trained_on=True),
+            Eer("14 sets pooled, those of its training among them", 9.52, trained_on=True),
         ),
     ),
     DetectorSpec(

@@ -22,6 +22,7 @@ from dfexport.spec import DetectorSpec
 HEADER = "# Written by dfexport; build again rather than edit.\n"
 CONFIG_FILE = "config.pbtxt"
 QUEUE_TIMEOUT_US = 60_000_000
+ENGINES_DIR = "/engines"  # in the container, where `dfdeploy serve --profile tensorrt` mounts a folder to write to
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,10 @@ _PROFILES = (
         least_tolerance=1e-3,
     ),
 )
-PROFILES = {profile.name: profile for profile in _PROFILES}
+# The same on a GPU, with fp16 builds compiled by TensorRT: asked for by name, as the first start takes minutes and the
+# engines want a place to be kept in.
+TENSORRT = "tensorrt"
+PROFILES = {profile.name: profile for profile in (*_PROFILES, *(replace(one, name=TENSORRT) for one in _PROFILES[1:]))}
 DEFAULT_PROFILE = "cpu"
 
 
@@ -97,7 +101,7 @@ def config_text(spec: DetectorSpec, card: ModelCard, profile: Profile) -> str:
 def model_config(spec: DetectorSpec, card: ModelCard, profile: Profile) -> pb.ModelConfig:
     """The same as Triton's own message, from the detector, its card, the format's row and the precision's."""
     form, reduction = find_format(card.format), find_precision(card.precision)
-    if reduction is not None and not reduction.runs_on_gpu:
+    if not form.runs_on_gpu or (reduction is not None and not reduction.runs_on_gpu):
         profile = PROFILES["cpu"]
     own_limits = (form.max_batch_size, reduction.max_batch_size if reduction else None)
     max_batch_size = min(profile.max_batch_size, spec.max_batch_size, *filter(None, own_limits))
@@ -105,6 +109,7 @@ def model_config(spec: DetectorSpec, card: ModelCard, profile: Profile) -> pb.Mo
     config = pb.ModelConfig(
         name=card.model,
         backend=form.backend,
+        default_model_filename=form.file if form.is_named else "",
         max_batch_size=max_batch_size,
         input=[pb.ModelInput(name=WAVEFORM, data_type=pb.TYPE_FP32, dims=[card.window_samples])],
         output=[model_output(name, tensor) for name, tensor in outputs.items()],
@@ -121,13 +126,27 @@ def model_config(spec: DetectorSpec, card: ModelCard, profile: Profile) -> pb.Mo
         model_warmup=[_warmup(batch, card.window_samples) for batch in _up_to(max_batch_size, profile.warmup_batches)],
     )
     config.dynamic_batching.preferred_batch_size.extend(_up_to(max_batch_size, profile.preferred_batch_sizes))
+    if profile.name == TENSORRT and card.precision in form.tensorrt_precisions:
+        accelerator = config.optimization.execution_accelerators.gpu_execution_accelerator.add(name="tensorrt")
+        accelerator.parameters.update(_tensorrt_options(card, max_batch_size))
     if profile.instance_kind == "KIND_GPU" and card.precision in form.cuda_options:
         accelerator = config.optimization.execution_accelerators.gpu_execution_accelerator.add(name="cuda")
         accelerator.parameters.update(form.cuda_options[card.precision])
-    parameters = {**_tolerant(card, profile).to_parameters(), **form.parameters.get(profile.name, {})}
+    parameters = {**_tolerant(card, profile).to_parameters(), **form.parameters_of(profile.name, card.precision)}
     for key, value in sorted(parameters.items()):
         config.parameters[key].string_value = value
     return config
+
+
+def _tensorrt_options(card: ModelCard, max_batch_size: int) -> dict[str, str]:
+    """Engines that are kept, and the batches that they are made for: least, usual, largest.
+
+    Graphs are strongly typed in TensorRT 11: no option says fp16, the graph's own types do. Keys: ONNX Runtime's page
+    about its TensorRT execution provider, "Execution Provider Options".
+    """
+    sizes = {"min": 1, "opt": max(max_batch_size // 2, 1), "max": max_batch_size}
+    shapes = {f"trt_profile_{name}_shapes": f"{WAVEFORM}:{size}x{card.window_samples}" for name, size in sizes.items()}
+    return {"trt_engine_cache_enable": "1", "trt_engine_cache_path": f"{ENGINES_DIR}/{card.model}"} | shapes
 
 
 def _tolerant(card: ModelCard, profile: Profile) -> ModelCard:

@@ -3,13 +3,14 @@
 from dataclasses import dataclass, replace
 from typing import Literal, Self
 
+from dfcontract.published import Eer
 from dfcontract.tensors import SAMPLE_RATE_HZ
 from dfexport.errors import ExportError
 
 ScoreKind = Literal["logit", "log_softmax", "softmax"]
 Weights = Literal["pretrained", "custom", "random"]
 
-XLSR_PRECISIONS = ("fp32", "fp16", "int8")
+XLSR_PRECISIONS = ("fp32", "fp16", "bf16", "int8")
 
 
 @dataclass(frozen=True)
@@ -18,13 +19,20 @@ class RemoteFile:
 
     ``url`` is None where its page is known and its own address is not: it is placed by hand. ``sha256`` is None where
     the publisher states none and nobody here has held the file; the build then records the digest it found.
-    ``size_bytes`` is None where it isn't known.
+    ``size_bytes`` is None where it isn't known. ``mirrors`` are other addresses of the same file, asked in turn where
+    the first one fails; only a digest proves that it is the same.
     """
 
     name: str
     url: str | None
     sha256: str | None = None
     size_bytes: int | None = None
+    mirrors: tuple[str, ...] = ()
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Its own address and its mirrors; none where it is placed by hand."""
+        return (self.url, *self.mirrors) if self.url is not None else ()
 
 
 @dataclass(frozen=True)
@@ -45,29 +53,6 @@ class Checkpoint:
     licence: str
     size: str = "unknown"
     asks_consent: bool = False
-
-
-@dataclass(frozen=True)
-class Eer:
-    """An equal error rate that somebody published.
-
-    Attributes:
-        data: the data set, and which part of it.
-        percent: the rate.
-        source: who says so; "" for the detector's authors.
-        trained_on: whether data of the same set was in the training data, so that the figure says little.
-    """
-
-    data: str
-    percent: float
-    source: str = ""
-    trained_on: bool = False
-
-    def __str__(self) -> str:
-        """One line: the data set, the rate, and what makes it worth less."""
-        notes = [self.source] if self.source else []
-        notes += ["trained on"] if self.trained_on else []
-        return f"{self.data} {self.percent:g} %" + (f" ({', '.join(notes)})" if notes else "")
 
 
 @dataclass(frozen=True)
@@ -117,7 +102,7 @@ class DetectorSpec:
     score_kind: ScoreKind = "logit"
     threshold: OperatingPoint | None = None
     tolerance: float = 1e-4
-    precisions: tuple[str, ...] = ("fp32",)
+    precisions: tuple[str, ...] = ("fp32", "bf16")
     max_batch_size: int = 32
     eers: tuple[Eer, ...] = ()
     trained_on: str = ""

@@ -39,7 +39,7 @@ from dfpage import hearing, live
 from dfpage.detectors import Detectors
 from dfpage.errors import PageInputError, UploadRefused
 from dfpage.guard import Guard
-from dfpage.scoring import Choice, score_upload
+from dfpage.scoring import Choice, chosen_audio, score_upload
 from dfpage.settings import Settings
 from dfpage.uploads import Upload, Uploads
 
@@ -114,12 +114,16 @@ class _Page:
 
     async def audio(self, request: Request) -> Response:
         async with self._uploads.received(request) as upload:
-            waveform = await to_thread.run_sync(self._loaded, upload, _channels(request), limiter=self._limiter)
+            waveform = await to_thread.run_sync(
+                self._loaded, upload, chosen_audio(request.query_params), limiter=self._limiter
+            )
         return Response(hearing.heard(waveform), media_type="application/octet-stream")
 
     async def speech(self, request: Request) -> Response:
         async with self._uploads.received(request) as upload:
-            waveform = await to_thread.run_sync(self._loaded, upload, _channels(request), limiter=self._limiter)
+            waveform = await to_thread.run_sync(
+                self._loaded, upload, chosen_audio(request.query_params), limiter=self._limiter
+            )
         return StreamingResponse(_speech_lines(waveform.samples), media_type="application/x-ndjson")
 
     async def rows(self, request: Request) -> Response:
@@ -135,13 +139,9 @@ class _Page:
         self._uploads.check_length(upload)
         return score_upload(self._detectors.to_score(choice.model), upload, choice)
 
-    def _loaded(self, upload: Upload, channels: str | int) -> Any:
+    def _loaded(self, upload: Upload, chosen: AudioOptions) -> Any:
         self._uploads.check_length(upload)
-        return hearing.load(str(upload.path), channels)
-
-
-def _channels(request: Request) -> str | int:
-    return AudioOptions.parsed(request.query_params.get("channels", "mix")).channels
+        return hearing.load(str(upload.path), chosen)
 
 
 async def _speech_lines(samples: Any) -> AsyncIterator[str]:

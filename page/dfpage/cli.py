@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from dfclient.calls import DEFAULT_URL
 from dfcontract.errors import DfserveError
+from dfcontract.startup import completed
 from dfpage.errors import PageInputError
 from dfpage.settings import DEFAULT_MAX_MB, DEFAULT_MAX_MINUTES, DEFAULT_PORT, MEGABYTE, Settings
 
@@ -23,7 +24,7 @@ MAX_MESSAGE_BYTES = 1 << 21  # of a WebSocket
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; 1 when the page can't be served, 2 for wrong usage."""
-    options = _parser().parse_args(argv)
+    options = completed(build_parser()).parse_args(argv)
     try:
         _serve(options)
     except DfserveError as error:
@@ -40,7 +41,8 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
+    """The commands and their options; the reference in the documentation is written from it, too."""
     parser = argparse.ArgumentParser(
         "dfpage", description="A page where a person looks at recordings: scores along time, and what they mean."
     )

@@ -6,6 +6,7 @@ from dfclient import Detector, ModelCard, RetryPolicy, Server
 from dfclient.errors import ServerError
 from dfclient.results import calibration_for
 from dfcontract.live import detectors_among, live_name
+from dfcontract.published import out_of_domain
 from dfcontract.windows import PROTOCOL
 
 STATUS_TIMEOUT_S = 5.0
@@ -79,6 +80,9 @@ def card_values(card: ModelCard) -> dict[str, Any]:
         "licence": card.licence,
         "paper": card.paper,
         "published_result": card.published_result,
+        "eers": [str(eer) for eer in card.eers],
+        "out_of_domain": out_of_domain(card.eers, card.trained_on),
+        "trained_on": card.trained_on,
         "score_kind": card.score_kind,
     }
 

@@ -44,9 +44,9 @@ def heard(waveform: audio.Waveform) -> bytes:
     return b"".join([struct.pack("<I", len(text)), text, memoryview(samples)])
 
 
-def load(path: str, channels: str | int) -> audio.Waveform:
+def load(path: str, chosen: AudioOptions) -> audio.Waveform:
     """A file, decoded as for a detector; AudioError where it can't be."""
-    return audio.load(path, SAMPLE_RATE_HZ, AudioOptions(channels))
+    return audio.load(path, SAMPLE_RATE_HZ, chosen)
 
 
 class SpeechFinder:

@@ -1,6 +1,6 @@
 """One recording, one detector: the score as `dfclient score --mode sliding` makes it, as JSON for the page."""
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Self
 
 from starlette.datastructures import QueryParams
@@ -22,7 +22,7 @@ class Choice:
     model: str
     hop_s: float | None = None
     pool: str | None = None
-    channels: str | int = "mix"
+    audio: AudioOptions = field(default_factory=AudioOptions)
 
     @classmethod
     def of(cls, query: QueryParams) -> Self:
@@ -38,8 +38,16 @@ class Choice:
             hop_s = float(hop) if hop else None
         except ValueError:
             raise PageInputError(f"expected a number of seconds as `hop`, found {hop!r}") from None
-        options = AudioOptions.parsed(query.get("channels", "mix"))
-        return cls(model, hop_s, query.get("pool") or None, options.channels)
+        return cls(model, hop_s, query.get("pool") or None, chosen_audio(query))
+
+
+def chosen_audio(query: QueryParams) -> AudioOptions:
+    """Which channels and track a request asks for.
+
+    Raises:
+        InputError: they name none.
+    """
+    return AudioOptions.parsed(query.get("channels", "mix"), query.get("track") or None)
 
 
 def score_upload(detector: Detector, upload: Upload, choice: Choice) -> dict[str, Any]:
@@ -49,7 +57,10 @@ def score_upload(detector: Detector, upload: Upload, choice: Choice) -> dict[str
         DfclientError: as `Detector.score`.
     """
     clip = Clip(str(upload.path), upload.stem)
-    score = detector.score(clip, mode=SLIDING, hop_s=choice.hop_s, pool=choice.pool, channels=choice.channels)
+    part = choice.audio
+    score = detector.score(
+        clip, mode=SLIDING, hop_s=choice.hop_s, pool=choice.pool, channels=part.channels, track=part.track
+    )
     return score_values(replace(score, path=upload.name))
 
 

@@ -143,6 +143,10 @@ def test_models_and_health(dfclient):
     assert code == 0
     assert re.search(r"^tiny +1 +1\.000 s +16000 Hz +RANDOM", out, re.MULTILINE)
     assert re.search(r"^tiny_trained .* custom ", out, re.MULTILINE)
+    code, out, _ = dfclient("models", "--full")
+    assert code == 0
+    assert "tiny, version 1: tiny with RANDOM weights\n" in out
+    assert re.search(r"^  threshold +0\.25, set on a made-up set$", out, re.MULTILINE)
     code, out, _ = dfclient("health")
     assert code == 0
     assert "live, ready" in out
@@ -196,7 +200,7 @@ def test_a_server_that_is_away_is_waited_for_with_a_word(faulty_server, recordin
     path = recording("a.wav")
     server = faulty_server(lambda number, name, request: LOADING if number <= 3 and name == "ModelInfer" else None)
     command = [*COMMAND, "score", path.name, "--url", server.url, "--model", "toy", "--out", "s.csv"]
-    finished = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    finished = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=180, check=False)
     assert finished.returncode == 0
     notices = [line for line in finished.stderr.splitlines() if "trying again" in line]
     assert len(notices) == 1
@@ -222,7 +226,7 @@ def start(url: str, *arguments: str, cwd) -> subprocess.Popen:
 
 
 def wait_for_rows(path, n_rows: int) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not path.exists() or path.read_bytes().count(b"\n") < n_rows + 1:
         assert time.monotonic() < deadline, "no rows came"
         time.sleep(0.01)
@@ -238,7 +242,7 @@ def slow_run(faulty_server, recording, tmp_path):
 
 def finish(server, tmp_path) -> list[dict[str, str]]:
     resumed = start(server.url, "--resume", cwd=tmp_path)
-    assert resumed.wait(30) == 0, resumed.stderr.read()
+    assert resumed.wait(60) == 0, resumed.stderr.read()
     return rows_of(tmp_path / "s.csv")
 
 
@@ -246,7 +250,7 @@ def test_ctrl_c_keeps_the_rows_and_says_how_to_go_on(slow_run, tmp_path):
     process = start(slow_run.url, cwd=tmp_path)
     wait_for_rows(tmp_path / "s.csv", 3)
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=10)
+    _, err = process.communicate(timeout=180)
     assert process.returncode == 130
     assert "interrupted" in err
     assert "--resume" in err
@@ -262,7 +266,7 @@ def test_kill_9_loses_nothing(slow_run, tmp_path):
     process = start(slow_run.url, cwd=tmp_path)
     wait_for_rows(tmp_path / "s.csv", 3)
     process.kill()
-    process.wait(10)
+    process.wait(60)
     kept = rows_of(tmp_path / "s.csv")
     assert len(kept) >= 3
     asked = slow_run.triton.calls["ModelInfer"]
@@ -276,7 +280,7 @@ def test_a_server_that_dies_in_mid_run_keeps_the_rows(slow_run, tmp_path):
     process = start(slow_run.url, "--wait", "1", cwd=tmp_path)
     wait_for_rows(tmp_path / "s.csv", 3)
     slow_run.stop()
-    _, err = process.communicate(timeout=30)
+    _, err = process.communicate(timeout=180)
     assert process.returncode == 1
     assert re.search(r"^dfclient: error: no Triton server answers.*rows so far are kept.*--resume", err, re.MULTILINE)
     assert "Traceback" not in err
@@ -294,7 +298,7 @@ def test_a_terminal_sees_a_bar(slow_run, tmp_path):
             seen += os.read(ours, 4096)
         except OSError:
             break
-    assert process.wait(10) == 0
+    assert process.wait(60) == 0
     assert re.search(rb"40/40", seen)
     assert b"clips/s" in seen
     assert b"x real time" in seen
@@ -423,7 +427,7 @@ def test_names_that_no_file_can_have_cost_their_own_row_alone(tiny_server, recor
     command = [sys.executable, "-m", "dfclient", "score", "m.csv", "--url", tiny_server.grpc_url]
     command += ["--model", "tiny_trained"]
     for more in (["--out", "s.csv"], ["--out", "s.csv", "--resume"], []):
-        done = subprocess.run([*command, *more], cwd=tmp_path, capture_output=True, timeout=60, check=False)
+        done = subprocess.run([*command, *more], cwd=tmp_path, capture_output=True, timeout=180, check=False)
         assert done.returncode == 1
         assert b"Traceback" not in done.stderr
         assert b"\x1b" not in done.stderr + done.stdout

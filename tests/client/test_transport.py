@@ -284,8 +284,8 @@ def test_closing_lets_calls_in_flight_end(faulty_server):
     closing = threading.Thread(target=detector.close)
     closing.start()
     go_on.set()
-    scoring.join(10)
-    closing.join(10)
+    scoring.join(60)
+    closing.join(60)
     assert scores == [pytest.approx(0.25)]
 
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from dfcontract.calibration import Calibration, Threshold
 from dfcontract.card import ModelCard, SelfCheck
 from dfcontract.errors import CardError
+from dfcontract.published import NOT_DISCLOSED, Eer, out_of_domain
 
 TEXT = st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=20)
 FLOATS = st.floats(-1e6, 1e6, allow_nan=False)
@@ -39,6 +40,8 @@ CARDS = st.builds(
     licence=TEXT,
     paper=st.just("") | TEXT,
     published_result=st.just("") | TEXT,
+    eers=st.lists(st.builds(Eer, TEXT, st.floats(0, 100), st.just("") | TEXT, st.booleans()), max_size=3).map(tuple),
+    trained_on=st.just("") | TEXT,
     format=st.just("") | TEXT,
     precision=st.just("") | TEXT,
     precision_note=st.just("") | TEXT,
@@ -73,6 +76,8 @@ def test_every_field_reaches_the_text():
         **dict.fromkeys(
             ("published_result", "format", "precision", "precision_note", "drift", "preparation"), "changed"
         ),
+        "eers": (Eer("a set", 1.5, "somebody", trained_on=True), Eer("another", 2)),
+        "trained_on": "a set",
         "pre_emphasis": 0.97,
         "sample_rate_hz": 8000,
         "window_samples": 5,
@@ -107,6 +112,10 @@ def test_every_field_reaches_the_text():
         ({"score_polarity": "higher_is_spoof"}, "higher_is_bona_fide as score_polarity"),
         ({"threshold": "high"}, "a number as threshold"),
         ({"threshold": "nan"}, "found 'nan'"),
+        ({"eers": "0.83"}, "a list of published equal error rates as eers"),
+        ({"eers": '[{"data": "a set", "percent": "low"}]'}, "a list of published equal error rates as eers"),
+        ({"eers": '[{"data": "a set", "percent": 183}]'}, "a list of published equal error rates as eers"),
+        ({"eers": "[" * 100_000}, "a list of published equal error rates as eers"),
         ({"identity": "x"}, "a whole number as identity"),
         ({"self_check_tolerance": "1e-4", "self_check_logits": "1"}, "two numbers as self_check_logits"),
         ({"calibration": "{}"}, "dfeval calibrate fit, then build the model again"),
@@ -116,3 +125,23 @@ def test_every_field_reaches_the_text():
 def test_a_card_that_cant_be_used_names_model_parameter_and_value(change, words):
     with pytest.raises(CardError, match="model 'm'.*" + words.replace("(", r"\(")):
         ModelCard.from_parameters("m", "1", LEAST | change)
+
+
+EERS = (Eer("own", 0.8, trained_on=True), Eer("wild", 43.0, "others"), Eer("near", 12.5))
+
+
+@pytest.mark.parametrize(
+    ("eers", "trained_on", "line"),
+    [
+        (EERS, "own", "of such scores on data that the model was not trained on: 12.5 % (near) to 43 % (wild)"),
+        (EERS[1:2], "own", "of such scores on data that the model was not trained on: 43 % (wild)"),
+        (EERS[1:], NOT_DISCLOSED, "12.5 % (near) to 43 % (wild); what the model was trained on is not disclosed"),
+        (EERS[:1], "own", ""),
+        ((), "", ""),
+    ],
+)
+def test_the_line_about_other_data_leaves_out_what_was_trained_on(eers, trained_on, line):
+    found = out_of_domain(eers, trained_on)
+    assert found.endswith(line)
+    assert bool(found) == bool(line)
+    assert "own" not in found

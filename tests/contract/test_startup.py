@@ -34,7 +34,7 @@ def test_ctrl_c_among_the_imports_is_one_line(name: str, n_more: int) -> None:
         next(modules, None)
     process.send_signal(signal.SIGINT)
     rest = [line for line in process.stderr if not line.startswith("import time:")]
-    process.wait(30)
+    process.wait(60)
     assert "Traceback" not in "".join(rest)
     if process.returncode != 1:  # it had come to its own end before
         assert process.returncode == 130
@@ -49,7 +49,7 @@ def test_a_background_job_of_a_shell_goes_on_ignoring_ctrl_c() -> None:
         process = subprocess.Popen([sys.executable, "-c", program])
     finally:
         signal.signal(signal.SIGINT, before)
-    assert process.wait(30) == 7
+    assert process.wait(60) == 7
 
 
 FAKE = "import sys; from dfcontract.startup import run_command; "
@@ -65,3 +65,22 @@ def test_a_reader_that_has_had_enough_is_status_1_without_a_word(arguments: list
         command = [sys.executable, *arguments]
         finished = subprocess.run(command, stdout=output, stderr=subprocess.PIPE, check=False)
     assert (finished.returncode, finished.stderr) == (1, b"")
+
+
+@pytest.mark.parametrize(
+    ("program", "line", "expected"),
+    [
+        ("dfclient", "dfclient score --mo", {"--model", "--mode"}),
+        ("dfeval", "dfeval calibrate ", {"fit", "apply"}),
+        ("dfexport", "dfexport build aasist --precision ", {"fp32", "fp16", "int8"}),
+    ],
+)
+def test_a_shell_is_told_what_may_come_next(program, line, expected, tmp_path):
+    """As argcomplete's shell function asks: through the environment, answered into a file."""
+    answer = tmp_path / "answer"
+    asked = {"_ARGCOMPLETE": "1", "_ARGCOMPLETE_STDOUT_FILENAME": str(answer), "_ARGCOMPLETE_IFS": "\n"}
+    asked |= {"COMP_LINE": line, "COMP_POINT": str(len(line))}
+    command = [sys.executable, "-m", program]
+    finished = subprocess.run(command, env=os.environ | asked, capture_output=True, text=True, check=False, timeout=60)
+    assert finished.returncode == 0, finished.stderr
+    assert {word.strip() for word in answer.read_text().splitlines()} - {"-h", "--help"} == expected

@@ -6,14 +6,20 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from dfdeploy import folders
 from dfdeploy.__main__ import main
 from dfdeploy.bench import overhead
-from dfdeploy.bench.bench import ClientRate
+from dfdeploy.bench.client_rate import ClientRate
 from dfdeploy.bench.overhead import Overhead
 from dfdeploy.bench.perf_analyzer import PerfAnalyzer
 from dfdeploy.errors import EnvironmentIncomplete
+from dfexport import repository
+from dfexport.card import model_card
+from dfexport.checkpoints import RANDOM_DIGEST
+from dfexport.registry import find
+from dfexport.signals import wave
 
 
 def test_overhead_is_relative_to_the_session_without_a_server() -> None:
@@ -63,12 +69,63 @@ def test_the_whole_benchmark_on_a_tiny_model(tiny_models: Path, tmp_path: Path) 
         shutil.copy(Path(__file__).parents[2] / "examples" / "human.flac", clips / f"{number}.flac")
     (clips / "README").write_text("no recording, so not among the clips that were scored")
     out = tmp_path / "bench.json"
-    options = ["--model=tiny", "--calls=5", "--concurrency=2", f"--clips={clips}", f"--out={out}"]
-    main(["bench", f"--repository={tiny_models}", *options])  # a client that is slower than a tiny model is no error
-    figures = json.loads(out.read_text())["models"]["tiny"]
-    assert [load["concurrency"] for load in figures["throughput"]] == [2]
-    assert figures["throughput"][0]["throughput_per_s"] > 0
-    assert figures["client"]["clips"] == 3
-    assert figures["client"]["client_per_s"] == pytest.approx(
-        figures["client"]["percent"] / 100 * figures["client"]["server_per_s"]
-    )
+    # A client or a server that is slower than a tiny model is no error.
+    main(["bench", f"--repository={tiny_models}", "--model=tiny", "--quick", f"--clips={clips}", f"--out={out}"])
+    found = json.loads(out.read_text())
+    rows = {(row["way"], row["batch"], row["concurrency"]): row for row in found["rows"]}
+    assert [load for load in rows if load[0] == "triton"] == [
+        ("triton", 1, 1),
+        ("triton", 1, 2),
+        ("triton", 2, 1),
+        ("triton", 2, 2),
+    ]
+    assert all(row["windows_per_s"] > 0 for load, row in rows.items() if load[0] != "eager")
+    (sample,) = rows["triton", 2, 1]["samples"]
+    assert set(sample["batches"]) == {"2"}
+    assert 0 < sample["phases_ms"]["compute_infer"] < sample["p99_ms"]
+    # What runs in PyTorch is a detector of the registry, and this is none: nothing is filled in.
+    assert rows["eager", 1, 1]["windows_per_s"] is None
+    assert "unknown detector 'tiny'" in rows["eager", 1, 1]["reason"] == rows["eager", 2, 1]["reason"]
+    assert found["summary"]["tiny"]["speedup_batch_1"] is None
+    assert found["client"]["tiny"]["clips"] == 3
+    assert found["measured_on"]["speech"] == "3 recordings in clips"
+    assert 0 < found["cold_start_s"] < 300
+    assert "unknown detector &#39;tiny&#39;" in out.with_suffix(".html").read_text()
+    assert len(out.with_suffix(".csv").read_text().splitlines()) == 1 + len(rows)
+
+
+def test_in_process_a_network_runs_in_the_ways_that_are_asked_for(tmp_path: Path) -> None:
+    spec = find("aasist_l")
+    card = model_card("aasist_l", spec, weights="random", sha256=RANDOM_DIGEST, source="made by rule")
+    repository.write_model(tmp_path / "aasist_l", spec, card, wave(1, spec.window_samples))
+    out = tmp_path / "bench.json"
+    options = [f"--repository={tmp_path}", "--in-process", "--quick", f"--out={out}"]
+    assert main(["bench", *options, "--ways", "authors", "fp32"]) == 0
+    found = json.loads(out.read_text())
+    rows = {row["way"]: row for row in found["rows"]}
+    assert list(rows) == ["pytorch authors", "pytorch fp32"]
+    assert all(row["windows_per_s"] > 0 for row in rows.values())
+    assert {row["precision"] for row in rows.values()} == {"fp32"}
+    drift = found["drift"]["aasist_l"]
+    assert drift["fp32"]["largest"] == 0
+    assert drift["authors"]["largest"] == pytest.approx(0, abs=1e-5)
+    assert found["gflop_per_window"]["aasist_l"] == pytest.approx(12, rel=0.5)
+
+
+def test_in_process_an_unknown_way_or_device_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    spec = find("aasist_l")
+    card = model_card("aasist_l", spec, weights="random", sha256=RANDOM_DIGEST, source="made by rule")
+    repository.write_model(tmp_path / "aasist_l", spec, card, wave(1, spec.window_samples))
+    options = [f"--repository={tmp_path}", "--in-process", "--quick", f"--out={tmp_path / 'bench.json'}"]
+    assert main(["bench", *options, "--ways", "fp8", "fp32-graphs"]) == 1
+    assert "no way fp32-graphs, fp8 on cpu; known: authors, fp32, " in capsys.readouterr().err
+    if not torch.cuda.is_available():
+        assert main(["bench", *options, "--device=cuda"]) == 1
+        assert "this PyTorch sees no GPU" in capsys.readouterr().err
+
+
+def test_a_report_needs_a_name_that_others_can_stand_beside(
+    tiny_models: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["bench", f"--repository={tiny_models}", "--out=bench.html"]) == 1
+    assert "expected a name that ends in .json" in capsys.readouterr().err

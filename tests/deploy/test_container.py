@@ -15,7 +15,7 @@ from dfcontract.tensors import WARMUP_FILE
 from dfdeploy import container, environment, folders, ports
 from dfdeploy.__main__ import main
 from dfdeploy.embedded import Server
-from dfdeploy.errors import DeployError
+from dfdeploy.errors import DeployError, RepositoryUnusable
 
 PORTS = {"grpc": 8001, "http": 8000, "metrics": 8002}
 
@@ -61,6 +61,33 @@ def test_a_key_that_nobody_gave_is_another_one_each_time(monkeypatch: pytest.Mon
 def test_whoever_asks_for_http_scores_over_it() -> None:
     *_, http = container.nvidia_command("gpu", http_inference=True)
     assert "inference" not in http
+
+
+def test_tensorrt_keeps_its_engines_in_a_folder_of_this_users(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_models: Path
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(container.os, "geteuid", lambda: 1234)
+    monkeypatch.setattr(container.os, "getegid", lambda: 567)
+    command = text("tensorrt").split()
+    engines = tmp_path / "dfserve" / "engines"
+    assert f"--mount=type=bind,source={engines},target=/engines" in command
+    assert {"--gpus=all", "--user=1234:567", "--model-config-name=tensorrt", "--read-only"} <= set(command)
+    container.make_engines_folder()
+    assert engines.stat().st_mode & 0o777 == 0o700
+    assert "/engines" not in text("gpu")
+    # Triton takes a model's configuration for a CPU where it has none of that name.
+    container.check_profile(tiny_models, ["tiny", "tiny_live"], "tensorrt")
+    (old := tmp_path / "old" / "configs").mkdir(parents=True)
+    (old / "gpu.pbtxt").touch()
+    container.check_profile(tmp_path, ["old"], "gpu")
+    with pytest.raises(RepositoryUnusable, match="old: no configuration for tensorrt; build again"):
+        container.check_profile(tmp_path, ["old"], "tensorrt")
+
+
+def test_the_embedded_server_has_no_tensorrt(tiny_models: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["serve", f"--repository={tiny_models}", "--profile=tensorrt"]) == 1
+    assert "--profile tensorrt goes with --server docker" in capsys.readouterr().err
 
 
 def test_the_command_for_an_image_of_ours() -> None:
@@ -118,6 +145,15 @@ def test_only_an_explicit_host_is_published_to_others() -> None:
     assert "--publish=127.0.0.1:8001:8001" in text("gpu", host="localhost")
     with pytest.raises(DeployError, match="must be an address of this machine"):
         text("gpu", host="example.org")
+
+
+def test_a_digest_pins_the_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    digest = f"sha256:{'0a' * 32}"
+    monkeypatch.setenv("DFSERVE_TRITON_DIGEST", digest)
+    assert f" {container.NVIDIA_IMAGE}@{digest} tritonserver " in text("gpu")
+    monkeypatch.setenv("DFSERVE_TRITON_DIGEST", "latest; rm -r /")
+    with pytest.raises(DeployError, match="DFSERVE_TRITON_DIGEST: expected sha256:"):
+        text("gpu")
 
 
 def test_the_release_is_a_patched_one() -> None:
@@ -190,7 +226,7 @@ def test_docker_gets_the_signals_and_says_how_it_ended(
     assert shown == ran
     serving.send_signal(number)
     assert serving.stdout.read() == f"got {number.name.removeprefix('SIG')}\n"
-    assert serving.wait(20) == 3
+    assert serving.wait(60) == 3
 
 
 def test_a_container_that_is_ready_is_asked_whether_it_answers_right(
@@ -203,7 +239,7 @@ def test_a_container_that_is_ready_is_asked_whether_it_answers_right(
         f"{name} answers right\n" for name in ("tiny", "tiny_live", "tiny_trained", "tiny_trained_live")
     ]
     serving.terminate()
-    assert serving.wait(20) == 3
+    assert serving.wait(60) == 3
 
 
 def test_one_that_answers_wrong_is_stopped(tiny_server: Server, tiny_models: Path, tmp_path: Path) -> None:

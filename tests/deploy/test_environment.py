@@ -90,7 +90,7 @@ def test_every_backend_gets_the_contract_and_what_backends_share(tmp_path: Path)
     """Asked of the server's own Python, with nothing else of the project on its path."""
     found = environment.find()
     found.write_backends(tmp_path / "backends")
-    assert folders.backend_names() == ["live", "onnxruntime", "pytorch"]
+    assert folders.backend_names() == ["live", "onnxruntime", "openvino", "pytorch"]
     assert {folder.name for folder in (tmp_path / "backends").iterdir()} == {"python", *folders.backend_names()}
     told = "import sys, dfcontract.live as a, dfcontract.windows as b, dfdeploy.backends.common.batches as c, "
     told += "dfdeploy.backends.live.stream as d; print(*(m.__file__ for m in (a, b, c, d)), sep='\\n')"

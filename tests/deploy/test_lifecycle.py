@@ -95,7 +95,7 @@ def test_a_signal_stops_it_cleanly(serving: Serving, number: signal.Signals) -> 
     assert len(serving.tree) == 6  # guard, Triton, a backend for each of two detectors and their live siblings
     assert serving.regions()
     serving.process.send_signal(number)
-    assert serving.process.wait(30) == 0
+    assert serving.process.wait(60) == 0
     serving.wait_until_nothing_is_left()
 
 
@@ -103,7 +103,7 @@ def test_an_open_stream_does_not_keep_it_alive(serving: Serving) -> None:
     with triton.InferenceServerClient(serving.grpc_url) as client:
         client.start_stream(callback=lambda result, error: None)
         serving.process.send_signal(signal.SIGTERM)
-        assert serving.process.wait(40) == 0
+        assert serving.process.wait(60) == 0
         serving.wait_until_nothing_is_left()
 
 
@@ -132,7 +132,7 @@ def test_whatever_dies_the_server_comes_back(serving: Serving, victim: str) -> N
         assert client.is_model_ready("tiny")
     serving.tree = psutil.Process(serving.process.pid).children(recursive=True)
     serving.process.send_signal(signal.SIGTERM)
-    assert serving.process.wait(30) == 0
+    assert serving.process.wait(60) == 0
     serving.wait_until_nothing_is_left()
 
 
@@ -288,7 +288,7 @@ def test_the_log_of_a_server_that_failed_is_kept(serving: Serving) -> None:
     assert current.is_file()
     assert "Started GRPCInferenceService" in log.read_text()
     serving.process.send_signal(signal.SIGTERM)
-    assert serving.process.wait(30) == 0
+    assert serving.process.wait(60) == 0
     assert log.is_file()
     assert not current.exists()
     log.unlink()
@@ -328,14 +328,14 @@ def test_two_that_start_at_once_do_not_take_each_other_for_themselves(tiny_model
     finally:
         for process in starting:
             process.terminate()
-            process.wait(40)
+            process.wait(60)
 
 
 def test_a_taken_port_is_refused_before_anything_is_loaded(serving: Serving, tiny_models: Path) -> None:
     port = serving.grpc_url.rpartition(":")[2]
     taken = [argument for argument in command(tiny_models) if "--http-port" not in argument] + [f"--http-port={port}"]
     before = set(SHARED_MEMORY.iterdir())
-    finished = subprocess.run(taken, capture_output=True, text=True, check=False, timeout=60)
+    finished = subprocess.run(taken, capture_output=True, text=True, check=False, timeout=180)
     assert finished.returncode == 1
     assert f"the http port {port} is taken on 127.0.0.1" in finished.stderr
     assert "--http-port" in finished.stderr
@@ -345,7 +345,7 @@ def test_a_taken_port_is_refused_before_anything_is_loaded(serving: Serving, tin
 @pytest.mark.parametrize("host", ["0.0.0.0", "::1", "192.168.1.7", "example.org"])
 def test_another_address_than_loopback_is_refused(tiny_models: Path, host: str) -> None:
     finished = subprocess.run(
-        command(tiny_models, f"--host={host}"), capture_output=True, text=True, check=False, timeout=60
+        command(tiny_models, f"--host={host}"), capture_output=True, text=True, check=False, timeout=180
     )
     assert finished.returncode == 1
     assert "published vulnerabilities" in finished.stderr

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from dfdeploy import environment, folders, setup
+from dfdeploy import environment, folders, gpus, setup
 from dfdeploy.__main__ import main
 from dfdeploy.environment import ServerEnvironment
 from dfdeploy.errors import DeployError, EnvironmentIncomplete
+from dfdeploy.gpus import Gpu
 
 
 class Pip:
@@ -68,6 +69,18 @@ def test_torch_comes_on_demand_and_stays(pip: Pip, tmp_path: Path, monkeypatch: 
     assert kept.exists()  # brought up to date, not made anew
 
 
+def test_openvino_comes_on_demand_and_stays(pip: Pip, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "server"
+    assert main(["setup", f"--server-env={folder}", "--openvino"]) == 0
+    openvino = "--constraint --no-deps openvino"
+    assert pip.calls == [*BASE, openvino]
+    assert "(about 510 MB)" in capsys.readouterr().out
+    assert main(["setup", f"--server-env={folder}", "--torch"]) == 0
+    assert pip.calls[3:6] == [*BASE, openvino]
+    assert pip.calls[-1] == "--constraint torch"
+    assert "(about 1,380 MB)" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("failing", ["numpy", "nvidia-pytriton"])
 def test_an_interrupted_one_is_made_anew(pip: Pip, tmp_path: Path, failing: str) -> None:
     pip.failing = failing
@@ -89,6 +102,40 @@ def test_an_interrupted_update_is_made_anew(pip: Pip, tmp_path: Path, monkeypatc
     pip.failing, pip.calls = "", []
     setup.make_environment(tmp_path / "server")
     assert pip.calls == BASE
+
+
+@pytest.mark.parametrize(
+    ("driver", "packages"),
+    [
+        ("580.65.06", "onnxruntime-gpu[cuda,cudnn]==1.31.1 nvidia-cublas~=13.0"),
+        ("570.10", "onnxruntime-gpu[cuda,cudnn]==1.26.0 nvidia-cublas-cu12~=12.0"),
+    ],
+)
+def test_a_gpu_takes_the_place_of_the_cpus_build(
+    pip: Pip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, driver: str, packages: str
+) -> None:
+    setup.make_environment(tmp_path / "server")
+    (beside := tmp_path / "server" / "onnxruntime-for-cpus").touch()
+    monkeypatch.setattr(gpus, "listed", lambda: [Gpu("T4", driver, 7.5)])
+    assert main(["setup", f"--server-env={tmp_path / 'server'}", "--gpu"]) == 0
+    with_gpu = [f"--constraint numpy {packages}", BASE[1]]
+    assert pip.calls == [*BASE, *with_gpu]
+    assert not beside.exists()  # both are the module onnxruntime: made anew
+    setup.make_environment(tmp_path / "server")  # it stays
+    assert pip.calls == [*BASE, *with_gpu]
+
+
+def test_a_gpu_without_a_driver_that_fits_is_refused(
+    pip: Pip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(gpus, "listed", lambda: [Gpu("K80", "470.82.01", 3.7)])
+    assert main(["setup", f"--server-env={tmp_path / 'server'}", "--gpu"]) == 1
+    assert "expected a driver of release R525 or newer, found 470.82.01" in capsys.readouterr().err
+    monkeypatch.undo()
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(DeployError, match="no nvidia-smi"):
+        gpus.runtime()
+    assert pip.calls == []
 
 
 def test_another_folder_is_left_alone(pip: Pip, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

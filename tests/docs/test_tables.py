@@ -3,6 +3,7 @@
 import importlib.util
 from pathlib import Path
 
+import notebooks
 import pytest
 
 from dfeval.figures import METRICS, Metric
@@ -23,6 +24,11 @@ def tables():
 
 def test_no_table_is_stale(tables):
     assert [page.name for page, _ in tables.stale()] == [], "run python docs/tables.py"
+
+
+def test_no_notebook_is_stale():
+    stale = [path.name for path, text in notebooks.notebooks() if path.read_text() != text]
+    assert stale == [], "run python docs/notebooks.py"
 
 
 def test_every_table_stands_somewhere(tables):

@@ -1,11 +1,15 @@
 """The demonstration, as `make demo` runs it on a machine without a checkpoint."""
 
 import importlib.util
+import json
+import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from dfcontract.errors import DfserveError
+from dfexport.errors import CheckpointMissing
 
 PROGRAM = Path(__file__).resolve().parents[2] / "examples" / "demo.py"
 
@@ -25,15 +29,49 @@ def test_it_goes_from_nothing_to_a_picture_and_says_that_random_scores_mean_noth
     demo, tmp_path, monkeypatch, capsys
 ):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(demo.console, "width", 120)
     assert demo.main(["--model", "aasist_l", "--weights", "random"]) == 0
     shown = capsys.readouterr().out
     for recording in demo.RECORDINGS:
         assert recording in shown
     assert "these scores mean NOTHING" in shown
+    assert_proved(shown, "three made-up signals")
     assert "proves nothing" not in shown  # what is said of real scores
     assert (tmp_path / "demo.png").read_bytes().startswith(b"\x89PNG")
     assert {path.name for path in tmp_path.iterdir()} == {"build", "demo.png"}
     assert (tmp_path / "build" / "demo_repository" / "aasist_l").is_dir()
+
+
+def assert_proved(shown, of):
+    """Both differences are printed, and small."""
+    rows = re.findall(r"│ (the [\w ]+): (\w+) +│ (.+?) +│ +(\d)e([+-]\d+) │", shown)
+    assert [row[:2] for row in rows] == [("the original code", "logits"), ("the graph without a server", "scores")]
+    assert rows[0][2].startswith(of)
+    assert all(float(f"{digit}e{exponent}") < 1e-4 for *_, digit, exponent in rows)
+
+
+def test_without_a_checkpoint_it_says_first_what_it_could_not_get(demo, monkeypatch, capsys):
+    def load(*arguments, random, **options):
+        if not random:
+            raise CheckpointMissing("AASIST-L.pth is not in weights and could not be downloaded (https://a: gone)")
+        return SimpleNamespace(kind="random")
+
+    monkeypatch.setattr("dfexport.build.load_weights", load)
+    built = SimpleNamespace(parity=SimpleNamespace(eager_difference=1e-6))
+    monkeypatch.setattr("dfexport.build.build", lambda *arguments: built)
+    demo.export("aasist_l", Path("weights"), random=False)
+    shown = capsys.readouterr().out
+    assert (
+        shown.index("No checkpoint, so no scores") < shown.index("What is shown without it") < shown.index("exported")
+    )
+    assert "https://a: gone" in shown
+
+
+def test_the_golden_figures_are_those_of_the_tests(demo):
+    golden = json.loads(demo.GOLDEN.read_text())
+    recorded = PROGRAM.parents[1] / "tests/golden/aasist_seeded_logits.json"
+    assert golden["seeded"] == json.loads(recorded.read_text())
+    assert golden["published"].keys() == golden["seeded"].keys()
 
 
 @pytest.mark.parametrize("step", ["export", "serve_and_score"])

@@ -51,7 +51,7 @@ def test_random_weights_are_named_from_the_config_to_the_score_row(project: Path
             assert "RANDOM" in (scored.stdout + scored.stderr).upper()
         finally:
             server.send_signal(signal.SIGINT)
-            assert server.wait(40) == 0
+            assert server.wait(60) == 0
     with (project / "scores.csv").open() as file:
         rows = {row["utt_id"]: row for row in csv.DictReader(file)}
     assert rows.keys() == {"human", "synthetic", "synthetic_diphone"}

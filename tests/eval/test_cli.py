@@ -414,7 +414,7 @@ def test_a_missing_extra_is_named(small_data):
 
 def test_importing_dfeval_and_asking_for_help_load_no_heavy_library():
     code = "import sys, dfeval; heavy = {'pandas', 'scipy', 'sklearn', 'matplotlib', 'torch', 'dfclient', 'dfexport'}; "
-    code += "from dfeval.cli import _parser; _parser(); sys.exit(', '.join(heavy & set(sys.modules)) or 0)"
+    code += "from dfeval.cli import build_parser; build_parser(); sys.exit(', '.join(heavy & set(sys.modules)) or 0)"
     done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
 

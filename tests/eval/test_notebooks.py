@@ -1,4 +1,4 @@
-"""Both notebooks, every cell, on small data."""
+"""The notebooks, every cell, on small data."""
 
 from pathlib import Path
 
@@ -71,13 +71,20 @@ def test_evaluation_on_given_files(run, tmp_path):
     assert "set on other.txt on CSV other.csv" in shown
 
 
-def test_inference_against_a_server(run, tmp_path, tiny_server):
+@pytest.mark.parametrize(
+    "name",
+    [
+        "inference",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("aasist", "ssl_aasist", "sls", "xlsr_mamba")),
+    ],
+)
+def test_inference_against_a_server(name, run, tmp_path, tiny_server):
     recordings = tmp_path / "recordings"
     recordings.mkdir()
     for seed, seconds in ((1, 1), (2, 3)):
         soundfile.write(recordings / f"clip_{seed}.wav", wave(seed, 16_000 * seconds), 16_000)
     shown = run(
-        "inference",
+        name,
         DFSERVE_URL=tiny_server.grpc_url,
         DFSERVE_MODEL="tiny_trained",
         DFSERVE_RECORDINGS=recordings,

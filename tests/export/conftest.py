@@ -1,16 +1,12 @@
 """Exports that several tests look at, made once."""
 
 import json
-import shutil
-import sys
-import sysconfig
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from dfdeploy.environment import default_folder
 from dfexport.build import Build, Variant, build, seeded
 from dfexport.checkpoints import LoadedWeights
 from dfexport.detectors import sls, ssl_aasist
@@ -80,22 +76,3 @@ def two_layer_models(
         for name in XLSR_NAMES
         for form in FORMATS
     }
-
-
-@pytest.fixture(scope="session")
-def server_with_torch(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The server's environment with this environment's torch behind its own packages (so its own numpy stays first)."""
-    own = default_folder()
-    if not (own / "bin" / "python").exists():
-        pytest.skip(f"no server environment at {own}; make setup")
-    folder = tmp_path_factory.mktemp("server-with-torch")
-    inside = Path("lib") / f"python{sys.version_info.major}.{sys.version_info.minor}" / "site-packages"
-    (folder / "bin").mkdir()
-    (folder / inside).mkdir(parents=True)
-    shutil.copy2(own / "pyvenv.cfg", folder)
-    for name in ("python", "python3"):
-        (folder / "bin" / name).symlink_to((own / "bin" / "python").resolve())
-    for entry in (own / inside).iterdir():
-        (folder / inside / entry.name).symlink_to(entry)
-    (folder / inside / "torch-of-the-tests.pth").write_text(sysconfig.get_path("purelib") + "\n")
-    return folder

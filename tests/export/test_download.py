@@ -181,6 +181,72 @@ def test_an_unreachable_publisher_is_a_clear_error(tmp_path: Path) -> None:
         download(remote, CHECKPOINT, tmp_path)
 
 
+NOBODY = "http://127.0.0.1:9/weights.pth"
+
+
+def with_mirror(publisher: Publisher, first: str) -> RemoteFile:
+    return RemoteFile("weights.pth", first, SHA256, mirrors=(f"{publisher.url}/weights.pth",))
+
+
+def test_a_mirror_is_asked_where_the_first_address_is_out_of_reach(
+    publisher: Publisher, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert download(with_mirror(publisher, NOBODY), CHECKPOINT, tmp_path).read_bytes() == CONTENT
+    assert publisher.requested == [None]
+    assert re.search(rf"^{NOBODY}: .*refused.*; trying {publisher.url}/weights.pth", capsys.readouterr().err)
+
+
+def test_a_mirror_is_asked_where_the_first_address_has_another_file(
+    publisher: Publisher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the first one sent is gone before the second is asked."""
+    whole = download_module._transfer
+
+    def transfer(name: str, url: str, part: Path, *, confirmed: bool = False) -> None:
+        if url == NOBODY:
+            part.write_bytes(b"another file")
+        else:
+            assert not part.exists()
+            whole(name, url, part, confirmed=confirmed)
+
+    monkeypatch.setattr(download_module, "_transfer", transfer)
+    assert download(with_mirror(publisher, NOBODY), CHECKPOINT, tmp_path).read_bytes() == CONTENT
+
+
+def test_a_mirror_goes_on_where_the_first_address_broke_off(publisher: Publisher, tmp_path: Path) -> None:
+    publisher.cut_after = [100_000] * download_module.ATTEMPTS
+    remote = with_mirror(publisher, f"{publisher.url}/weights.pth")
+    assert download(remote, CHECKPOINT, tmp_path).read_bytes() == CONTENT
+    assert publisher.requested[-1] == "bytes=300000-"
+
+
+def test_without_any_address_each_is_named_with_its_reason(publisher: Publisher, tmp_path: Path) -> None:
+    publisher.status = 404
+    with pytest.raises(CheckpointMissing, match=rf"{NOBODY}: .*refused.*; {publisher.url}/weights.pth: .*404"):
+        download(with_mirror(publisher, NOBODY), CHECKPOINT, tmp_path)
+
+
+def test_an_address_that_nobody_answers_is_asked_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    opened = download_module.urllib.request.urlopen
+
+    def urlopen(request: download_module.urllib.request.Request, timeout: float) -> object:
+        asked.append(request.full_url)
+        assert timeout <= 10
+        return opened(request, timeout=timeout)
+
+    monkeypatch.setattr(download_module.urllib.request, "urlopen", urlopen)
+    with pytest.raises(CheckpointMissing):
+        download(RemoteFile("weights.pth", NOBODY, SHA256), CHECKPOINT, tmp_path)
+    assert asked == [NOBODY]
+
+
+def test_only_what_has_a_digest_has_mirrors() -> None:
+    files = [file for spec in DETECTORS.values() for file in spec.checkpoint.files]
+    assert {file.name for file in files if file.mirrors} == {"AASIST.pth", "AASIST-L.pth"}
+    assert all(file.sha256 for file in files if file.mirrors)
+
+
 def test_a_folder_that_cant_be_written_is_one_line(publisher: Publisher, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ExportError, match=r"file/weights: cannot write a download there: Not a directory; point WEIG"):

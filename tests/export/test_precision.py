@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -12,25 +13,30 @@ import scipy.stats
 import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import Tensor, nn
 
 from dfcontract.errors import DfserveError
 from dfeval.metrics.eer import eer as evaluation_eer
 from dfexport import drift, precision, repository
 from dfexport.__main__ import main
-from dfexport.build import Build, Variant, build
+from dfexport.build import Build, Variant, build, check_variant
 from dfexport.card import identity
 from dfexport.check import check_built
 from dfexport.checkpoints import LoadedWeights
 from dfexport.detectors import ssl_aasist
+from dfexport.detectors.df_arena import DfArena
 from dfexport.drift import Drift
 from dfexport.drift_set import example_set, read_labels, read_recordings
 from dfexport.errors import DriftError, ExportError
-from dfexport.formats import Answers, find_format
-from dfexport.layers.xlsr import XlsrConfig
-from dfexport.precision import PRECISIONS, DriftLimits, needs_reduced_range
+from dfexport.formats import Answers, find_format, openvino
+from dfexport.formats.served import ServedDetector
+from dfexport.layers import xlsr
+from dfexport.layers.xlsr import XlsrConfig, load_xlsr
+from dfexport.precision import PRECISIONS, Conversion, DriftLimits, needs_reduced_range, to_int8
 from dfexport.registry import find
 from dfexport.seeded import seeded_state
 from dfexport.signals import wave
+from dfexport.spec import DetectorSpec
 
 REDUCED = ("fp16", "int8")
 RULES = ssl_aasist.SSL_AASIST.seeded_rules
@@ -84,6 +90,36 @@ def test_int8_touches_the_encoders_matrix_products_alone(reduced: dict[str, Buil
     operators = [node.op_type for node in graph.node]
     assert operators.count("MatMulInteger") == 6 * 2 + 1  # q, k, v, out, two feed-forward a layer; the projection
     assert "ConvInteger" not in operators
+
+
+class LastState(nn.Module):
+    """A head on all hidden states: logits of the last one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.output = nn.Linear(32, 2)
+
+    def forward(self, states: list[Tensor]) -> Tensor:
+        logits: Tensor = self.output(states[-1].mean(1))
+        return logits
+
+
+def test_int8_finds_the_products_of_an_encoder_that_a_detector_runs_in_parts(tmp_path: Path) -> None:
+    """As SLS and DF Arena do, which want every layer's output: no product is inside a call of the encoder itself."""
+    small = XlsrConfig(layers=1, hidden=32, feed_forward=16, conv_channels=8, position_kernel=16, position_groups=4)
+    encoder, _ = load_xlsr(seeded_state(xlsr.shapes(small), xlsr.SEEDED_RULES))
+    network = DfArena(encoder, LastState())
+    served = ServedDetector(network, 7, "softmax")
+    onnx_format = find_format("onnx")
+    for name in ("fp32", "int8"):
+        (tmp_path / name).mkdir()
+    fp32, target = (tmp_path / name / onnx_format.file for name in ("fp32", "int8"))
+    onnx_format.write(served, 4_000, fp32)
+    to_int8(Conversion(served, 4_000, onnx_format, fp32, target, reduce_range=False))
+    operators = [node.op_type for node in onnx.load(target).graph.node]
+    assert operators.count("MatMulInteger") == 6 + 1
+    with pytest.raises(ExportError, match="found none in the exported graph"):
+        to_int8(Conversion(served, 4_000, onnx_format, target, tmp_path / "again.onnx", reduce_range=False))
 
 
 def largest_weight(built: Build) -> int:
@@ -140,13 +176,12 @@ def test_what_was_built_can_be_checked_again(
 
 
 def test_drift_past_a_limit_fails_the_build_unless_forced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    tiny = XlsrConfig(layers=1, hidden=32, feed_forward=48, conv_channels=16, position_kernel=8, position_groups=4)
-    weights = LoadedWeights(seeded_state(ssl_aasist.shapes(tiny), RULES), "random", "random", "seeded by rule")
+    spec, weights = tiny_ssl()
     int8 = PRECISIONS["int8"]
     assert int8 is not None
     strict = replace(int8, limits=replace(LIMITS, max_difference=1e-9))
     monkeypatch.setitem(precision.PRECISIONS, "int8", strict)
-    arguments = (replace(find("ssl_aasist"), window_samples=16_000), weights, tmp_path / "models", "ssl")
+    arguments = (spec, weights, tmp_path / "models", "ssl")
     with pytest.raises(DriftError, match=r"in int8 was not built: a score moved by .* limit is 1e-09 \(3 recordings"):
         build(*arguments, variant=Variant(precision="int8"))
     assert not list((tmp_path / "models").iterdir())
@@ -155,6 +190,47 @@ def test_drift_past_a_limit_fails_the_build_unless_forced(tmp_path: Path, monkey
     assert largest_weight(built) == 64
     report = json.loads((built.folder / "drift.json").read_text())
     assert report["forced"] and "a score moved by" in report["failures"][0]
+
+
+def tiny_ssl() -> tuple[DetectorSpec, LoadedWeights]:
+    """The whole architecture, with an encoder of one narrow layer."""
+    tiny = XlsrConfig(layers=1, hidden=32, feed_forward=48, conv_channels=16, position_kernel=8, position_groups=4)
+    weights = LoadedWeights(seeded_state(ssl_aasist.shapes(tiny), RULES), "random", "random", "seeded by rule")
+    return replace(find("ssl_aasist"), window_samples=16_000), weights
+
+
+def test_bf16_is_the_fp32_graph_and_a_word_to_openvino(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the CPU has no bf16, OpenVINO computes the same graph in fp32: what is written is the same."""
+    bf16 = PRECISIONS["bf16"]
+    assert bf16 is not None
+    monkeypatch.setitem(precision.PRECISIONS, "bf16", replace(bf16, missing=lambda: ""))
+    spec, weights = tiny_ssl()
+    built = build(spec, weights, tmp_path / "models", "ssl", variant=Variant("openvino", "bf16"))
+    assert onnx.TensorProto.BFLOAT16 not in initializers(built).values()
+    for profile in ("cpu", "gpu"):
+        text = (built.folder / f"configs/{profile}.pbtxt").read_text()
+        assert 'key: "HINT_BF16"' in text
+        assert "KIND_CPU" in text
+    assert built.card.self_check is not None
+    assert (built.card.precision, built.card.self_check.tolerance) == ("bf16", 0.05)
+    assert json.loads((built.folder / "drift.json").read_text())["precision"] == "bf16"
+    answers = find_format("openvino").open_in("bf16", built.folder / "1/model.onnx")(wave(1, 16_000)[None])
+    assert answers.identity is not None
+    assert answers.identity.tolist() == [[built.card.identity]]
+    assert answers.logits[0] == pytest.approx(built.card.self_check.logits, abs=0.05)
+
+
+@pytest.mark.parametrize(("capabilities", "status"), [(["FP32", "INT8"], "has no bf16"), (["FP32", "BF16"], "")])
+def test_bf16_is_built_where_it_can_be_judged(
+    capabilities: list[str], status: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    core = SimpleNamespace(get_property=lambda device, name: capabilities)
+    monkeypatch.setattr(openvino, "_core", lambda: core)
+    if not status:
+        check_variant(find("aasist"), Variant("openvino", "bf16"))
+        return
+    with pytest.raises(ExportError, match=r"--precision bf16: this CPU has no bf16 .* build it on the machine that"):
+        check_variant(find("aasist"), Variant("openvino", "bf16"))
 
 
 def test_each_limit_is_judged() -> None:
@@ -278,9 +354,13 @@ def test_weights_of_7_bits_are_for_x86_without_vnni(cpu_info: str, reduced: bool
 @pytest.mark.parametrize(
     ("command", "expected"),
     [
-        (["aasist", "--precision", "int8"], "aasist is built in fp32, not in int8: it has no XLS-R encoder"),
-        (["sls", "--precision", "fp16", "--format", "torchscript"], "--precision fp16 goes with --format onnx"),
-        (["sls", "--drift-audio", "x"], "--drift-audio, --drift-labels and --force go with --precision"),
+        (["aasist", "--precision", "int8"], "aasist is built in fp32, bf16, not in int8: it has no XLS-R encoder"),
+        (["aasist", "--precision", "bf16"], "--precision bf16 goes with --format openvino, not with onnx"),
+        (
+            ["sls", "--precision", "fp16", "--format", "torchscript"],
+            "fp16 goes with --format onnx, not with torchscript",
+        ),
+        (["sls", "--drift-audio", "x"], "--drift-audio, --drift-labels and --force go with fewer bits than fp32"),
     ],
 )
 def test_what_can_not_be_built_is_said_at_once(

@@ -2,6 +2,7 @@
 
 import shutil
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2 as pb
 
 from dfcontract.card import ModelCard
+from dfdeploy.backends.common.options import THREADS_PARAMETER
 from dfexport import live, repository, swap
 from dfexport.build import Build, build, seeded
 from dfexport.card import identity, model_card, with_self_check
@@ -17,7 +19,7 @@ from dfexport.check import check_built
 from dfexport.errors import ExportError, ParityError
 from dfexport.formats import FORMATS
 from dfexport.precision import PRECISIONS
-from dfexport.registry import find
+from dfexport.registry import DETECTORS, find
 from dfexport.signals import wave
 from dfexport.spec import Weights
 
@@ -37,6 +39,8 @@ def test_an_identity_is_of_all_that_makes_a_graph() -> None:
         (replace(spec, window_samples=64_601), *made_from[1:]),
         (spec, "cd" * 32, *made_from[2:]),
         (spec, "ab" * 32, "torchscript", "fp32", False),
+        (spec, "ab" * 32, "openvino", "fp32", False),
+        (spec, "ab" * 32, "openvino", "bf16", False),
         (spec, "ab" * 32, "onnx", "int8", False),
         (spec, "ab" * 32, "onnx", "int8", True),
     ]
@@ -62,8 +66,9 @@ def test_the_text_reads_back_as_the_same_config(profile: str) -> None:
 
 # What each backend reads of a config's `parameters`, and of a CUDA accelerator's; anything else it would ignore or, in
 # an accelerator, refuse at load time. Sources: `ModelState` and `LoadModel` in src/onnxruntime.cc of
-# onnxruntime_backend; `ParseParameters` in src/libtorch.cc of pytorch_backend; ONNX Runtime's page about its CUDA
-# execution provider, "Configurations".
+# onnxruntime_backend; `ParseParameters` in src/libtorch.cc of pytorch_backend; `ParseParameters` in
+# src/openvino.cc of openvino_backend, and its README, "Parameters"; ONNX Runtime's page about its CUDA
+# execution provider, "Configurations", and about TensorRT's, "Execution Provider Options".
 BACKEND_READS = {
     "onnxruntime": {
         "execution_mode",
@@ -91,8 +96,28 @@ BACKEND_READS = {
         "INTRA_OP_THREAD_COUNT",
         "INTER_OP_THREAD_COUNT",
     },
+    "openvino": {
+        "SKIP_OV_DYNAMIC_BATCHSIZE",
+        "ENABLE_BATCH_PADDING",
+        "RESHAPE_IO_LAYERS",
+        "CPU_EXTENSION_PATH",
+        "INFERENCE_NUM_THREADS",
+        "COMPILATION_NUM_THREADS",
+        "HINT_BF16",
+        "NUM_STREAMS",
+        "PERFORMANCE_HINT",
+    },
 }
-CUDA_PROVIDER_READS = {"use_tf32", "cudnn_conv_use_max_workspace", "prefer_nhwc", "cudnn_conv1d_pad_to_nc1d"}
+PROVIDERS_READ = {
+    "cuda": {"use_tf32", "cudnn_conv_use_max_workspace", "prefer_nhwc", "cudnn_conv1d_pad_to_nc1d"},
+    "tensorrt": {
+        "trt_engine_cache_enable",
+        "trt_engine_cache_path",
+        "trt_profile_min_shapes",
+        "trt_profile_opt_shapes",
+        "trt_profile_max_shapes",
+    },
+}
 
 
 @pytest.mark.parametrize("form", FORMATS)
@@ -104,8 +129,71 @@ def test_the_backend_reads_every_option_of_a_config(form: str, profile: str, pre
     options = config.parameters.keys() - card.to_parameters().keys()
     assert options <= BACKEND_READS[config.backend]
     for accelerator in config.optimization.execution_accelerators.gpu_execution_accelerator:
-        assert accelerator.name == "cuda"
-        assert set(accelerator.parameters) <= CUDA_PROVIDER_READS
+        assert set(accelerator.parameters) <= PROVIDERS_READ[accelerator.name]
+
+
+@pytest.mark.parametrize("name", DETECTORS)
+def test_every_config_of_every_detector_reads_back(name: str) -> None:
+    """In each format, precision and profile, by Triton's own protobuf."""
+    spec = find(name)
+    for form, precision in product(FORMATS, spec.precisions):
+        card = replace(model_card(name, spec, weights="random", sha256="ab" * 32, source="x"), format=form)
+        card = replace(card, precision=precision)
+        for profile in repository.PROFILES.values():
+            config = repository.model_config(spec, card, profile)
+            assert text_format.Parse(repository.config_text(spec, card, profile), pb.ModelConfig()) == config
+            assert config.max_batch_size >= 1
+
+
+def test_tensorrt_compiles_what_is_fp16_and_nothing_else() -> None:
+    profile = repository.PROFILES["tensorrt"]
+    card = replace(card_of("custom"), model="fast", precision="fp16")
+    accelerators = repository.model_config(find("ssl_aasist"), card, profile).optimization.execution_accelerators
+    (accelerator,) = accelerators.gpu_execution_accelerator
+    assert (accelerator.name, dict(accelerator.parameters)) == (
+        "tensorrt",
+        {
+            "trt_engine_cache_enable": "1",
+            "trt_engine_cache_path": "/engines/fast",
+            "trt_profile_min_shapes": "WAVEFORM:1x64600",
+            "trt_profile_opt_shapes": "WAVEFORM:16x64600",
+            "trt_profile_max_shapes": "WAVEFORM:32x64600",
+        },
+    )
+    for other in (
+        replace(card, precision="fp32"),
+        replace(card, format="torchscript"),
+        replace(card, precision="int8"),
+    ):
+        config = repository.model_config(find("ssl_aasist"), other, profile)
+        assert config == repository.model_config(find("ssl_aasist"), other, repository.PROFILES["gpu"])
+
+
+def test_the_backends_read_the_number_of_threads_by_these_names() -> None:
+    assert THREADS_PARAMETER.keys() == BACKEND_READS.keys() == {form.backend for form in FORMATS.values()}
+    assert all(key in BACKEND_READS[backend] for backend, key in THREADS_PARAMETER.items())
+
+
+@pytest.mark.parametrize("profile", repository.PROFILES)
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_openvino_serves_one_clip_at_a_time_on_a_cpu_in_every_profile(profile: str, precision: str) -> None:
+    card = replace(card_of("custom"), format="openvino", precision=precision)
+    config = repository.model_config(find("aasist"), card, repository.PROFILES[profile])
+    assert (config.backend, config.default_model_filename) == ("openvino", "model.onnx")
+    assert [group.kind for group in config.instance_group] == [pb.ModelInstanceGroup.KIND_CPU]
+    # The native backend answers batches of changing size wrong.
+    assert config.max_batch_size == 1
+    assert [warmup.batch_size for warmup in config.model_warmup] == [1]
+    asked = config.parameters["HINT_BF16"].string_value if "HINT_BF16" in config.parameters else None
+    assert asked == ("YES" if precision == "bf16" else None)
+
+
+def test_an_identity_fits_what_its_runtime_passes_on() -> None:
+    spec = find("aasist")
+    numbers = [identity(spec, f"{seed:064x}", "openvino", "fp32", reduce_range=False) for seed in range(200)]
+    assert len(set(numbers)) == 200
+    assert all(number == np.int32(number) for number in numbers)
+    assert {number > 0 for number in numbers} == {True, False}
 
 
 def gpu_config(detector: str, **changes: str) -> pb.ModelConfig:
@@ -220,7 +308,7 @@ def test_a_model_from_before_identities_can_still_be_checked(seeded_aasist_l: Bu
 
 def test_a_card_of_an_unknown_format_is_refused(seeded_aasist_l: Build, tmp_path: Path) -> None:
     card = replace(seeded_aasist_l.card, format="tensorflow")
-    with pytest.raises(ExportError, match="unknown format 'tensorflow'; known: onnx, torchscript"):
+    with pytest.raises(ExportError, match="unknown format 'tensorflow'; known: onnx, torchscript, openvino"):
         repository.write_model(tmp_path / "m", find("aasist_l"), card, wave(1, 64_600))
 
 

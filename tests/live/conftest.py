@@ -1,4 +1,4 @@
-"""Servers for live streams, and a client of the bare wire protocol: what docs/live.md says, and no more."""
+"""Servers for live streams, and a client of the bare wire protocol: what docs/live-protocol.md says, and no more."""
 
 import queue
 from collections.abc import Iterable, Iterator

@@ -27,7 +27,7 @@ def dfclient(live_server: Server, tmp_path: Path):
 
     def run(*arguments: str, stdin: bytes = b"") -> tuple[int, str, str]:
         command = [sys.executable, "-m", "dfclient", arguments[0], "--url", live_server.grpc_url, *arguments[1:]]
-        done = subprocess.run(command, input=stdin, capture_output=True, cwd=tmp_path, timeout=60, check=False)
+        done = subprocess.run(command, input=stdin, capture_output=True, cwd=tmp_path, timeout=180, check=False)
         return done.returncode, done.stdout.decode(), done.stderr.decode()
 
     return run
@@ -220,7 +220,7 @@ def test_ctrl_c_ends_a_pipe_as_its_end_does(live_server: Server, tmp_path: Path,
         while b"00:01.0" not in process.stdout.readline():
             pass
         process.send_signal(signal.SIGINT)
-        assert process.wait(20) == 0
+        assert process.wait(60) == 0
         assert process.stderr.read() == b""
     (row,) = rows_of(tmp_path / "a.csv")
     assert row["window_starts_s"] == "0;0.5"

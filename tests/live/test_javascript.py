@@ -35,7 +35,7 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 def test_it_scores_as_the_python_client(client: list[str], live_server: Server, speech) -> None:
     raw = np.round(speech * 32_767).astype("<i2")
     finished = subprocess.run(
-        [*client, live_server.grpc_url, "tiny"], input=raw.tobytes(), capture_output=True, timeout=60, check=False
+        [*client, live_server.grpc_url, "tiny"], input=raw.tobytes(), capture_output=True, timeout=180, check=False
     )
     assert (finished.returncode, finished.stderr) == (0, b"")
     found = [[float(field) for field in line.split()] for line in finished.stdout.decode().splitlines()]
@@ -57,7 +57,7 @@ def test_it_waits_for_answers_before_it_runs_far_ahead(client: list[str], live_s
 
 def test_it_shows_the_servers_error(client: list[str], live_server: Server) -> None:
     command = [*client, live_server.grpc_url, "tiny", "opus"]
-    finished = subprocess.run(command, input="", capture_output=True, text=True, timeout=60, check=False)
+    finished = subprocess.run(command, input="", capture_output=True, text=True, timeout=180, check=False)
     assert finished.returncode == 1
     assert "encoding: expected int16, fp32, mulaw, alaw, found 'opus'" in finished.stderr
 

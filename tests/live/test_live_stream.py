@@ -49,7 +49,7 @@ def raw(samples: np.ndarray) -> np.ndarray:
 
 
 def wait_until_done(stream: Stream) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while stream.is_busy:
         assert time.monotonic() < deadline
         time.sleep(0.005)

@@ -27,7 +27,7 @@ pytestmark = [pytest.mark.wheel, pytest.mark.timeout(1200)]
 PROJECT = Path(__file__).resolve().parents[2]
 ROOTS = ("contract", "client", "export", "eval", "page", "deploy")
 COMMANDS = ("dfclient", "dfdeploy", "dfeval", "dfexport", "dfpage")
-EXTRAS = ("", "bulk", "containers", "export", "eval", "parquet", "page", "serve", "lab")
+EXTRAS = ("", "bulk", "containers", "export", "eval", "parquet", "page", "serve", "bench", "lab")
 # What is asked of a command whose room is not installed, and the extra that it must name.
 UNFURNISHED = [
     ("export", ["dfexport", "build", "aasist_l", "--weights", "random"]),
@@ -109,7 +109,7 @@ def environments(distribution: Distribution, tmp_path_factory: pytest.TempPathFa
             folder = tmp_path_factory.mktemp(extra or "base") / "venv"
             venv.create(folder, with_pip=True, symlinks=True)
             pip = [folder / "bin" / "python", "-m", "pip", "install", "-q", "-c", PROJECT / "constraints.txt"]
-            if extra == "export" and (index := torch_index_url()):
+            if extra in ("export", "bench") and (index := torch_index_url()):
                 subprocess.run([*pip, "--no-deps", "--index-url", index, "torch"], check=True)
             name = f"dfserve[{extra}]" if extra else "dfserve"
             subprocess.run([*pip, f"{name} @ {distribution.wheel.as_uri()}"], check=True)
@@ -141,7 +141,7 @@ def test_the_wheel_has_no_stray_package(distribution: Distribution):
 @pytest.mark.parametrize(
     "data",
     [
-        *(f"dfdeploy/backends/{name}/model.py" for name in ("live", "onnxruntime", "pytorch")),
+        *(f"dfdeploy/backends/{name}/model.py" for name in ("live", "onnxruntime", "openvino", "pytorch")),
         "dfdeploy/constraints-server.txt",
         "dfeval/report.html.j2",
         *(f"dfeval/notebooks/{name}.ipynb" for name in ("evaluation", "inference")),

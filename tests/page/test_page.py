@@ -8,14 +8,18 @@ import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+import soundfile
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
+import audio_forms
 import tiny_repository
 from dfclient import Detector
 from dfclient.cli.main import main as dfclient
+from dfcontract.calibration import Calibration, Threshold
 from dfcontract.score_file import from_row
 from dfdeploy.embedded import Server
 
@@ -110,11 +114,56 @@ def test_a_minute_is_drawn_heard_and_tabled(context, served, recordings, tmp_pat
     cursor.click(position={"x": left + 29.5 / 60 * (box["width"] - left - right), "y": 40})
     assert "0:29.0 to 0:30.0" in cursor.get_attribute("aria-valuetext")
     with page.expect_download() as download:
-        page.click("#save-picture")
+        page.click("#save-png")
     assert download.value.suggested_filename == "minute.flac.png"
-    assert download.value.path().read_bytes().startswith(b"\x89PNG")
+    png = download.value.path().read_bytes()
+    assert png.startswith(b"\x89PNG")
+    with page.expect_download() as download:
+        page.click("#save-svg")
+    assert download.value.suggested_filename == "minute.flac.svg"
+    svg = download.value.path().read_bytes()
+    assert_a_picture_of_its_own(svg)
+    assert difference(page, png, svg) < 4  # of 255: letters are smoothed otherwise
     assert coloured(page) > 4
     assert page.errors == []
+
+
+def assert_a_picture_of_its_own(svg: bytes) -> None:
+    """It holds each window's score as a line, says what it is, and asks nobody for anything."""
+    root = ElementTree.fromstring(svg)
+    names = [element.tag.rpartition("}")[2] for element in root.iter()]
+    texts = [element.text or "" for element in root.iter() if element.tag.endswith("text")]
+    assert [element.get("stroke-width") for element in root.iter()].count("3") == 2 * 60
+    assert {"minute.flac", "Waveform", "Spectrogram", "Speech", "tiny", "tiny_trained"} <= set(texts)
+    assert any("never a proof" in text for text in texts)
+    assert names.count("pattern") >= 1  # the hatching of silence
+    assert names.count("image") == names.count("pattern") + 1  # and the spectrogram
+    links = [value for element in root.iter() for key, value in element.attrib.items() if key.endswith("href")]
+    assert all(link.startswith("data:image/png;base64,") for link in links)
+
+
+def difference(page: Page, png: bytes, svg: bytes) -> float:
+    """Mean difference of the two pictures, 0 to 255, when Chromium draws both."""
+    both = [base64.b64encode(content).decode() for content in (png, svg)]
+    blank = page.context.new_page()
+    try:
+        return blank.evaluate(
+            """async ([png, svg]) => {
+                const pixels = await Promise.all([`png;base64,${png}`, `svg+xml;base64,${svg}`].map(async (data) => {
+                    const image = new Image();
+                    image.src = `data:image/${data}`;
+                    await image.decode();
+                    const canvas = new OffscreenCanvas(1200, 600), pen = canvas.getContext("2d");
+                    pen.drawImage(image, 0, 0, 1200, 600);
+                    return pen.getImageData(0, 0, 1200, 600).data;
+                }));
+                const [drawn, other] = pixels;
+                return drawn.reduce((sum, value, at) => sum + Math.abs(value - other[at]), 0) / drawn.length;
+            }""",
+            both,
+        )
+    finally:
+        blank.close()
 
 
 def listen(page: Page) -> None:
@@ -173,9 +222,18 @@ def press(page: Page, target: str, *, backwards: bool = False) -> None:
     raise AssertionError(f"the keyboard does not reach {target}")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_nothing_serious_is_in_the_way_of_anybody(browser, served, recordings, axe, scheme):
-    context = browser.new_context(color_scheme=scheme, viewport={"width": 360, "height": 740}, reduced_motion="reduce")
+@pytest.mark.parametrize(
+    ("scheme", "width"),
+    [
+        ("light", 360),
+        ("dark", 360),
+        *(pytest.param(scheme, width, marks=pytest.mark.slow) for scheme in ("light", "dark") for width in (768, 1280)),
+    ],
+)
+def test_nothing_serious_is_in_the_way_of_anybody(browser, served, recordings, axe, scheme, width):
+    context = browser.new_context(
+        color_scheme=scheme, viewport={"width": width, "height": 740}, reduced_motion="reduce"
+    )
     page = opened(context, served.address)
     empty = faults(page, axe)
     drop(page, recordings / "human.flac", recordings / "no_audio.wav")
@@ -212,7 +270,7 @@ def test_nothing_is_asked_of_anybody_else(context, served, recordings):
     expect(page.locator("#server")).to_have_attribute("data-state", "up")
     drop(page, recordings / "human.flac")
     with page.expect_download():
-        page.click("#save-picture")
+        page.click("#save-png")
     saved(page, "tiny")
     page.click("#record")
     page.wait_for_timeout(500)
@@ -315,6 +373,65 @@ def test_the_microphone_is_scored_while_it_records_and_then_as_a_recording(conte
     assert len(live_scores) >= 2
     np.testing.assert_allclose(live_scores, row["window_scores"], atol=1e-5)
     assert page.errors == []
+
+
+def test_a_microphone_that_is_refused_is_said_and_can_be_tried_again(context, served):
+    page = context.new_page()
+    page.add_init_script(
+        """navigator.mediaDevices.getUserMedia = async () => { throw new DOMException("no", "NotAllowedError"); }"""
+    )
+    page.goto(served.address)
+    expect(page.locator("#server")).to_have_attribute("data-state", "up")
+    page.click("#record")
+    expect(page.locator("#announce")).to_contain_text("was not allowed to use the microphone: allow it for this page")
+    expect(page.locator("#record")).to_be_enabled()
+    expect(page.locator("#record")).to_have_text("Use the microphone")
+    expect(page.locator("#listing")).to_be_hidden()
+
+
+def test_a_track_of_several_is_scored_and_heard(context, served, tiny_server, recordings, tmp_path):
+    pytest.importorskip("av", reason="the extra `containers` is not installed")
+    film = tmp_path / "film.mkv"
+    human, rate_hz = soundfile.read(recordings / "human.flac", dtype="float32")
+    quiet = np.full(2 * rate_hz, 0.001, np.float32)
+    audio_forms.write_tracks(film, [human, quiet], rate_hz, "flac", container="matroska", languages=("eng", "deu"))
+    page = opened(context, served.address)
+    page.click(".options summary")
+    page.fill("#track", "deu")
+    page.press("#track", "Tab")
+    drop(page, film)
+    expect(page.locator("#facts")).to_contain_text("0:02.0")
+    (row,) = rows_of(saved(page, "tiny_trained"))
+    with Detector(tiny_server.grpc_url, "tiny_trained") as detector:
+        expected = detector.score(film, mode="sliding", track="deu")
+    assert row["track"] == "deu"
+    assert float(row["score"]) == pytest.approx(expected.score, abs=1e-6)
+
+
+def test_a_calibrated_card_gives_a_likelihood_ratio_in_words(context, serve, recordings, tmp_path):
+    calibration = Calibration(
+        kind="affine",
+        parameters={"slope": 2.0, "intercept": -1.0},
+        threshold=Threshold(0.5, 0.0, "least cost"),
+        detector="tiny_trained",
+        weights="custom",
+        checkpoint_sha256=tiny_repository.DIGESTS["tiny_trained"],
+        fitted_on={"protocol": "calls.csv", "windows": "sliding"},
+        figures={},
+    )
+    with Server(tiny_repository.write(tmp_path / "models", calibration)) as server, serve(server.grpc_url) as served:
+        page = opened(context, served.address)
+        drop(page, recordings / "human.flac")
+        (row,) = rows_of(saved(page, "tiny_trained"))
+        llr = 2 * float(row["score"]) - 1
+        assert float(row["llr"]) == pytest.approx(llr, abs=1e-6)
+        assert row["calibration_sha256"] == calibration.digest
+        verdict = page.locator(".verdict", has=page.get_by_role("heading", name="tiny_trained"))
+        words = "Bona fide by the calibration" if llr >= 0 else "Spoof by the calibration"
+        expect(verdict.locator(".headline")).to_contain_text(words)
+        expect(verdict).to_contain_text(f"LLR {llr:+.2f}")
+        expect(verdict).to_contain_text("fitted on calls.csv")
+        assert page.errors == []
 
 
 def test_what_is_too_large_is_not_even_sent(context, serve, tiny_server, recordings):

@@ -4,6 +4,7 @@ import argparse
 import sys
 
 from dfclient.cli import report
+from dfclient.cli.cards import full
 from dfclient.cli.console import credentials_of
 from dfclient.connection import named
 from dfclient.errors import ServerError
@@ -15,13 +16,15 @@ from dfcontract.live import live_name
 
 
 def models(options: argparse.Namespace) -> int:
-    """Print a table of the detectors; 1 where there is none."""
+    """Print a table of the detectors, or with --full all of their cards; 1 where there is none."""
     credentials = credentials_of(options)
     with Server(options.url, timeout_s=options.timeout, retry=NO_RETRIES, credentials=credentials) as server:
         found = server.cards()
         ready = {model.name for model in server.health().models if model.is_ready}
     cards = [card for card in found.values() if isinstance(card, ModelCard)]
-    if cards:
+    if options.full:
+        print("\n\n".join(full(card, takes_streams=live_name(card.model) in ready) for card in cards))
+    elif cards:
         rows = [report.model_row(card, takes_streams=live_name(card.model) in ready) for card in cards]
         print(report.table(report.MODEL_HEADER, rows))
         print("a higher score sounds more bona fide; a threshold holds for the data that it was set on")

@@ -1,4 +1,4 @@
-"""Options of `dfclient score`, `stream`, `models` and `health`; which of them runs, and the exit code."""
+"""Options of `dfclient score`, `stream`, `perfdata`, `models` and `health`; which of them runs, and the exit code."""
 
 import argparse
 import sys
@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from dfclient.errors import DfserveError, InputError
+from dfcontract.startup import completed
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
@@ -13,7 +14,7 @@ EXIT_USAGE = 2
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command; 0 when all went well, 1 when something failed, 2 for wrong usage."""
-    options = _parser().parse_args(argv)
+    options = completed(build_parser()).parse_args(argv)
     try:
         return int(options.run(options))
     except DfserveError as error:
@@ -23,7 +24,8 @@ def main(argv: list[str] | None = None) -> int:
         return EXIT_USAGE if isinstance(error, InputError) else EXIT_FAILED
 
 
-def _parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
+    """The commands and their options; the reference in the documentation is written from it, too."""
     from dfclient.calls import DEFAULT_TIMEOUT_S, DEFAULT_URL
     from dfclient.cli import inspect
     from dfclient.retry import RetryPolicy
@@ -59,7 +61,9 @@ def _parser() -> argparse.ArgumentParser:
 
     _add_score(commands, [server, waiting])
     _add_stream(commands, [server, waiting])
+    _add_perfdata(commands, [server, waiting])
     models = commands.add_parser("models", parents=[server], help="what the server serves, from the model cards")
+    models.add_argument("--full", action="store_true", help="all of each card: published error rates, licence ...")
     models.set_defaults(run=inspect.models)
     health = commands.add_parser(
         "health", parents=[server], help="whether server and models are ready; exit code 1 if not"
@@ -88,19 +92,11 @@ def _add_score(commands: Any, parents: list[argparse.ArgumentParser]) -> None:
     from dfclient.cli import score as command
     from dfclient.detector import DEFAULT_CONCURRENCY
     from dfcontract.score_file import FORMATS
-    from dfcontract.windows import MODES, PROTOCOL
 
     score = commands.add_parser(
         "score", parents=parents, help="score files, folders, @list.txt or a manifest .csv with a column path"
     )
-    score.add_argument("paths", nargs="+", metavar="PATH", help="audio file, folder, @list.txt, or manifest .csv")
-    score.add_argument(
-        "--model", required=True, metavar="NAME", help="which of the server's models (see dfclient models)"
-    )
-    score.add_argument("--mode", choices=MODES, default=PROTOCOL, help="one window, or all (default: %(default)s)")
-    score.add_argument(
-        "--hop", type=float, metavar="SECONDS", help="sliding: from window to window (default: one window)"
-    )
+    _add_recordings(score)
     score.add_argument("--pool", metavar="HOW", help="sliding: mean (default), min or a percentile such as p10")
     _add_choices(score)
     score.add_argument(
@@ -118,6 +114,20 @@ def _add_score(commands: Any, parents: list[argparse.ArgumentParser]) -> None:
     score.set_defaults(run=command.run)
 
 
+def _add_recordings(command: argparse.ArgumentParser) -> None:
+    """What is read, for which model, and how it is cut."""
+    from dfcontract.windows import MODES, PROTOCOL
+
+    command.add_argument("paths", nargs="+", metavar="PATH", help="audio file, folder, @list.txt, or manifest .csv")
+    command.add_argument(
+        "--model", required=True, metavar="NAME", help="which of the server's models (see dfclient models)"
+    )
+    command.add_argument("--mode", choices=MODES, default=PROTOCOL, help="one window, or all (default: %(default)s)")
+    command.add_argument(
+        "--hop", type=float, metavar="SECONDS", help="sliding: from window to window (default: one window)"
+    )
+
+
 def _add_choices(command: argparse.ArgumentParser) -> None:
     """Which part of a recording is scored."""
     command.add_argument(
@@ -127,6 +137,18 @@ def _add_choices(command: argparse.ArgumentParser) -> None:
         help="all channels as one (default), each by itself (a row each, #1, #2 ...), or the one of that number",
     )
     command.add_argument("--track", metavar="N|LANG", help="which of several audio tracks (default: the file's own)")
+
+
+def _add_perfdata(commands: Any, parents: list[argparse.ArgumentParser]) -> None:
+    from dfclient.cli import perfdata as command
+
+    perfdata = commands.add_parser(
+        "perfdata", parents=parents, help="recordings as NVIDIA's perf_analyzer sends them (--input-data)"
+    )
+    _add_recordings(perfdata)
+    _add_choices(perfdata)
+    perfdata.add_argument("--out", type=Path, required=True, metavar="FILE", help="the JSON to write")
+    perfdata.set_defaults(run=command.run)
 
 
 def _add_stream(commands: Any, parents: list[argparse.ArgumentParser]) -> None:

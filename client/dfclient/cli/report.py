@@ -11,6 +11,7 @@ from dfclient.server import Health, ModelHealth
 from dfcontract.calibration import WINDOWS, Calibration
 from dfcontract.card import ModelCard
 from dfcontract.live import live_name
+from dfcontract.published import out_of_domain
 from dfcontract.score_appending import errors_path
 from dfcontract.windows import PROTOCOL
 
@@ -145,6 +146,8 @@ def summary(tally: Tally, progress: Progress, card: ModelCard, *, skipped: int, 
     if rows is not None:
         lines.append(f"rows: {rows}" + (f"   errors: {errors_path(rows)}" if tally.failed else ""))
     lines.append("a score is one model's opinion, and far less certain on audio unlike the data it was trained on")
+    if worth := out_of_domain(card.eers, card.trained_on):
+        lines.append(worth)
     return "\n".join(lines)
 
 

@@ -1,66 +1,49 @@
-"""How fast is it? Overhead of serving, throughput of the server, and how much of that the client gets.
+"""How fast is it? Every way to run each model in turns: eager PyTorch, ONNX Runtime, the server under load, the client.
 
-A program that prints tables and writes JSON; never a test: a figure belongs to the machine that it was measured on.
+A program that prints tables and writes JSON, CSV and a page; never a test: a figure belongs to the machine that it was
+measured on.
 """
 
 import argparse
 import dataclasses
-import json
 import os
-import platform
-import subprocess
-import sys
 import tempfile
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from itertools import chain, islice
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-import soundfile
-from numpy.typing import NDArray
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from dfclient.clips import clips_from
+from dfclient import perfdata
+from dfclient.clips import Clip
 from dfclient.detector import DEFAULT_CONCURRENCY
-from dfcontract.tensors import SAMPLE_RATE_HZ, WARMUP_FILE
-from dfdeploy.bench import overhead
+from dfcontract.card import ModelCard
+from dfcontract.tensors import WARMUP_FILE
+from dfcontract.windows import SLIDING, Windowing
+from dfdeploy import environment
+from dfdeploy.bench import cold, in_process, overhead, report, rounds, workers
+from dfdeploy.bench.client_rate import ClientRate, Speech, client_rate, speech
+from dfdeploy.bench.figures import Ceiling, Report, Row
+from dfdeploy.bench.machine_facts import measured_on
 from dfdeploy.bench.overhead import Overhead
-from dfdeploy.bench.perf_analyzer import Load, PerfAnalyzer
+from dfdeploy.bench.perf_analyzer import PerfAnalyzer
+from dfdeploy.bench.rounds import QUICK, Plan
+from dfdeploy.bench.workers import NotMeasured, Worker
 from dfdeploy.embedded import Server
 from dfdeploy.errors import DeployError, RepositoryUnusable
-from dfdeploy.repository import built_models
+from dfdeploy.repository import built_models, parameters, read_config
 
-CLIP_S = 4.5
-ROUNDS = 2
+SENT_WINDOWS = 16  # of real speech, sent in turn
+HOP_S = 1.0
+CLIPS, QUICK_CLIPS, QUICK_CALLS = 300, 12, 5
+PRECISIONS = ["fp32", "bf16", "int8", "fp16"]
 WANTED_OVERHEAD_PERCENT = 5.0
 WANTED_CLIENT_PERCENT = 95.0
-
-
-@dataclass(frozen=True)
-class ClientRate:
-    """``dfclient score`` from its start to its end, beside the server under perf_analyzer, in turns."""
-
-    clips: int
-    server_per_s: float
-    client_per_s: float
-
-    @property
-    def percent(self) -> float:
-        """The client's part of what the server can do."""
-        return 100 * self.client_per_s / self.server_per_s
-
-
-@dataclass(frozen=True)
-class Figures:
-    """Everything about one model."""
-
-    overhead: Overhead | None
-    loads: list[Load]
-    client: ClientRate
+WANTED_COST_AT_SATURATION = 0.03
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
@@ -74,31 +57,31 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         The exit status: 1 when a wanted figure was missed.
     """
     _check_can_be_written(arguments.out)
+    models = _models(arguments.repository, arguments.model)
+    if arguments.in_process:
+        found = in_process.measure(arguments, models, console)
+        _finish(found, arguments.out, console)
+        return 0
     analyzer = PerfAnalyzer(arguments.perf_analyzer)
-    # A model without a known waveform is not a detector but the live one beside it.
-    built = [
-        name for name in built_models(arguments.repository) if (arguments.repository / name / WARMUP_FILE).is_file()
-    ]
-    models = arguments.model or built
-    if unknown := sorted(set(models) - set(built)):
-        raise RepositoryUnusable(f"no {', '.join(unknown)} in {arguments.repository}, only {', '.join(built)}")
-    figures = {}
-    with _clips(arguments.clips) as clips:
-        for model in models:
-            with console.status(f"measuring {escape(model)}"):
-                figures[model] = _measure(arguments, analyzer, model, clips)
-    machine = f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores, profile {arguments.profile}"
-    for table in (_overhead_table(figures), _load_table(figures), _client_table(figures)):
+    found, overheads, clients = _measure_all(arguments, analyzer, models, console)
+    for table in (_overhead_table(overheads), _client_table(clients), _summary_table(found)):
         console.print(table)
-    console.print(f"[dim]{machine}; nothing else should run on it meanwhile[/]")
-    described = {name: _as_json(one) for name, one in figures.items()}
-    arguments.out.write_text(json.dumps({"machine": machine, "models": described}, indent=2) + "\n")
-    console.print(f"written to {escape(str(arguments.out))}")
-    return 0 if all(_is_good(one) for one in figures.values()) else 1
+    _finish(found, arguments.out, console)
+    return 0 if _is_good(found, overheads, clients) else 1
+
+
+def _models(repository: Path, asked: list[str] | None) -> list[str]:
+    # A model without a known waveform is not a detector but the live one beside it.
+    built = [name for name in built_models(repository) if (repository / name / WARMUP_FILE).is_file()]
+    if unknown := sorted(set(asked or []) - set(built)):
+        raise RepositoryUnusable(f"no {', '.join(unknown)} in {repository}, only {', '.join(built)}")
+    return asked or built
 
 
 def _check_can_be_written(out: Path) -> None:
     """Before anything is measured: that takes minutes, which a mistyped folder would cost."""
+    if out.suffix != ".json":
+        raise DeployError(f"--out {out}: expected a name that ends in .json; a .csv and an .html come beside it")
     if not out.parent.is_dir():
         raise DeployError(f"--out {out}: there is no folder {out.parent}; make it, or name another")
     if out.is_dir():
@@ -107,78 +90,127 @@ def _check_can_be_written(out: Path) -> None:
         raise DeployError(f"--out {out}: can't be written; name another")
 
 
-def _measure(arguments: argparse.Namespace, analyzer: PerfAnalyzer, model: str, clips: Path) -> Figures:
-    cost = None
-    if any((arguments.repository / model).glob("*/model.onnx")):
-        cost = overhead.measure(
-            arguments.repository,
-            model,
-            profile=arguments.profile,
-            calls=arguments.calls,
-            environment_dir=arguments.server_env,
+def _measure_all(
+    arguments: argparse.Namespace, analyzer: PerfAnalyzer, models: list[str], console: Console
+) -> tuple[Report, dict[str, Overhead], dict[str, ClientRate]]:
+    facts = measured_on() | _versions(arguments)
+    rows: list[Row] = []
+    ceilings: list[Ceiling] = []
+    gflop: dict[str, float] = {}
+    rates: list[tuple[str, str, float]] = []
+    overheads: dict[str, Overhead] = {}
+    clients: dict[str, ClientRate] = {}
+    for model in models:
+        with console.status(f"measuring {escape(model)}"), ExitStack() as stack:
+            if workers.is_onnx(arguments.repository / model):
+                overheads[model] = _overhead(arguments, model)
+            pytorch, known = _pytorch(arguments, model, stack)
+            clips = stack.enter_context(_speech(arguments, known))
+            facts |= {"speech": clips.described} | ({"PyTorch": str(known["torch"])} if known else {})
+            gflop |= {model: known["gflop"]} if known else {}
+            data = stack.enter_context(_sent(arguments.repository / model, clips.sources))
+            server = stack.enter_context(_server(arguments))
+            found = rounds.measure(
+                server,
+                analyzer,
+                model,
+                data,
+                plan=_plan(arguments, model),
+                pytorch=pytorch,
+                environment_dir=arguments.server_env,
+            )
+            rows += found[0]
+            ceilings += found[1]
+            clients[model] = client_rate(server, analyzer, model, data, clips.folder)
+            if not rates and not isinstance(pytorch, str):
+                rates = [tuple(rate) for rate in pytorch.ask(ask="gemm", precisions=PRECISIONS)["rates"]]
+    with console.status("measuring a cold start"):
+        cold_s = cold.first_scores_s(
+            arguments.repository, models, profile=arguments.profile, environment_dir=arguments.server_env
         )
-    waveform = np.fromfile(arguments.repository / model / WARMUP_FILE, "<f4")
-    waveforms = np.stack([np.roll(waveform, shift) for shift in range(0, 4000, 1000)])
-    with Server(arguments.repository, profile=arguments.profile, environment_dir=arguments.server_env) as server:
-        loads = [analyzer.measure(server.grpc_url, model, waveforms, level) for level in arguments.concurrency]
-        client = _client_rate(server, analyzer, model, waveforms, clips)
-    return Figures(cost, loads, client)
+    facts["load after"] = f"{os.getloadavg()[0]:.1f}"
+    facts["cold start"] = f"{cold_s:.1f} s from dfdeploy serve to the first score of {', '.join(models)}"
+    extra = {
+        "overhead": {name: dataclasses.asdict(one) | {"percent": one.percent} for name, one in overheads.items()},
+        "client": {name: dataclasses.asdict(one) | {"percent": one.percent} for name, one in clients.items()},
+        "cold_start_s": cold_s,
+    }
+    return Report(facts, rows, gflop, ceilings, rates, {}, extra), overheads, clients
 
 
-def _client_rate(
-    server: Server, analyzer: PerfAnalyzer, model: str, waveforms: NDArray[np.float32], clips: Path
-) -> ClientRate:
-    count = len(clips_from([str(clips)]))  # as many as `dfclient score` finds: a folder may hold a README, too
-
-    def server_per_s() -> float:
-        load = analyzer.measure(server.grpc_url, model, waveforms, DEFAULT_CONCURRENCY, requests=count // 3)
-        return load.throughput_per_s
-
-    servers, clients = [server_per_s()], []
-    for _ in range(ROUNDS):
-        clients.append(count / _score(clips, model, server.grpc_url))
-        servers.append(server_per_s())
-    return ClientRate(count, float(np.mean(servers)), float(np.mean(clients)))
+def _overhead(arguments: argparse.Namespace, model: str) -> Overhead:
+    calls = QUICK_CALLS if arguments.quick else arguments.calls
+    return overhead.measure(
+        arguments.repository,
+        model,
+        profile=arguments.profile,
+        calls=calls,
+        environment_dir=arguments.server_env,
+    )
 
 
-def _score(clips: Path, model: str, url: str) -> float:
-    """Seconds that ``dfclient score`` takes, with everything that a user waits for."""
-    with tempfile.TemporaryDirectory(prefix="dfserve-bench-") as folder:
-        command = [sys.executable, "-m", "dfclient", "score", str(clips), f"--model={model}", f"--url={url}"]
-        start = time.perf_counter()
-        finished = subprocess.run([*command, f"--out={folder}/scores.csv"], capture_output=True, text=True, check=False)
-        duration_s = time.perf_counter() - start
-    if finished.returncode:
-        raise DeployError(f"dfclient score failed: {finished.stderr.strip().splitlines()[-1]}")
-    return duration_s
+def _plan(arguments: argparse.Namespace, model: str) -> Plan:
+    largest = max(read_config(arguments.repository / model, arguments.profile).max_batch_size, 1)
+    plan = QUICK if arguments.quick else Plan(tuple(arguments.concurrency), tuple(arguments.batch), arguments.rounds)
+    return plan.up_to(largest)
+
+
+def _server(arguments: argparse.Namespace) -> Server:
+    return Server(arguments.repository, profile=arguments.profile, environment_dir=arguments.server_env)
+
+
+def _pytorch(arguments: argparse.Namespace, model: str, stack: ExitStack) -> tuple[Worker | str, dict[str, Any]]:
+    """The process that runs a model's network and what it says of it; or why there is none, and nothing."""
+    device = "cuda" if arguments.profile == "gpu" else "cpu"
+    try:
+        worker = stack.enter_context(workers.pytorch(arguments.repository / model, device))
+        return worker, worker.ask(ask="describe")
+    except NotMeasured as error:
+        return str(error), {}
+
+
+def _speech(arguments: argparse.Namespace, known: dict[str, Any]) -> AbstractContextManager[Speech]:
+    examples = Path(known["recordings"]) if known else None
+    return speech(arguments.clips, examples, QUICK_CLIPS if arguments.quick else CLIPS)
 
 
 @contextmanager
-def _clips(given: Path | None) -> Iterator[Path]:
-    """The user's recordings, or 300 of noise made by rule: how long a clip takes does not depend on what is in it."""
-    if given is not None:
-        if not given.is_dir():
-            raise DeployError(f"--clips {given} is no folder")
-        clips_from([str(given)])  # refuses a folder without audio now, not after minutes of measuring
-        yield given
-        return
+def _sent(model_dir: Path, recordings: list[Path]) -> Iterator[Path]:
+    """What perf_analyzer sends: windows of the recordings, every second of them."""
+    card = ModelCard.from_parameters(model_dir.name, "", parameters(model_dir))
+    windowing = Windowing.checked(card.window_samples, card.sample_rate_hz, SLIDING, HOP_S, None)
+    windows = chain.from_iterable(
+        perfdata.windows_of(Clip(str(path), path.stem), card, windowing) for path in recordings
+    )
     with tempfile.TemporaryDirectory(prefix="dfserve-bench-") as folder:
-        for seed in range(300):
-            noise = 0.1 * np.random.default_rng(seed).standard_normal(int(CLIP_S * SAMPLE_RATE_HZ))
-            soundfile.write(Path(folder) / f"noise_{seed:03d}.flac", noise, SAMPLE_RATE_HZ)
-        yield Path(folder)
+        path = Path(folder) / "sent.json"
+        with path.open("w", encoding="utf-8") as file:
+            perfdata.write(islice(windows, SENT_WINDOWS), file)
+        yield path
 
 
-def _is_good(figures: Figures) -> bool:
-    served_well = figures.overhead is None or figures.overhead.percent <= WANTED_OVERHEAD_PERCENT
-    return served_well and figures.client.percent >= WANTED_CLIENT_PERCENT
+def _versions(arguments: argparse.Namespace) -> dict[str, str]:
+    """What serves."""
+    packages = environment.find(arguments.server_env).packages_dir
+    names = (path.name.removesuffix(".dist-info") for path in packages.glob("onnxruntime*.dist-info"))
+    return {"server": f"Triton 24.10, profile {arguments.profile}, {', '.join(sorted(names))}"}
 
 
-def _as_json(figures: Figures) -> dict[str, object]:
-    described: dict[str, object] = {"throughput": [dataclasses.asdict(load) for load in figures.loads]}
-    if figures.overhead is not None:
-        described["overhead"] = dataclasses.asdict(figures.overhead) | {"percent": figures.overhead.percent}
-    return described | {"client": dataclasses.asdict(figures.client) | {"percent": figures.client.percent}}
+def _finish(found: Report, out: Path, console: Console) -> None:
+    for reason in dict.fromkeys(report.reasons(found)):
+        console.print(f"[yellow]not measured[/] {escape(reason)}")
+    machine = found.measured_on["processor"]
+    console.print(f"[dim]{escape(machine)}; nothing else should run on it meanwhile[/]")
+    console.print(f"written to {escape(', '.join(map(str, report.write(found, out))))}")
+
+
+def _is_good(found: Report, overheads: dict[str, Overhead], clients: dict[str, ClientRate]) -> bool:
+    costs = [report.serving_cost(found, model) for model in found.models]
+    return (
+        all(one.percent <= WANTED_OVERHEAD_PERCENT for one in overheads.values())
+        and all(one.percent >= WANTED_CLIENT_PERCENT for one in clients.values())
+        and all(cost is None or cost <= WANTED_COST_AT_SATURATION for cost in costs)
+    )
 
 
 def _table(title: str, *columns: str) -> Table:
@@ -188,40 +220,36 @@ def _table(title: str, *columns: str) -> Table:
     return table
 
 
-def _overhead_table(figures: dict[str, Figures]) -> Table:
+def _overhead_table(overheads: dict[str, Overhead]) -> Table:
     table = _table(
         f"Overhead: one request at a time, queue delay 0 (wanted: at most {WANTED_OVERHEAD_PERCENT:.0f} %)",
         *("model", "session.run, ms", "gRPC, ms", "overhead", "slowest, ms"),
     )
-    for model, one in figures.items():
-        if one.overhead is not None:
-            cost = one.overhead
-            mark = _mark(cost.percent <= WANTED_OVERHEAD_PERCENT, f"{cost.percent:+.1f} %")
-            table.add_row(
-                escape(model), f"{cost.direct_ms:.1f}", f"{cost.served_ms:.1f}", mark, f"{cost.served_maximum_ms:.0f}"
-            )
+    for model, cost in overheads.items():
+        mark = _mark(cost.percent <= WANTED_OVERHEAD_PERCENT, f"{cost.percent:+.1f} %")
+        table.add_row(
+            escape(model), f"{cost.direct_ms:.1f}", f"{cost.served_ms:.1f}", mark, f"{cost.served_maximum_ms:.0f}"
+        )
     return table
 
 
-def _load_table(figures: dict[str, Figures]) -> Table:
-    table = _table("Throughput: perf_analyzer", "model", "in flight", "windows/s", "median, ms", "p99, ms")
-    for model, one in figures.items():
-        for load in one.loads:
-            cells = (f"{load.throughput_per_s:.2f}", f"{load.p50_ms:.0f}", f"{load.p99_ms:.0f}")
-            table.add_row(escape(model), str(load.concurrency), *cells)
-    return table
-
-
-def _client_table(figures: dict[str, Figures]) -> Table:
+def _client_table(clients: dict[str, ClientRate]) -> Table:
     table = _table(
         f"Client: dfclient score, start to end, {DEFAULT_CONCURRENCY} in flight "
         f"(wanted: at least {WANTED_CLIENT_PERCENT:.0f} %)",
         *("model", "clips", "server, windows/s", "client, clips/s", "of the server's"),
     )
-    for model, one in figures.items():
-        rate = one.client
+    for model, rate in clients.items():
         mark = _mark(rate.percent >= WANTED_CLIENT_PERCENT, f"{rate.percent:.1f} %")
         table.add_row(escape(model), str(rate.clips), f"{rate.server_per_s:.2f}", f"{rate.client_per_s:.2f}", mark)
+    return table
+
+
+def _summary_table(found: Report) -> Table:
+    short, *_ = report.tables(found)
+    table = _table("Windows a second at the best load (the page has the rest)", *short["header"])
+    for row in short["rows"]:
+        table.add_row(*map(escape, row))
     return table
 
 

@@ -1,8 +1,8 @@
-"""``InferenceSession.run`` in a loop, as the backend calls it but without a server: what serving is compared with.
+"""The backend's runner in a loop, as the backend calls it but without a server: what serving is compared with.
 
 Run by the server's own Python as ``python direct_worker.py PACKAGES_DIR VERSION_DIR WAVEFORM PROFILE PRECISION``, where
-PACKAGES_DIR is a backend's folder as the server gets it. For each count N on standard input it answers with the
-latencies of N calls, in seconds, as a line of JSON.
+PACKAGES_DIR is a backend's folder as the server gets it. For each ``{"batch": n, "calls": m}`` on standard input it
+answers ``{"seconds": [...]}``, the duration of each of m calls of one batch.
 """
 
 import json
@@ -13,7 +13,7 @@ from pathlib import Path
 
 
 def main() -> int:
-    """Serve counts until standard input ends."""
+    """Serve questions until standard input ends."""
     packages_dir, version_dir, waveform_file, profile, precision = sys.argv[1:]
     sys.path[0] = packages_dir  # in place of this file's folder
     import numpy as np
@@ -21,19 +21,25 @@ def main() -> int:
     from dfcontract.tensors import LOGITS, SCORE, WAVEFORM
     from dfdeploy.backends.onnxruntime.runner import CpuRunner, GpuRunner
 
-    waveform = np.fromfile(waveform_file, "<f4")[np.newaxis]
+    waveform = np.fromfile(waveform_file, "<f4")
     folder, outputs = Path(version_dir), [LOGITS, SCORE]
+    runner: CpuRunner | GpuRunner
     if profile == "gpu":
-        session = GpuRunner(folder, WAVEFORM, outputs, 0, is_fp32=precision == "fp32").session
+        runner = GpuRunner(folder, WAVEFORM, outputs, 0, is_fp32=precision == "fp32")
     else:
-        session = CpuRunner(folder, WAVEFORM, outputs, len(os.sched_getaffinity(0))).wide
+        runner = CpuRunner(folder, WAVEFORM, outputs, len(os.sched_getaffinity(0)))
     for line in sys.stdin:
-        latencies_s = []
-        for _ in range(int(line)):
+        question = json.loads(line)
+        batch = np.stack([np.roll(waveform, shift) for shift in range(question["batch"])])
+        durations_s = []
+        for _ in range(question["calls"]):
             start = time.perf_counter()
-            session.run(outputs, {WAVEFORM: waveform})
-            latencies_s.append(time.perf_counter() - start)
-        print(json.dumps(latencies_s), flush=True)
+            (answer,) = runner.run([batch])
+            durations_s.append(time.perf_counter() - start)
+            if isinstance(answer, Exception):
+                raise answer
+        print(json.dumps({"seconds": durations_s}), flush=True)
+    runner.close()
     return 0
 
 

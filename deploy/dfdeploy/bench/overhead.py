@@ -4,15 +4,11 @@ Both with the same ONNX Runtime, session options and threads, in one run, in tur
 both. The batcher's queue delay is a choice of the config and not a cost of serving, so the model is served with none.
 """
 
-import json
 import os
 import re
 import shutil
-import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,11 +16,8 @@ import numpy as np
 
 from dfclient.transport import Transport
 from dfcontract.tensors import WARMUP_FILE
-from dfdeploy import environment
-from dfdeploy.bench import direct_worker
+from dfdeploy.bench.workers import Worker, direct
 from dfdeploy.embedded import Server
-from dfdeploy.errors import ServerFailed
-from dfdeploy.repository import parameters
 
 TURN_CALLS = 5
 WARM_UP_CALLS = 3
@@ -59,7 +52,7 @@ def measure(repository: Path, model: str, *, profile: str, calls: int, environme
     served_s: list[float] = []
     with (
         tempfile.TemporaryDirectory(prefix="dfserve-bench-") as folder,
-        _direct(repository / model, profile, environment_dir) as worker,
+        direct(repository / model, profile, environment_dir) as worker,
         Server(_without_delay(repository / model, Path(folder)), profile=profile, environment_dir=environment_dir) as s,
     ):
         transport = Transport(s.grpc_url)
@@ -93,38 +86,8 @@ def _link_or_copy(source: str, target: str) -> None:
         shutil.copy2(source, target)
 
 
-@contextmanager
-def _direct(model_dir: Path, profile: str, environment_dir: Path | None) -> Iterator["subprocess.Popen[str]"]:
-    found = environment.find(environment_dir)
-    versions = sorted((folder for folder in model_dir.iterdir() if folder.name.isdecimal()), key=lambda f: int(f.name))
-    precision = parameters(model_dir).get("precision", "fp32")
-    with tempfile.TemporaryDirectory(prefix="dfserve-bench-") as folder:
-        found.write_backends(Path(folder))
-        packages_dir, python = Path(folder) / "onnxruntime", found.folder / "bin" / "python"
-        options = (packages_dir, versions[-1], model_dir / WARMUP_FILE, profile, precision)
-        worker = subprocess.Popen(
-            list(map(str, (python, direct_worker.__file__, *options))),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env=found.variables(),
-        )
-        try:
-            yield worker
-        finally:
-            worker.kill()
-            worker.wait()
-
-
-def _call_directly(worker: "subprocess.Popen[str]", calls: int) -> list[float]:
-    if worker.stdin is None or worker.stdout is None:
-        raise ServerFailed("the direct session has no pipes")
-    worker.stdin.write(f"{calls}\n")
-    worker.stdin.flush()
-    answer = worker.stdout.readline()
-    if not answer:
-        raise ServerFailed("the session without a server has died; its words are above")
-    latencies_s: list[float] = json.loads(answer)
+def _call_directly(worker: Worker, calls: int) -> list[float]:
+    latencies_s: list[float] = worker.ask(batch=1, calls=calls)["seconds"]
     return latencies_s
 
 

@@ -4,19 +4,13 @@ It comes inside the wheel ``tritonclient==2.51.0``; later ones need a newer glib
 ``--help``, and the guide "Triton Performance Analyzer".
 """
 
-import base64
 import csv
-import json
 import os
 import subprocess
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
-from dfcontract.tensors import WAVEFORM
 from dfdeploy import folders, machine
 from dfdeploy.environment import missing_libraries
 from dfdeploy.errors import DeployError, EnvironmentIncomplete
@@ -30,11 +24,13 @@ WINDOWS = 3
 
 @dataclass(frozen=True)
 class Load:
-    """What one level of concurrency brought."""
+    """What one level of load brought: windows answered, and percentiles of a request's latency."""
 
     concurrency: int
-    throughput_per_s: float
+    batch: int
+    windows_per_s: float
     p50_ms: float
+    p90_ms: float
     p99_ms: float
 
 
@@ -60,28 +56,36 @@ class PerfAnalyzer:
             raise EnvironmentIncomplete(f"perf_analyzer lacks {', '.join(missing)}; install: apt install {packages}")
 
     def measure(
-        self, url: str, model: str, waveforms: NDArray[np.float32], concurrency: int, requests: int = 0
+        self,
+        url: str,
+        model: str,
+        data: Path,
+        concurrency: int,
+        *,
+        batch: int = 1,
+        requests: int = MEASUREMENT_REQUESTS,
     ) -> Load:
-        """Keep ``concurrency`` requests of one window each in flight.
+        """Keep ``concurrency`` requests of ``batch`` windows each in flight.
 
         Args:
             url: gRPC address.
             model: its name at the server.
-            waveforms: ``(count, window_samples)``, sent in turn.
+            data: what is sent in turn, as `dfclient.perfdata` writes it.
             concurrency: requests in flight.
-            requests: of one window, at least; there are three.
+            batch: windows of a request.
+            requests: of each measurement, at least; there are three.
         """
         with tempfile.TemporaryDirectory(prefix="dfserve-bench-") as folder:
-            inputs, table = Path(folder) / "inputs.json", Path(folder) / "table.csv"
-            inputs.write_text(json.dumps({"data": [_as_input(waveform) for waveform in waveforms]}))
+            table = Path(folder) / "table.csv"
             options = {
                 "-m": model,
                 "-i": "grpc",
                 "-u": url,
-                "--input-data": inputs,
+                "-b": batch,
+                "--input-data": data,
                 "--concurrency-range": concurrency,
                 "--measurement-mode": "count_windows",
-                "--measurement-request-count": max(MEASUREMENT_REQUESTS, 4 * concurrency, requests),
+                "--measurement-request-count": max(requests, 2 * concurrency),
                 "-s": STABILITY_PERCENT,
                 "-r": WINDOWS,
                 "-f": table,
@@ -90,19 +94,16 @@ class PerfAnalyzer:
             finished = subprocess.run(command, env=self.variables, capture_output=True, text=True, check=False)
             if finished.returncode or not table.is_file():
                 raise DeployError(f"perf_analyzer, {concurrency} in flight: {_complaint(finished)}")
-            return _load_of(next(csv.DictReader(table.open(newline=""))))
+            return _load_of(next(csv.DictReader(table.open(newline=""))), batch)
 
 
-def _as_input(waveform: NDArray[np.float32]) -> dict[str, object]:
-    content = {"b64": base64.b64encode(waveform.astype("<f4").tobytes()).decode()}
-    return {WAVEFORM: {"content": content, "shape": [len(waveform)]}}
-
-
-def _load_of(row: dict[str, str]) -> Load:
+def _load_of(row: dict[str, str], batch: int) -> Load:
     return Load(
         concurrency=int(row["Concurrency"]),
-        throughput_per_s=float(row["Inferences/Second"]),
+        batch=batch,
+        windows_per_s=float(row["Inferences/Second"]),
         p50_ms=float(row["p50 latency"]) / 1e3,
+        p90_ms=float(row["p90 latency"]) / 1e3,
         p99_ms=float(row["p99 latency"]) / 1e3,
     )
 

@@ -25,11 +25,11 @@ def add_scores(command: argparse.ArgumentParser, text: str) -> None:
     command.add_argument("scores", type=Path, nargs="*", metavar="SCORES", help=text)
 
 
-def add_protocol(command: argparse.ArgumentParser) -> None:
+def add_protocol(command: argparse.ArgumentParser, required: bool = True) -> None:
     """Which protocol, and which of its trials."""
     group = command.add_argument_group("protocol")
     group.add_argument(
-        "--protocol", type=Path, nargs="+", required=True, metavar="FILE", help="two files for BRSpeech-DF"
+        "--protocol", type=Path, nargs="+", required=required, metavar="FILE", help="two files for BRSpeech-DF"
     )
     group.add_argument("--protocol-format", choices=FORMATS, default="csv", help="(default: %(default)s)")
     group.add_argument("--phase", help="which trials count (2021: progress, eval, hidden; default eval), or all")

@@ -5,10 +5,12 @@ from dataclasses import dataclass
 
 from matplotlib.figure import Figure
 
+from dfeval.drift import ConditionTransfer
 from dfeval.evaluation import Evaluation, columns_of
 from dfeval.plots.curves import draw_det, draw_reliability, draw_roc, draw_tippett
 from dfeval.plots.distributions import MAX_RUG, draw_scores, draw_scores_by_group
 from dfeval.plots.rates import draw_confusion, draw_rates
+from dfeval.plots.transfer import draw_condition_transfer
 
 
 @dataclass(frozen=True)
@@ -22,8 +24,8 @@ class Picture:
     detector: int | None = None
 
 
-def draw_all(evaluations: Sequence[Evaluation]) -> Iterator[Picture]:
-    """Draw every picture that the evaluations allow."""
+def draw_all(evaluations: Sequence[Evaluation], transfers: Sequence[ConditionTransfer] = ()) -> Iterator[Picture]:
+    """Draw every picture that the evaluations allow, and one of each detector's transfer, where there are any."""
     band = " The bands are bootstrap intervals." if evaluations[0].replicates else ""
     caption = f"Lower left is better; the marks are the equal error rates.{band}"
     yield Picture("det", "Detection error trade-off", caption, draw_det(evaluations))
@@ -32,6 +34,13 @@ def draw_all(evaluations: Sequence[Evaluation]) -> Iterator[Picture]:
         figure, left_out = draw_rates(evaluations, column)
         caption = f"Lines are intervals, hollow marks groups of under 30 trials, dashes the pooled EER{left_out}."
         yield Picture(f"eer-by-{column}", f"EER by {column}", caption, figure)
+    for index, found in enumerate(transfers):
+        figure, left_out = draw_condition_transfer(found)
+        caption = (
+            f"Left: errors at the threshold set on {found.reference}, and each condition's own EER; lines are "
+            f"intervals. Right: how far scores moved, median and 5 to 95 %{left_out}."
+        )
+        yield Picture(f"{index + 1}-transfer", f"The threshold of {found.reference} elsewhere", caption, figure, index)
     for index, evaluation in enumerate(evaluations):
         yield from _of_detector(evaluation, index)
 

@@ -1,7 +1,8 @@
 """DF Arena 500M and 1B: XLS-R, a gated sum of all its hidden states, and TCM-ADD's conformer at the encoder's width.
 
-Speech Arena, "RAPTOR", arXiv 2603.06164; reference code and weights: the hub's Speech-Arena-2025/DF_Arena_500M_V_1 and
-DF_Arena_1B_V_1 (non-commercial). The published forward takes one waveform; batches are this code's own.
+Kulkarni et al., "Do Compact SSL Backbones Matter for Audio Deepfake Detection? A Controlled Study with RAPTOR", arXiv
+2603.06164; reference code and weights: the hub's Speech-Arena-2025/DF_Arena_500M_V_1 and DF_Arena_1B_V_1
+(non-commercial). The published forward takes one waveform; batches are this code's own.
 """
 
 from collections.abc import Sequence

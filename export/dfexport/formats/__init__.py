@@ -3,11 +3,12 @@
 from dfexport.errors import unknown
 from dfexport.formats.format import Answers, Format, Runner
 from dfexport.formats.onnx import ONNX
+from dfexport.formats.openvino import OPENVINO
 from dfexport.formats.torchscript import TORCHSCRIPT
 
 __all__ = ["FORMATS", "Answers", "Format", "Runner", "find_format"]
 
-FORMATS = {row.name: row for row in (ONNX, TORCHSCRIPT)}
+FORMATS = {row.name: row for row in (ONNX, TORCHSCRIPT, OPENVINO)}
 
 
 def find_format(name: str) -> Format:

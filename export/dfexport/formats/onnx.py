@@ -21,6 +21,9 @@ SCOPES = "pkg.torch.onnx.name_scopes"
 # Beyond this, weights lie beside the graph: protobuf ends at 2 GB, and ONNX Runtime maps such a file where it would
 # first parse, then copy, what is inside the graph.
 INLINE_BYTES = 64 << 20
+# 1 is kSameAsRequested: grow by what is asked for, not by doubling. 1 is HEURISTIC: DEFAULT is slow since 1.20. Memory
+# patterns keep a plan, and a block as large as it needs, for each batch size.
+CUDA_PARAMETERS = {"arena_extend_strategy": "1", "cudnn_conv_algo_search": "1", "enable_mem_pattern": "0"}
 
 
 @contextmanager
@@ -107,10 +110,9 @@ ONNX = Format(
     version=f"opset {OPSET}",
     write=write_onnx,
     open=open_onnx,
-    # 1 is kSameAsRequested: grow by what is asked for, not by doubling. 1 is HEURISTIC: DEFAULT is slow since 1.20.
-    # Memory patterns keep a plan, and a block as large as it needs, for each batch size.
-    parameters={"gpu": {"arena_extend_strategy": "1", "cudnn_conv_algo_search": "1", "enable_mem_pattern": "0"}},
+    parameters={"gpu": CUDA_PARAMETERS, "tensorrt": CUDA_PARAMETERS},
     # TF32 rounds what goes into a product to 10 bits, which moves logits by up to 0.009; without it fp16 would lose the
     # tensor cores.
     cuda_options={"fp32": {"use_tf32": "0"}},
+    tensorrt_precisions=("fp16",),
 )

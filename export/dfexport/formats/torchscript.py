@@ -9,6 +9,7 @@ from dfexport.formats.format import Answers, Format, Runner
 from dfexport.signals import wave
 
 if TYPE_CHECKING:
+    import torch
     from torch import nn
 
 # No gradients; and no profiling executor, which compiles again at each batch size that it meets.
@@ -19,17 +20,24 @@ def write_torchscript(module: "nn.Module", window_samples: int, path: Path) -> N
     """Write ``path``: the module, WAVEFORM (batch, samples) → a tuple of tensors, traced."""
     import torch
 
-    waveforms = torch.from_numpy(wave(1, window_samples)).expand(2, -1)
+    torch.jit.save(traced(module, window_samples), path)
+
+
+def traced(module: "nn.Module", window_samples: int, device: "torch.device | str" = "cpu") -> "torch.jit.ScriptModule":
+    """The module's operations on ``device``, recorded, for any batch of waveforms of this length."""
+    import torch
+
+    waveforms = torch.from_numpy(wave(1, window_samples)).expand(2, -1).to(device)
     with warnings.catch_warnings(), torch.inference_mode():
         # These notes are for whoever wrote the model: tracing is deprecated, and Python numbers become constants. The
         # constants are sizes along time, which is static here; parity on other batches is checked.
         warnings.filterwarnings("ignore", category=DeprecationWarning)
         warnings.filterwarnings("ignore", category=FutureWarning)
         warnings.filterwarnings("ignore", category=torch.jit.TracerWarning)  # type: ignore[attr-defined]
-        traced = torch.jit.trace(  # type: ignore[no-untyped-call]
+        recorded: torch.jit.ScriptModule = torch.jit.trace(  # type: ignore[no-untyped-call]
             module.eval(), (waveforms,), check_trace=False
         )
-        torch.jit.save(traced, path)
+    return recorded
 
 
 def open_torchscript(path: Path) -> Runner:
@@ -54,5 +62,5 @@ TORCHSCRIPT = Format(
     version="",
     write=write_torchscript,
     open=open_torchscript,
-    parameters={"cpu": BACKEND_PARAMETERS, "gpu": BACKEND_PARAMETERS},
+    parameters=dict.fromkeys(("cpu", "gpu", "tensorrt"), BACKEND_PARAMETERS),
 )

@@ -160,6 +160,7 @@ class MambaLayer(nn.Module):
     decay: Tensor  # (columns, d_state, d_inner)
     skip: Tensor
     out_proj: Tensor  # (columns, d_inner, d_model)
+    scan = staticmethod(selective_scan)
 
     def __init__(self, blocks: Sequence[MambaBlock]) -> None:
         super().__init__()
@@ -186,7 +187,7 @@ class MambaLayer(nn.Module):
         x = F.silu(self._convolve(x))
         step, b, c = torch.split(_project(x, self.x_proj), [self.dt_rank, self.d_state, self.d_state], -1)
         step = softplus(_project(step, self.dt_proj) + self.dt_bias)
-        y = selective_scan(x, step, self.decay, b, c) + self.skip * x
+        y = self.scan(x, step, self.decay, b, c) + self.skip * x
         return _project(y * F.silu(gate), self.out_proj)
 
     def _convolve(self, x: Tensor) -> Tensor:

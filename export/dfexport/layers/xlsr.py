@@ -142,7 +142,7 @@ class Xlsr(nn.Module):
 
 
 class Fp32LayerNorm(nn.Module):
-    """A norm in float32 between half-precision neighbours: its sums of squares overflow in float16."""
+    """A norm in float32 between neighbours of 16 bits: its sums of squares overflow in float16."""
 
     def __init__(self, norm: nn.LayerNorm | nn.GroupNorm) -> None:
         super().__init__()
@@ -156,8 +156,13 @@ class Fp32LayerNorm(nn.Module):
 
 def halve(encoder: Xlsr) -> Xlsr:
     """Let the encoder compute in float16, except its norms; changes it in place."""
-    encoder.half()
-    encoder.dtype = torch.float16
+    return reduce_encoder(encoder, torch.float16)
+
+
+def reduce_encoder(encoder: Xlsr, dtype: torch.dtype) -> Xlsr:
+    """Let the encoder compute in a type of 16 bits, except its norms; changes it in place."""
+    encoder.to(dtype)
+    encoder.dtype = dtype
     for parent in list(encoder.modules()):
         for name, child in list(parent.named_children()):
             if isinstance(child, (nn.LayerNorm, nn.GroupNorm)):

@@ -187,7 +187,7 @@ byId("clear").addEventListener("click", () => {
   byId("choose-files").focus();
 });
 
-for (const id of ["hop", "pool", "channels"]) {
+for (const id of ["hop", "pool", "channels", "track"]) {
   byId(id).addEventListener("change", () => {
     recordings.restart(optionsOf());
     view.reload();
@@ -195,7 +195,7 @@ for (const id of ["hop", "pool", "channels"]) {
 }
 
 function optionsOf() {
-  return { hop: byId("hop").value, pool: byId("pool").value, channels: byId("channels").value };
+  return { hop: byId("hop").value, pool: byId("pool").value, channels: byId("channels").value, track: byId("track").value.trim() };
 }
 
 // Exports: a score file holds the rows of one detector

@@ -2,6 +2,7 @@
 
 import { clock, figure, isUnder, short } from "./words.js";
 import { spectra } from "./spectrum.js";
+import { SvgPen } from "./svg.js";
 
 const GUTTER = 46, RIGHT = 10, GAP = 8, AXIS = 22, CAPTION = 17;
 const WAVE = 84, SPECTROGRAM = 116, SPEECH = 14, SCORES = 92;
@@ -284,16 +285,27 @@ export class Picture {
     }
   }
 
-  // The picture by itself, with what it shows in words above and below.
-  async blob(title, lines) {
-    const scale = 2, width = 1200, lanes = this.lanes(), head = 34, foot = 14 + 17 * lines.length;
+  // The picture by itself, with what it shows in words above and below; as a file of that kind.
+  async blob(kind, title, lines) {
+    const scale = 2, width = 1200, height = 34 + this.lanes().total + 14 + 17 * lines.length;
+    if (kind === "svg") {
+      const pen = new SvgPen(width, height);
+      this.compose(pen, width, height, title, lines);
+      return pen.blob();
+    }
     const canvas = document.createElement("canvas");
     canvas.width = width * scale;
-    canvas.height = (head + lanes.total + foot) * scale;
-    const pen = canvas.getContext("2d"), colours = coloursOf(this.stage);
+    canvas.height = height * scale;
+    const pen = canvas.getContext("2d");
     pen.scale(scale, scale);
+    this.compose(pen, width, height, title, lines);
+    return new Promise((resolve) => canvas.toBlob(resolve, "image/png"));
+  }
+
+  compose(pen, width, height, title, lines) {
+    const lanes = this.lanes(), head = 34, colours = coloursOf(this.stage);
     pen.fillStyle = colours.surface;
-    pen.fillRect(0, 0, width, canvas.height);
+    pen.fillRect(0, 0, width, height);
     pen.fillStyle = colours.text;
     pen.font = "600 16px system-ui, sans-serif";
     pen.textBaseline = "top";
@@ -307,7 +319,6 @@ export class Picture {
     pen.textAlign = "left";
     pen.textBaseline = "top";
     lines.forEach((line, index) => pen.fillText(line, 12, head + lanes.total + 4 + 17 * index, width - 24));
-    return new Promise((resolve) => canvas.toBlob(resolve, "image/png"));
   }
 }
 

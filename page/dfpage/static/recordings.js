@@ -60,9 +60,9 @@ export class Recordings {
   }
 
   parametersOf(recording, model) {
-    const { hop, pool, channels } = this.options;
+    const { hop, pool, channels, track } = this.options;
     const share = { half: 2, quarter: 4 }[hop];
-    return { name: recording.name, model: model.name, hop: share ? model.window_s / share : hop, pool, channels };
+    return { name: recording.name, model: model.name, hop: share ? model.window_s / share : hop, pool, channels, track };
   }
 
   isSettled(recording) {

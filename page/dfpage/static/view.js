@@ -24,7 +24,7 @@ export class View {
     byId("zoom-in").addEventListener("click", () => this.picture.zoom(2));
     byId("zoom-out").addEventListener("click", () => this.picture.zoom(0.5));
     byId("zoom-all").addEventListener("click", () => this.picture.zoom(0));
-    byId("save-picture").addEventListener("click", () => this.savePicture());
+    for (const kind of ["png", "svg"]) byId(`save-${kind}`).addEventListener("click", () => this.savePicture(kind));
     byId("windows-box").addEventListener("toggle", () => this.drawTable());
   }
 
@@ -112,7 +112,7 @@ export class View {
   }
 
   parameters() {
-    return { name: this.recording.name, channels: this.state.options.channels };
+    return { name: this.recording.name, channels: this.state.options.channels, track: this.state.options.track };
   }
 
   results() {
@@ -179,7 +179,7 @@ export class View {
   enable() {
     const hasWindow = Boolean(this.picture.picked && this.heard);
     byId("play").disabled = byId("play-all").disabled = !hasWindow;
-    byId("save-picture").disabled = !this.heard;
+    for (const kind of ["png", "svg"]) byId(`save-${kind}`).disabled = !this.heard;
     byId("stop").disabled = !this.player.source;
   }
 
@@ -253,14 +253,14 @@ export class View {
     byId("stop").disabled = seconds === null;
   }
 
-  async savePicture() {
+  async savePicture(kind) {
     const { recording } = this, done = this.results().filter(([, result]) => result.state === "done");
     const lines = done.map(([name, result]) => {
       const { card: of, row, verdict } = result, threshold = of.threshold === null ? "" : `, threshold ${short(of.threshold)} (${of.threshold_source || "set on unnamed data"})`;
       return `${name} ${of.version}: ${verdict.headline}. Score ${figure(result.score)}, ${result.pool} of ${plural(result.windows.length, "window")}${threshold}; weights ${of.weights}, checkpoint ${of.checkpoint_sha256.slice(0, 12) || "unknown"}, graph ${row.identity}`;
     });
-    const blob = await this.picture.blob(recording.name, [...lines, "One model's opinion each, never a proof. Made with dfserve."]);
-    save(blob, `${recording.name.split("/").at(-1)}.png`);
+    const blob = await this.picture.blob(kind, recording.name, [...lines, "One model's opinion each, never a proof. Made with dfserve."]);
+    save(blob, `${recording.name.split("/").at(-1)}.${kind}`);
   }
 }
 

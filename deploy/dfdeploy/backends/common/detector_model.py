@@ -17,6 +17,7 @@ from dfcontract.tensors import SCORE
 from dfdeploy.backends.common.batches import Outputs, Runner, Waveforms
 from dfdeploy.backends.common.figures import ScoreCounts
 from dfdeploy.backends.common.log import FailureLog
+from dfdeploy.backends.common.options import THREADS_PARAMETER
 from dfdeploy.backends.common.tensors import array_of, tensor_of
 
 ANY_SIZE = -1  # in a configuration's dims
@@ -52,7 +53,7 @@ class DetectorModel(ABC):
         if args["model_instance_kind"] == "GPU":
             self.runner = self.open_gpu(folder, int(args["model_instance_device_id"]))
         else:
-            threads = int(self.parameters.get("intra_op_thread_count", 0)) or len(os.sched_getaffinity(0))
+            threads = int(self.parameters.get(THREADS_PARAMETER[config["backend"]], 0)) or len(os.sched_getaffinity(0))
             self.runner = self.open_cpu(folder, threads)
 
     def execute(self, requests: list[pb_utils.InferenceRequest]) -> list[pb_utils.InferenceResponse]:

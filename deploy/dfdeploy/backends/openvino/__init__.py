@@ -1,0 +1,1 @@
+"""The Python twin of Triton's native OpenVINO backend."""

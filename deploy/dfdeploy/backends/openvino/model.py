@@ -1,0 +1,21 @@
+"""Entry of the twin of Triton's native OpenVINO backend: serves models whose config says ``backend: "openvino"``."""
+
+from pathlib import Path
+
+from dfdeploy.backends.common.detector_model import DetectorModel
+from dfdeploy.backends.openvino.runner import Runner, import_openvino
+
+
+class TritonPythonModel(DetectorModel):
+    """One instance of one model."""
+
+    def open_cpu(self, folder: Path, threads: int) -> Runner:
+        """Load ``<folder>/model.onnx`` for this many cores."""
+        is_bf16 = self.parameters.get("HINT_BF16", "").upper() == "YES"
+        return Runner(import_openvino(folder), folder, self.input, [*self.outputs], threads, is_bf16=is_bf16)
+
+    def open_gpu(self, folder: Path, device_id: int) -> Runner:  # noqa: ARG002 (there is none)
+        """Refuse, as the native backend does."""
+        raise RuntimeError(
+            f"{folder.parent.name} is for OpenVINO, which serves on CPUs alone: build it again, or use --profile cpu"
+        )

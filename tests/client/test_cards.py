@@ -1,0 +1,43 @@
+"""All of a card, as people read it."""
+
+import pytest
+
+from dfclient.cli.cards import full
+from dfclient.cli.progress import Progress
+from dfclient.cli.report import Tally, summary
+from dfcontract.card import SCORE_KINDS, ModelCard
+from dfexport.card import model_card
+from dfexport.registry import DETECTORS
+
+
+def card_of(name: str) -> ModelCard:
+    return model_card(name, DETECTORS[name], weights="pretrained", sha256="ab" * 32, source="a page")
+
+
+@pytest.mark.parametrize("name", DETECTORS)
+def test_every_published_figure_and_its_source_is_printed(name: str) -> None:
+    card = card_of(name)
+    lines = " ".join(full(card, takes_streams=True).split())
+    for eer in card.eers:
+        assert f" {eer} " in f"{lines} "
+    assert SCORE_KINDS[card.score_kind] in lines
+    assert f"trained on {card.trained_on}" in lines
+    assert card.licence in lines
+    assert ("none is stated" in lines) == (card.threshold is None)
+
+
+def test_the_summary_says_how_such_scores_did_elsewhere() -> None:
+    card, tally = card_of("aasist"), Tally(scored=1)
+    last = summary(tally, Progress(1, results_on_stdout=True), card, skipped=0, rows=None).splitlines()[-1]
+    assert last.endswith("was not trained on: 12.35 % (ASVspoof 2021 LA, all phases) to 57.61 % (SONAR)")
+
+
+def test_other_weights_than_the_published_have_no_published_figures() -> None:
+    card = model_card("mine", DETECTORS["aasist"], weights="custom", sha256="ab" * 32, source="mine.pth")
+    assert card.eers == ()
+    assert "EER            none is published for these weights" in full(card, takes_streams=False)
+
+
+def test_a_line_can_not_break_out_of_its_place() -> None:
+    card = ModelCard("m", "1", "d", 16_000, 64_600, "custom", licence="free\x1b[2J\nthreshold 0")
+    assert "free\\x1b[2J\\nthreshold 0" in full(card, takes_streams=False)

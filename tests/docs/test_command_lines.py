@@ -1,0 +1,79 @@
+"""Whatever README and docs tell a reader to type is understood by the commands' own parsers."""
+
+import re
+
+import pages
+import pytest
+from maker import programs
+
+MAKEFILE = (pages.ROOT / "Makefile").read_text()
+TARGETS = set(re.findall(r"^([a-z][a-z-]*):", MAKEFILE, re.MULTILINE))
+HELPERS = "".join((pages.ROOT / path).read_text() for path in ("tests/fresh/walk.sh", "deploy/docker/build.sh"))
+
+
+def complaint(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    """What the program, or make, has against a command line; "" for nothing."""
+    name = words[0].rpartition("/")[2]
+    if name == "make":
+        return made(words[1:])
+    if name not in programs.programs():
+        return ""
+    try:
+        programs.parse(name, words[1:])
+    except SystemExit as stop:
+        said = capsys.readouterr().err.splitlines()
+        return said[-1] if stop.code else ""
+    return ""
+
+
+def made(words: list[str]) -> str:
+    for word in words:
+        variable, is_set, _ = word.partition("=")
+        if is_set and not re.search(rf"\b{variable}\b", MAKEFILE + HELPERS):
+            return f"make: no variable {variable}"
+        if not is_set and word not in TARGETS and word != "...":
+            return f"make: no target {word}"
+    return ""
+
+
+@pytest.mark.parametrize("page", pages.pages(), ids=lambda page: str(page.relative_to(pages.ROOT)))
+def test_every_command_line_is_one(page, capsys):
+    wrong = {
+        " ".join(words): said for words in pages.command_lines(page.read_text()) if (said := complaint(words, capsys))
+    }
+    assert wrong == {}
+
+
+@pytest.mark.parametrize("page", pages.pages(), ids=lambda page: str(page.relative_to(pages.ROOT)))
+def test_every_command_and_option_in_running_text_exists(page):
+    unknown = []
+    for program, *words in filter(None, pages.inline_commands(page.read_text())):
+        parser = programs.programs().get(program)
+        if parser is None or not words:
+            continue
+        while words and words[0] in (below := programs.children(parser)):
+            parser = below[words.pop(0)]
+        known = programs.flags(parser)
+        unknown += [
+            f"{parser.prog} {word}" for word in words if word.startswith("--") and word.partition("=")[0] not in known
+        ]
+    assert unknown == []
+
+
+def test_wrong_lines_are_found(capsys):
+    fenced = "```sh\ndfeval figures \\\n  a.csv  # made up\n```\n"
+    indented = "    dfclient score a.wav --modle aasist | tee log\n    make exprot\n    make test JOBZ=2\n"
+    lines = list(pages.command_lines(f"Text\n\n{indented}\n{fenced}"))
+    assert [words[0] for words in lines] == ["dfeval", "dfclient", "tee", "make", "make"]
+    said = [complaint(words, capsys) for words in lines]
+    assert "invalid choice: 'figures'" in said[0]
+    assert "--model" in said[1]
+    assert said[2:] == ["", "make: no target exprot", "make: no variable JOBZ"]
+    assert len(list(pages.command_lines((pages.ROOT / "README.md").read_text()))) > 15
+
+
+def test_a_block_that_is_not_run_says_why():
+    """Titles that mean something are spelt as the tests read them, and a reason is given."""
+    titles = [block.title for page in pages.walks() for block in pages.blocks(page.read_text()) if block.is_shell]
+    for title in filter(None, titles):
+        assert title == pages.OWN_SHELL or len(title) > len(pages.NOT_RUN) + 10, title
