@@ -28,7 +28,7 @@ MACHINE := $(PYTHON) deploy/dfdeploy/machine.py
 ASKED := setup $(filter demo serve bench test,$(MAKECMDGOALS)) $(if $(filter test-%,$(MAKECMDGOALS)),test)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup machine server demo export serve score eval report page docs lab bench image test test-slow test-faults test-wheel test-image test-fresh \
+.PHONY: help setup machine server demo export serve score eval report page docs lab bench image images test test-slow test-faults test-wheel test-image test-fresh \
   test-reference check docs-tables format clean
 
 help: ## list the targets
@@ -83,10 +83,13 @@ test-faults: setup ## real faults on a real server: kills, exchanges, clients th
 test-wheel: $(APP) ## wheel and sdist: every extra in an environment of its own, and the walk outside the checkout
 	@$(BIN)/python -m pytest -m wheel tests/packaging
 
-image: $(APP) ## our container image (IMAGE=cpu|gpu ENGINE=docker|podman BASE=debian:12-slim), tagged dfserve:cpu
+image: $(APP) ## a container image (IMAGE=cpu|gpu|export|proxy|prometheus|lab ENGINE=docker|podman BASE=debian:12-slim), tagged dfserve:cpu
 	@deploy/docker/build.sh $(IMAGE)
 
-test-image: setup image ## the image, run as users run it: scores, health, metrics, rights, SBOM, stop (ENGINE, BASE)
+images: $(APP) ## all images of deploy/compose
+	@for image in cpu proxy prometheus lab; do deploy/docker/build.sh $$image || exit 1; done
+
+test-image: setup images ## the image, run as users run it: scores, health, metrics, rights, SBOM, stop (ENGINE, BASE)
 	@$(BIN)/python -m pytest -m image tests/image
 
 test-fresh: ## make demo and make test in empty containers (ENGINE=podman|docker BASE=debian:12-slim FRESH="demo test")
@@ -95,9 +98,10 @@ test-fresh: ## make demo and make test in empty containers (ENGINE=podman|docker
 test-reference: $(APP) ## our XLS-R encoder against fairseq, our Mamba layer against mamba-ssm (built in an environment of its own)
 	@TORCH_INDEX_URL=$(TORCH_INDEX_URL) sh tests/reference/run.sh $(PYTHON)
 
-check: $(APP) ## ruff, mypy, import-linter (who may import whom), hadolint and shellcheck
+check: $(APP) ## ruff, mypy, import-linter (who may import whom), hadolint, shellcheck, known vulnerabilities of what is pinned
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports && $(BIN)/mypy
 	@$(BIN)/hadolint deploy/docker/*.Dockerfile && $(BIN)/shellcheck $$(git ls-files '*.sh')
+	@$(BIN)/python deploy/audit.py
 
 docs: $(APP) ## the documentation site, into build/site
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict

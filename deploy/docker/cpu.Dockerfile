@@ -15,7 +15,7 @@ RUN apt-get -qq update \
 COPY *.whl constraints.txt /build/
 RUN python3 -m venv /opt/dfserve \
  && /opt/dfserve/bin/pip install --quiet --no-cache-dir --constraint /build/constraints.txt \
-      "$(ls /build/dfserve-*.whl)[serve,containers]"
+      "$(ls /build/dfserve-*.whl)[serve,containers,page]"
 ENV DFSERVE_SERVER_ENV=/opt/dfserve-server
 RUN /opt/dfserve/bin/dfdeploy setup
 # What is in the image, for whoever has to know it: CycloneDX, one file an environment, and Debian's own list.
@@ -50,7 +50,7 @@ ENV PATH=/opt/dfserve/bin:${PATH} \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1
 USER 1000:1000
-EXPOSE 8001 8000 8002
+EXPOSE 8001 8000 8002 8003
 # Not that it is up, but that its answers are right.
 HEALTHCHECK --interval=60s --timeout=50s --start-period=60s \
   CMD ["dfdeploy", "check", "--repository", "/models"]
