@@ -15,7 +15,8 @@ from dfexport.spec import Weights
 
 WINDOW_SAMPLES = 16_000
 SPEC = dataclasses.replace(find("aasist"), name="tiny", window_samples=WINDOW_SAMPLES)
-DIGESTS = {"tiny": "0" * 64, "tiny_trained": "ab" * 32}
+DIGESTS = {"tiny": "0" * 64, "tiny_trained": "ab" * 32, "tiny_other": "cd" * 32}
+OTHER_GAIN = -2.0  # of the logits of ``tiny_other``, beside those of the two others
 IDENTITIES = {name: identity(SPEC, sha256, "onnx", "fp32", reduce_range=False) for name, sha256 in DIGESTS.items()}
 
 
@@ -41,11 +42,18 @@ def write(folder: Path) -> Path:
     return folder
 
 
-def _write_model(folder: Path, name: str, *, weights: Weights) -> None:
+def write_pair(folder: Path) -> Path:
+    """Write ``tiny_trained`` and ``tiny_other``, both with custom weights: members of a fusion. Returns the folder."""
+    _write_model(folder, "tiny_trained", weights="custom")
+    _write_model(folder, "tiny_other", weights="custom", gain=OTHER_GAIN)
+    return folder
+
+
+def _write_model(folder: Path, name: str, *, weights: Weights, gain: float = 1.0) -> None:
     (folder / name / "1").mkdir(parents=True)
-    save(_graph(IDENTITIES[name]), folder / name / "1" / "model.onnx")
+    save(_graph(IDENTITIES[name], gain), folder / name / "1" / "model.onnx")
     waveform = wave(1, WINDOW_SAMPLES)
-    spoof, bonafide = np.float32(logits_of(waveform)).tolist()
+    spoof, bonafide = np.float32(gain * logits_of(waveform)).tolist()
     card = model_card(name, SPEC, weights=weights, sha256=DIGESTS[name], source="made by rule")
     card = with_self_check(card, SPEC, (spoof, bonafide))
     if weights == "custom":
@@ -54,9 +62,9 @@ def _write_model(folder: Path, name: str, *, weights: Weights) -> None:
     live.write_live_model(folder / live_name(name), name, WINDOW_SAMPLES)
 
 
-def _graph(identity: int):
+def _graph(identity: int, gain: float):
     constants = {
-        "weights": weights(),
+        "weights": np.float32(gain) * weights(),
         "one": np.array([1]),
         "two": np.array([2]),
         "identity": np.array([[identity]], np.int64),

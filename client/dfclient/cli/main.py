@@ -94,8 +94,9 @@ def _add_score(commands: Any, parents: list[argparse.ArgumentParser]) -> None:
         "score", parents=parents, help="score files, folders, @list.txt or a manifest .csv with a column path"
     )
     score.add_argument("paths", nargs="+", metavar="PATH", help="audio file, folder, @list.txt, or manifest .csv")
+    score.add_argument("--model", default="", metavar="NAME", help="which of the server's models (see dfclient models)")
     score.add_argument(
-        "--model", required=True, metavar="NAME", help="which of the server's models (see dfclient models)"
+        "--fusion", type=Path, metavar="FILE", help="instead of --model: all of a fusion's models (dfeval fuse fit)"
     )
     score.add_argument("--mode", choices=MODES, default=PROTOCOL, help="one window, or all (default: %(default)s)")
     score.add_argument(
