@@ -16,7 +16,8 @@ from dfexport.spec import Weights
 
 WINDOW_SAMPLES = 16_000
 SPEC = dataclasses.replace(find("aasist"), name="tiny", window_samples=WINDOW_SAMPLES)
-DIGESTS = {"tiny": "0" * 64, "tiny_trained": "ab" * 32}
+DIGESTS = {"tiny": "0" * 64, "tiny_trained": "ab" * 32, "tiny_other": "cd" * 32}
+OTHER_GAIN = -2.0  # of the logits of ``tiny_other``, beside those of the two others
 IDENTITIES = {name: identity(SPEC, sha256, "onnx", "fp32", reduce_range=False) for name, sha256 in DIGESTS.items()}
 
 
@@ -52,15 +53,28 @@ def write_as(folder: Path, name: str, form: str) -> Path:
     return folder
 
 
+def write_pair(folder: Path) -> Path:
+    """Write ``tiny_trained`` and ``tiny_other``, both with custom weights: members of a fusion. Returns the folder."""
+    _write_model(folder, "tiny_trained", weights="custom")
+    _write_model(folder, "tiny_other", weights="custom", gain=OTHER_GAIN)
+    return folder
+
+
 def _write_model(
-    folder: Path, name: str, *, weights: Weights, calibration: Calibration | None = None, form: str = "onnx"
+    folder: Path,
+    name: str,
+    *,
+    weights: Weights,
+    calibration: Calibration | None = None,
+    form: str = "onnx",
+    gain: float = 1.0,
 ) -> None:
     (folder / name / "1").mkdir(parents=True)
     waveform = wave(1, WINDOW_SAMPLES)
-    spoof, bonafide = np.float32(logits_of(waveform)).tolist()
+    spoof, bonafide = np.float32(gain * logits_of(waveform)).tolist()
     sha256 = DIGESTS.get(name, DIGESTS["tiny"])
     card = model_card(name, SPEC, weights=weights, sha256=sha256, source="made by rule", format=form)
-    save(_graph(card.identity), folder / name / "1" / "model.onnx")
+    save(_graph(card.identity, gain), folder / name / "1" / "model.onnx")
     card = with_self_check(card, SPEC, (spoof, bonafide))
     if weights == "custom":
         card = dataclasses.replace(card, threshold=0.25, threshold_source="a made-up set", calibration=calibration)
@@ -68,9 +82,9 @@ def _write_model(
     live.write_live_model(folder / live_name(name), name, WINDOW_SAMPLES)
 
 
-def _graph(identity: int):
+def _graph(identity: int, gain: float):
     constants = {
-        "weights": weights(),
+        "weights": np.float32(gain) * weights(),
         "one": np.array([1]),
         "two": np.array([2]),
         "identity": np.array([[identity]], np.int64),

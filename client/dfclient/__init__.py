@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         ServerSlow,
         ServerUnavailable,
     )
+    from dfclient.fused import FusedDetector, FusedScore
     from dfclient.live.stream import AsyncLiveStream, LiveStream
     from dfclient.results import Failed, Score, WindowScore
     from dfclient.retry import RetryPolicy
@@ -47,6 +48,8 @@ _HOMES = {
     "Detector": "dfclient.detector",
     "DfclientError": "dfclient.errors",
     "Failed": "dfclient.results",
+    "FusedDetector": "dfclient.fused",
+    "FusedScore": "dfclient.fused",
     "Health": "dfclient.server",
     "InputError": "dfclient.errors",
     "LiveStream": "dfclient.live.stream",
@@ -82,6 +85,8 @@ __all__ = [
     "Detector",
     "DfclientError",
     "Failed",
+    "FusedDetector",
+    "FusedScore",
     "Health",
     "InputError",
     "LiveStream",

@@ -13,17 +13,18 @@ from dfclient.audio import EACH, MIX, AudioOptions
 from dfclient.calls import DEFAULT_TIMEOUT_S
 from dfclient.clips import Clip
 from dfclient.errors import InputError, ModelChanged
-from dfclient.results import Failed, Score, run_values
+from dfclient.results import Failed, Score
 from dfclient.retry import RetryPolicy
 from dfcontract.score_appending import Opening, ScoreFile
 from dfcontract.score_file import COLUMNS, NAMES, channel_id, to_row
-from dfcontract.windows import PROTOCOL, Windowing
+from dfcontract.windows import PROTOCOL
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from dfclient.credentials import Credentials
     from dfclient.detector import Detector
+    from dfclient.fused import FusedDetector, FusedScore
 
 ERROR = "error"  # a frame's column beside those of the score file: why a recording has no score
 MAX_OPEN_DETECTORS = 8  # that a process keeps for the frames to come
@@ -39,7 +40,7 @@ class Listener(Protocol):
         """Scoring begins: so many recordings are to be scored, so many have a row already."""
         ...
 
-    def take(self, result: Score | Failed) -> None:
+    def take(self, result: "Score | FusedScore | Failed") -> None:
         """One more result; its row is in the file."""
         ...
 
@@ -53,13 +54,13 @@ class SetCounts(NamedTuple):
 
 
 def score_set(
-    detector: "Detector",
+    detector: "Detector | FusedDetector",
     clips: Sequence[Clip],
     out: str | Path | None,
     *,
     file_format: str = "csv",
     opening: Opening | None = None,
-    windowing: Windowing | None = None,
+    windowing: Any = None,
     concurrency: int | None = None,
     channels: str | int = MIX,
     track: str | int | None = None,
@@ -68,7 +69,7 @@ def score_set(
     """Score recordings into a file, row by row, in their order; a run that ends early keeps its rows.
 
     Args:
-        detector: that scores.
+        detector: that scores, or the members of a fusion.
         clips: what to score.
         out: score file; None tells the listener alone.
         file_format: `csv` or `asvspoof`.
@@ -85,16 +86,17 @@ def score_set(
         ScoreFileError: the file can't be written, or holds another run's rows.
         ServerError: the server is away for too long, or another model answers.
     """
-    windowing = windowing or detector.windowing()
+    scorer: Any = detector  # each kind takes the windowing that it made
+    windowing = windowing or scorer.windowing()
     if file_format == "asvspoof":
         _check_names(clips)
     chosen = AudioOptions(channels, track)
     options = {} if concurrency is None else {"concurrency": concurrency}
-    detector.score_windowed([], windowing, chosen, **options)  # refuses options that can't be used
+    scorer.score_windowed([], windowing, chosen, **options)  # refuses options that can't be used
     with ExitStack() as stack:
         rows = None
         if out is not None:
-            run = run_values(detector.card, windowing, chosen)
+            run = scorer.run_values(windowing, chosen)
             rows = stack.enter_context(ScoreFile(out, run, file_format=file_format, opening=opening))
         missing = [clip for clip in clips if rows is None or not has_rows(rows, clip, chosen)]
         if rows is not None:
@@ -102,10 +104,10 @@ def score_set(
         skipped, scored, failed = len(clips) - len(missing), 0, 0
         if listener is not None:
             listener.begin(len(missing), skipped)
-        for result in detector.score_windowed(missing, windowing, chosen, **options):
+        for result in scorer.score_windowed(missing, windowing, chosen, **options):
             if rows is not None and is_written(rows, result):
                 continue
-            scored, failed = scored + isinstance(result, Score), failed + isinstance(result, Failed)
+            scored, failed = scored + (not isinstance(result, Failed)), failed + isinstance(result, Failed)
             if rows is not None:
                 write_result(rows, result)
             if listener is not None:
@@ -176,7 +178,7 @@ def score_frame(
     results = list(detector.score_windowed(clips, windowing, options, **in_flight))
     results += [_no_path(row, path) for row, path in enumerate(paths) if not isinstance(path, str)]
     placed = sorted(((int(result.utt_id.partition("#")[0]), result) for result in results), key=lambda pair: pair[0])
-    run = run_values(detector.card, windowing, options)
+    run = detector.run_values(windowing, options)
     values = [_frame_values(result, names[row], run) for row, result in placed]
     columns = {name: [value[name] for value in values] for name in (*NAMES, ERROR)}
     scored = frame.iloc[[row for row, _ in placed]].assign(**columns)
@@ -250,17 +252,17 @@ def has_rows(rows: ScoreFile, clip: Clip, options: AudioOptions) -> bool:
     return rows.has_channels_of(clip.path, clip.utt_id) if options.channels == EACH else clip.path in rows.done
 
 
-def is_written(rows: ScoreFile, result: Score | Failed) -> bool:
+def is_written(rows: ScoreFile, result: "Score | FusedScore | Failed") -> bool:
     """Whether an earlier run has written this row: one channel's, of a recording that it did not finish."""
     return bool(result.path) and result.utt_id in rows.written.get(result.path, {})
 
 
-def write_result(rows: ScoreFile, result: Score | Failed) -> None:
+def write_result(rows: ScoreFile, result: "Score | FusedScore | Failed") -> None:
     """A score as a row; a failure as a line of the errors file."""
-    if isinstance(result, Score):
-        rows.append(result.as_dict())
-    else:
+    if isinstance(result, Failed):
         rows.append_error(result.path, result.utt_id, str(result.error))
+    else:
+        rows.append(result.as_dict())
 
 
 def ordered_map(

@@ -2,12 +2,12 @@
 
 import itertools
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +23,7 @@ from dfclient.errors import ContractError, DfclientError, InputError, RequestRef
 from dfclient.live.core import LiveCore
 from dfclient.live.stream import AsyncLiveStream, LiveStream
 from dfclient.live.wire import Wire
-from dfclient.results import AudioFacts, Failed, Score, WindowScore
+from dfclient.results import AudioFacts, Failed, Score, WindowScore, run_values
 from dfclient.retry import RetryPolicy
 from dfcontract.card import ModelCard
 from dfcontract.errors import WindowError
@@ -203,9 +203,13 @@ class Detector(Connection):
         options: AudioOptions = audio.MIXED,
         *,
         concurrency: int = DEFAULT_CONCURRENCY,
-    ) -> Iterator[Score | Failed]:
+    ) -> Generator[Score | Failed, None, None]:
         """`score_many` with a `windowing` and choice of channels that have been checked already."""
         return self._scored(recordings, windowing, options, checked_concurrency(concurrency))
+
+    def run_values(self, windowing: Windowing, options: AudioOptions) -> dict[str, Any]:
+        """The values of a score file's columns that are the same in every row of a run."""
+        return run_values(self.card, windowing, options)
 
     def stream(
         self, sample_rate_hz: int | None = None, *, hop_s: float | None = None, pool: str | None = None
@@ -240,7 +244,7 @@ class Detector(Connection):
 
     def _scored(
         self, recordings: Iterable[Recording], windowing: Windowing, options: AudioOptions, concurrency: int
-    ) -> Iterator[Score | Failed]:
+    ) -> Generator[Score | Failed, None, None]:
         decoders = ThreadPoolExecutor(DECODERS, "dfclient-decode")
         senders = ThreadPoolExecutor(concurrency, "dfclient-infer")
         try:

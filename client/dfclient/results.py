@@ -10,7 +10,7 @@ from dfclient.errors import DfclientError
 from dfcontract.calibration import Calibration
 from dfcontract.card import ModelCard
 from dfcontract.text import number
-from dfcontract.windows import Windowing, in_words, pool_scores
+from dfcontract.windows import PROTOCOL, Windowing, in_words, pool_scores
 
 
 @dataclass(frozen=True)
@@ -119,6 +119,11 @@ class Score:
         """`bona_fide` or `spoof` at the calibration's threshold; "" without a calibration."""
         return "" if self.calibration is None else self.calibration.verdict(self.score)
 
+    @property
+    def is_cut(self) -> bool:
+        """Whether only the recording's beginning was scored: protocol mode has one window."""
+        return self.mode == PROTOCOL and self.duration_s > self.card.window_s
+
     def as_dict(self) -> dict[str, Any]:
         """The values of a score file's columns (`dfcontract.score_file.COLUMNS`), in their order."""
         return {
@@ -133,6 +138,7 @@ class Score:
             "n_windows": len(self.windows),
             "window_starts_s": tuple(window.start_s for window in self.windows),
             "window_scores": tuple(window.score for window in self.windows),
+            "member_scores": (),
             "llr": self.llr,
             "verdict": self.verdict,
             "duration_s": self.duration_s,
@@ -177,4 +183,6 @@ def _of_card(card: ModelCard, calibration: Calibration | None) -> dict[str, Any]
         "precision": card.precision,
         "window_samples": card.window_samples,
         "calibration_sha256": "" if calibration is None else calibration.digest,
+        "fusion_sha256": "",
+        "members": (),
     }

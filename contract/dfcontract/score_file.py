@@ -69,6 +69,8 @@ COLUMNS = (
     Column(
         "calibration_sha256", "text", "digest of the calibration that gave `llr` and `verdict`; empty without", True
     ),
+    Column("fusion_sha256", "text", "digest of the fusion that gave `score`, `llr` and `verdict`; empty without", True),
+    Column("members", "texts", "names of the models whose scores were fused; empty without a fusion", True),
     Column("mode", "text", "`protocol` (one window) or `sliding`", True),
     Column("pool", "text", "sliding mode: `mean`, `min` or a percentile", True),
     Column("hop_s", "number", "sliding mode: seconds from window to window", True),
@@ -77,8 +79,11 @@ COLUMNS = (
     Column("n_windows", "whole", "windows scored"),
     Column("window_starts_s", "numbers", "where each begins"),
     Column("window_scores", "numbers", "what each scored"),
-    Column("llr", "number", "natural-log likelihood ratio, bona fide over spoof, by the model's calibration"),
-    Column("verdict", "text", "`bona_fide` or `spoof`, at the calibration's threshold"),
+    Column("member_scores", "numbers", "each member's own score, in the order of `members`"),
+    Column(
+        "llr", "number", "natural-log likelihood ratio, bona fide over spoof, by the model's calibration or a fusion"
+    ),
+    Column("verdict", "text", "`bona_fide` or `spoof`, at the calibration's or the fusion's threshold"),
     Column("duration_s", "number", "length of the recording"),
     Column("sample_rate_hz", "whole", "of the recording, before resampling"),
     Column("channels", "whole", "of the recording, before downmixing"),

@@ -6,9 +6,22 @@ import sys
 from dfcontract.errors import DfserveError
 from dfcontract.startup import completed
 from dfeval.arguments import parse
-from dfeval.commands import calibrate, compare, degrade, fuse, metrics, report, sasv, table, timeline, transfer, verify
+from dfeval.commands import (
+    calibrate,
+    compare,
+    degrade,
+    fuse,
+    metrics,
+    report,
+    sasv,
+    segments,
+    table,
+    timeline,
+    transfer,
+    verify,
+)
 
-COMMANDS = (metrics, report, compare, calibrate, fuse, transfer, table, timeline, degrade, sasv, verify)
+COMMANDS = (metrics, report, compare, calibrate, fuse, transfer, table, timeline, segments, degrade, sasv, verify)
 DESCRIPTION = "Scores and a protocol in, the figures that the field publishes out. Higher scores are more bona fide."
 
 

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from dfcontract import score_file
 from dfcontract.calibration import Calibration, Threshold
 from dfcontract.fusion import Fusion, LlrThreshold, Member
-from dfcontract.text import number
 from dfeval.calibrate import Target, check_suits, threshold_for
 from dfeval.calibrate import fit as fit_calibration
 from dfeval.errors import CalibrationError, EvalError, OneClassError, ScoreFileError
@@ -24,8 +23,6 @@ from dfeval.metrics.convex_hull import convex_hull
 from dfeval.metrics.eer import Floats, eer, error_rates
 from dfeval.scores import DetectorScores
 from dfeval.trials import Trials
-
-FUSION_COLUMN = "fusion_sha256"
 
 
 def fit(detectors: Sequence[Trials], target: Target | None = None) -> Fusion:
@@ -123,20 +120,18 @@ def apply(fusion: Fusion, detectors: Sequence[DetectorScores], target: Path) -> 
 
 def _row(fusion: Fusion, row: tuple[object, ...], llr: float) -> dict[str, str]:
     has_llr = not np.isnan(llr)
-    text = number(llr) if has_llr else ""
-    own = {
-        f"score_{name}": "" if np.isnan(score) else number(float(score))
-        for name, score in zip(fusion.detectors, np.asarray(row[1:], dtype=np.float64), strict=True)
-    }
-    return {
+    values = {
         "utt_id": str(row[0]),
-        "score": text,
+        "score": llr if has_llr else None,
         "model": " + ".join(fusion.detectors),
-        "llr": text,
+        "fusion_sha256": fusion.digest,
+        "members": fusion.detectors,
+        "member_scores": np.asarray(row[1:], dtype=np.float64).tolist(),
+        "llr": llr if has_llr else None,
         "verdict": fusion.verdict(llr) if has_llr else "",
-        FUSION_COLUMN: fusion.digest,
-        **own,
     }
+    texts = score_file.to_row(values)
+    return {name: texts[name] for name in values}
 
 
 def _common(detectors: Sequence[Trials]) -> list[Trials]:

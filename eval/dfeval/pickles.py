@@ -40,12 +40,18 @@ def read_pickle(content: bytes, path: Path) -> pd.DataFrame:
         raise ScoreFileError(f"{path}: {problem}; {ADVICE}") from None
 
 
-class _StandIn:
+def refuse_global(module: str, name: str) -> NoReturn:
+    """What a pickle gets that asks for any other name than those of the stand-ins."""
+    raise ScoreFileError(f"it asks for {module}.{name}, and a stranger's pickle may run anything")
+
+
+class StandIn:
     """Called in place of a global. It has no attributes to set, and refuses the state that a pickle would give it."""
 
     __slots__ = ()
 
     def __setstate__(self, state: object) -> NoReturn:
+        """Refuse the state."""
         raise ScoreFileError("it changes what it was given to call")
 
 
@@ -63,7 +69,7 @@ class _Number:
         self.order = "<" if state[1] == "=" else str(state[1])
 
 
-class _Dtype(_StandIn):
+class _Dtype(StandIn):
     __slots__ = ()
 
     def __call__(self, code: object, *_: object) -> _Number:
@@ -72,7 +78,7 @@ class _Dtype(_StandIn):
         return _Number(code)
 
 
-class _Scalar(_StandIn):
+class _Scalar(StandIn):
     __slots__ = ()
 
     def __call__(self, dtype: object, data: object = b"") -> float | int:
@@ -86,7 +92,7 @@ class _Scalar(_StandIn):
         return number
 
 
-class _Encode(_StandIn):
+class _Encode(StandIn):
     __slots__ = ()
 
     def __call__(self, text: object, encoding: object = "latin1") -> bytes:
@@ -105,9 +111,7 @@ _STAND_INS = {
 
 class _Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in _STAND_INS:
-            raise ScoreFileError(f"it asks for {module}.{name}, and a stranger's pickle may run anything")
-        return _STAND_INS[module, name]
+        return _STAND_INS[module, name] if (module, name) in _STAND_INS else refuse_global(module, name)
 
     def persistent_load(self, pid: Any) -> NoReturn:
         raise ScoreFileError(f"it asks for a persistent object {pid!r}")

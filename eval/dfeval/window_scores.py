@@ -39,6 +39,38 @@ def load_window_scores(path: Path, utt_id: str | None = None) -> WindowScores:
         ScoreFileError: unreadable, no window scores, no such recording, or one of which protocol mode has scored only
             the beginning.
     """
+    table = _table(path)
+    if utt_id is None:
+        row = table.iloc[int(table["window_scores"].str.count(LIST_SEPARATOR).to_numpy().argmax())]
+    elif not (table["utt_id"] == utt_id).any():
+        raise ScoreFileError(f"{path}: has no recording {utt_id!r}; it has {', '.join(table['utt_id'][:5])}, …")
+    else:
+        row = table[table["utt_id"] == utt_id].iloc[0]
+    try:
+        return _recording(from_row({str(name): str(text) for name, text in row.items()}))
+    except ScoreFileError as error:
+        raise ScoreFileError(f"{path}: {error}") from None
+
+
+def load_all_window_scores(path: Path) -> tuple[list[WindowScores], list[str]]:
+    """The windows of all recordings of a score file, and why some have none, in words.
+
+    Raises:
+        ScoreFileError: unreadable, or no recording has windows that cover it.
+    """
+    recordings, unread = [], []
+    for row in _table(path).to_dict("records"):
+        try:
+            recordings.append(_recording(from_row({str(name): str(text) for name, text in row.items()})))
+        except ScoreFileError as error:
+            unread.append(str(error))
+    if not recordings:
+        raise ScoreFileError(f"{path}: {unread[0]}")
+    notes = [f"{len(unread):,} rows of {path} can't be used and are left out, first: {unread[0]}"] if unread else []
+    return recordings, notes
+
+
+def _table(path: Path) -> pd.DataFrame:
     try:
         table = pd.read_csv(path, usecols=lambda name: name in NAMES, dtype=str, keep_default_na=False)
     except (OSError, ValueError) as error:
@@ -50,16 +82,7 @@ def load_window_scores(path: Path, utt_id: str | None = None) -> WindowScores:
         )
     if table.empty:
         raise ScoreFileError(f"{path}: has no rows")
-    if utt_id is None:
-        row = table.iloc[int(table["window_scores"].str.count(LIST_SEPARATOR).to_numpy().argmax())]
-    elif not (table["utt_id"] == utt_id).any():
-        raise ScoreFileError(f"{path}: has no recording {utt_id!r}; it has {', '.join(table['utt_id'][:5])}, …")
-    else:
-        row = table[table["utt_id"] == utt_id].iloc[0]
-    try:
-        return _recording(from_row({str(name): str(text) for name, text in row.items()}))
-    except ScoreFileError as error:
-        raise ScoreFileError(f"{path}: {error}") from None
+    return table
 
 
 def _recording(row: dict[str, Any]) -> WindowScores:

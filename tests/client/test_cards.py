@@ -28,7 +28,7 @@ def test_every_published_figure_and_its_source_is_printed(name: str) -> None:
 
 def test_the_summary_says_how_such_scores_did_elsewhere() -> None:
     card, tally = card_of("aasist"), Tally(scored=1)
-    last = summary(tally, Progress(1, results_on_stdout=True), card, skipped=0, rows=None).splitlines()[-1]
+    last = summary(tally, Progress(1, results_on_stdout=True), [card], skipped=0, rows=None).splitlines()[-1]
     assert last.endswith("was not trained on: 12.35 % (ASVspoof 2021 LA, all phases) to 57.61 % (SONAR)")
 
 

@@ -111,7 +111,8 @@ def test_the_commands_fit_and_apply(detectors, tmp_path, capsys):
     assert "1 recordings lack a detector's score" in capsys.readouterr().err
     rows = list(csv.DictReader(fused.open()))
     fusion = Fusion.load(path)
-    own = {name: float(rows[7][f"score_{name}"]) for name in fusion.detectors}
+    assert tuple(rows[7]["members"].split(";")) == fusion.detectors
+    own = dict(zip(fusion.detectors, map(float, rows[7]["member_scores"].split(";")), strict=True))
     assert float(rows[7]["score"]) == pytest.approx(float(fusion.llr(own)), rel=1e-8)
     assert (rows[7]["llr"], rows[7]["fusion_sha256"]) == (rows[7]["score"], fusion.digest)
     assert (rows[-1]["score"], rows[-1]["verdict"]) == ("", "")

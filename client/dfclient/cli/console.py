@@ -8,13 +8,16 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from dfclient.audio import AudioOptions
 from dfclient.cli.report import printable
 from dfclient.credentials import Credentials, api_key_of_environment
 from dfclient.detector import Detector
 from dfclient.errors import InputError
+from dfclient.fused import FusedDetector
 from dfclient.retry import RetryPolicy
+from dfcontract.fusion import Fusion
 from dfcontract.score_appending import Opening
 
 NOTICE_EVERY_S = 10.0
@@ -63,17 +66,35 @@ def credentials_of(options: argparse.Namespace) -> Credentials:
 @contextmanager
 def detector_of(options: argparse.Namespace) -> Iterator[Detector]:
     """The detector that the options name; while its server is away, a line says so now and then."""
+    with _notices(), Detector(options.url, options.model, **_way_of(options)) as detector:
+        yield detector
+
+
+@contextmanager
+def fused_of(options: argparse.Namespace) -> Iterator[FusedDetector]:
+    """The members of the fusion that the options name, likewise.
+
+    Raises:
+        CalibrationError: its file can't be read as one.
+    """
+    fusion = Fusion.load(options.fusion)
+    with _notices(), FusedDetector(options.url, fusion, **_way_of(options)) as detector:
+        yield detector
+
+
+def _way_of(options: argparse.Namespace) -> dict[str, Any]:
+    retry = RetryPolicy(wait_s=options.wait)
+    return {"timeout_s": options.timeout, "retry": retry, "credentials": credentials_of(options)}
+
+
+@contextmanager
+def _notices() -> Iterator[None]:
     handler = _Notice()
     logger = logging.getLogger("dfclient")
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
     try:
-        retry = RetryPolicy(wait_s=options.wait)
-        credentials = credentials_of(options)
-        with Detector(
-            options.url, options.model, timeout_s=options.timeout, retry=retry, credentials=credentials
-        ) as detector:
-            yield detector
+        yield
     finally:
         logger.removeHandler(handler)
 

@@ -96,6 +96,10 @@ def _add_score(commands: Any, parents: list[argparse.ArgumentParser]) -> None:
     score = commands.add_parser(
         "score", parents=parents, help="score files, folders, @list.txt or a manifest .csv with a column path"
     )
+    score.add_argument("--model", default="", metavar="NAME", help="which of the server's models (see dfclient models)")
+    score.add_argument(
+        "--fusion", type=Path, metavar="FILE", help="instead of --model: all of a fusion's models (dfeval fuse fit)"
+    )
     _add_recordings(score)
     score.add_argument("--pool", metavar="HOW", help="sliding: mean (default), min or a percentile such as p10")
     _add_choices(score)
@@ -115,13 +119,10 @@ def _add_score(commands: Any, parents: list[argparse.ArgumentParser]) -> None:
 
 
 def _add_recordings(command: argparse.ArgumentParser) -> None:
-    """What is read, for which model, and how it is cut."""
+    """What is read, and how it is cut."""
     from dfcontract.windows import MODES, PROTOCOL
 
     command.add_argument("paths", nargs="+", metavar="PATH", help="audio file, folder, @list.txt, or manifest .csv")
-    command.add_argument(
-        "--model", required=True, metavar="NAME", help="which of the server's models (see dfclient models)"
-    )
     command.add_argument("--mode", choices=MODES, default=PROTOCOL, help="one window, or all (default: %(default)s)")
     command.add_argument(
         "--hop", type=float, metavar="SECONDS", help="sliding: from window to window (default: one window)"
@@ -144,6 +145,9 @@ def _add_perfdata(commands: Any, parents: list[argparse.ArgumentParser]) -> None
 
     perfdata = commands.add_parser(
         "perfdata", parents=parents, help="recordings as NVIDIA's perf_analyzer sends them (--input-data)"
+    )
+    perfdata.add_argument(
+        "--model", required=True, metavar="NAME", help="which of the server's models (see dfclient models)"
     )
     _add_recordings(perfdata)
     _add_choices(perfdata)

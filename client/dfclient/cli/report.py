@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dfclient.cli.progress import Progress
+from dfclient.detector import Detector
+from dfclient.fused import FusedDetector, FusedScore
 from dfclient.live.stream import LiveStream
 from dfclient.results import Failed, Score, WindowScore, calibration_for
 from dfclient.server import Health, ModelHealth
@@ -37,16 +39,37 @@ def heading(card: ModelCard) -> str:
     return f"{about}\n{meaning}; {_threshold_text(card)}"
 
 
+def fused_heading(detector: FusedDetector) -> str:
+    """What the fused scores below are and how to read them."""
+    fusion = detector.fusion
+    cards = zip(fusion.members, detector.cards, strict=True)
+    members = "\n".join(
+        f"  {card.model} version {card.version}, weights {card.weights}, weight in the sum {member.weight:+.4g}"
+        for member, card in cards
+    )
+    return (
+        f"fusion {fusion.digest[:12]} of\n{members}\n"
+        f"score: log-likelihood ratio, bona fide over spoof; bona fide from {fusion.threshold.llr:+.2f} on: "
+        f"{fusion.threshold.rule}, on {fusion.fitted_on.get('protocol', 'unnamed data')}"
+    )
+
+
 def printable(text: str) -> str:
     """Text as one line of a terminal: line ends, escape codes and bytes that are no text as backslash escapes."""
     return "".join(mark if mark.isprintable() else mark.encode("unicode_escape").decode() for mark in text)
 
 
-def score_line(result: Score | Failed) -> str:
+def score_line(result: Score | FusedScore | Failed) -> str:
     """Score, side of the threshold, length and path of one recording."""
     if isinstance(result, Failed):
         return printable(f"{'error':>10}  {'':5}  {'':>9}  {result.path or result.utt_id}: {result.error}")
-    side = side_of(result.score, result.card, result.calibration)
+    if isinstance(result, FusedScore):
+        own = ", ".join(
+            f"{name} {one.score:.4f}" for name, one in zip(result.fusion.detectors, result.members, strict=True)
+        )
+        side = f"{result.verdict} ({own})"
+    else:
+        side = side_of(result.score, result.card, result.calibration)
     notes = f"  [{'; '.join(result.warnings)}]" if result.warnings else ""
     name = (result.path or result.utt_id) + ("" if result.channel is None else f" #{result.channel}")
     return printable(f"{result.score:>10.4f}  {side:5}  {result.duration_s:>7.2f} s  {name}{notes}")
@@ -116,8 +139,9 @@ class Tally:
     warned: int = 0
     cut: int = 0  # protocol mode: recordings longer than the one window that was scored
     above: int = 0
+    window_s: float = 0.0  # the shortest window of those that were cut
 
-    def add(self, result: Score | Failed) -> None:
+    def add(self, result: Score | FusedScore | Failed) -> None:
         """Count one result."""
         if isinstance(result, Failed):
             self.failed += 1
@@ -125,29 +149,59 @@ class Tally:
         self.scored += 1
         self.warned += bool(result.warnings)
         self.above += result.above_threshold is True
-        self.cut += result.mode == "protocol" and result.duration_s > result.card.window_s
+        self.cut += result.is_cut
+        if result.is_cut:
+            cards = [result.card] if isinstance(result, Score) else [one.card for one in result.members]
+            self.window_s = min(card.window_s for card in cards)
 
 
-def summary(tally: Tally, progress: Progress, card: ModelCard, *, skipped: int, rows: Path | None) -> str:
-    """A few lines at the end: counts, time, where the rows are, what a score does not say."""
+def threshold_of(detector: Detector | FusedDetector) -> str:
+    """The threshold that scores are counted at, and what it was set on; "" where there is none."""
+    if isinstance(detector, FusedDetector):
+        data = detector.fusion.fitted_on.get("protocol", "unnamed data")
+        return f"{detector.fusion.threshold.llr:g}, the fusion's threshold, set on {data}"
+    card = detector.card
+    if card.threshold is None or card.is_random:
+        return ""
+    return f"{card.threshold:g}, the threshold set on {card.threshold_source or 'unnamed data'}"
+
+
+def summary(
+    tally: Tally,
+    progress: Progress,
+    cards: Sequence[ModelCard],
+    threshold: str = "",
+    *,
+    skipped: int,
+    rows: Path | None,
+) -> str:
+    """A few lines at the end: counts, time, where the rows are, what a score does not say.
+
+    Args:
+        tally, progress: what was counted.
+        cards: of the models that scored.
+        threshold: see `threshold_of`.
+        skipped: recordings that an earlier run had scored.
+        rows: the score file, if there is one.
+    """
     done = f"{tally.scored} scored, {tally.failed} failed" + (f", {skipped} already there" if skipped else "")
     speed = f"{progress.clips_per_s:.1f} clips/s, {progress.real_time_factor:.0f}x real time"
     lines = [f"{done}, in {progress.elapsed_s:.1f} s ({speed})"]
-    if tally.scored and card.threshold is not None and not card.is_random:
-        source = card.threshold_source or "unnamed data"
-        lines.append(f"{tally.above} of {tally.scored} above {card.threshold:g}, the threshold set on {source}")
+    if tally.scored and threshold:
+        lines.append(f"{tally.above} of {tally.scored} above {threshold}")
     if tally.warned:
         lines.append(f"{tally.warned} with a warning about their audio")
     if tally.cut:
         lines.append(
-            f"{tally.cut} longer than the window: only the first {card.window_s:.2f} s counted "
+            f"{tally.cut} longer than the window: only the first {tally.window_s:.2f} s counted "
             "(--mode sliding scores all of it)"
         )
     if rows is not None:
         lines.append(f"rows: {rows}" + (f"   errors: {errors_path(rows)}" if tally.failed else ""))
     lines.append("a score is one model's opinion, and far less certain on audio unlike the data it was trained on")
-    if worth := out_of_domain(card.eers, card.trained_on):
-        lines.append(worth)
+    for card in cards:
+        if worth := out_of_domain(card.eers, card.trained_on):
+            lines.append(worth if len(cards) == 1 else f"{card.model}: {worth}")
     return "\n".join(lines)
 
 

@@ -5,11 +5,12 @@ from pathlib import Path
 
 from dfclient.batch import score_set
 from dfclient.cli import report
-from dfclient.cli.console import audio_options_of, check_out, detector_of, notice, opening_of, say
+from dfclient.cli.console import audio_options_of, check_out, detector_of, fused_of, notice, opening_of, say
 from dfclient.cli.progress import Progress
 from dfclient.clips import clips_from
 from dfclient.detector import Detector, checked_concurrency
 from dfclient.errors import DfserveError, InputError, ModelChanged
+from dfclient.fused import FusedDetector, FusedScore
 from dfclient.results import Failed, Score
 from dfcontract.startup import EXIT_INTERRUPTED
 
@@ -19,7 +20,7 @@ RESUME_HINT = "; the rows so far are kept: the same command with --resume goes o
 class _Screen:
     """Prints results, or how many there are, as they come; a summary at the end."""
 
-    def __init__(self, detector: Detector, out: Path | None) -> None:
+    def __init__(self, detector: Detector | FusedDetector, out: Path | None) -> None:
         self.detector, self.out = detector, out
         self.tally = report.Tally()
         self.progress: Progress | None = None
@@ -28,20 +29,20 @@ class _Screen:
     def begin(self, n_missing: int, n_done: int) -> None:
         """Show the bar, or a heading above the lines."""
         if self.out is None:
-            print(report.heading(self.detector.card), flush=True)
+            print(_heading(self.detector), flush=True)
         self.n_done = n_done
         self.progress = Progress(n_missing, results_on_stdout=self.out is None)
         self.progress.start()
 
-    def take(self, result: Score | Failed) -> None:
+    def take(self, result: Score | FusedScore | Failed) -> None:
         """Count it, and show it."""
         self.tally.add(result)
-        if self.out is None and isinstance(result, Score):
-            print(report.score_line(result), flush=True)
-        elif self.out is None:
+        if self.out is None and isinstance(result, Failed):
             say(report.score_line(result))
+        elif self.out is None:
+            print(report.score_line(result), flush=True)
         if self.progress is not None:
-            self.progress.advance(result.duration_s if isinstance(result, Score) else 0.0)
+            self.progress.advance(0.0 if isinstance(result, Failed) else result.duration_s)
 
     def stop(self) -> None:
         """Leave the bar as it is."""
@@ -52,10 +53,15 @@ class _Screen:
         """A few lines, unless nothing began."""
         if self.progress is None:
             return
-        card = self.detector.card
-        say(report.summary(self.tally, self.progress, card, skipped=self.n_done, rows=self.out))
-        if card.is_random:
-            say(report.banner(card))
+        cards = [self.detector.card] if isinstance(self.detector, Detector) else self.detector.cards
+        threshold = report.threshold_of(self.detector)
+        say(report.summary(self.tally, self.progress, cards, threshold, skipped=self.n_done, rows=self.out))
+        if isinstance(self.detector, Detector) and self.detector.card.is_random:
+            say(report.banner(self.detector.card))
+
+
+def _heading(detector: Detector | FusedDetector) -> str:
+    return report.heading(detector.card) if isinstance(detector, Detector) else report.fused_heading(detector)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -68,7 +74,9 @@ def run(options: argparse.Namespace) -> int:
     clips = clips_from(options.paths, notice)
     check_out(options.out, [clip.path for clip in clips])
     concurrency = checked_concurrency(options.concurrency)
-    with detector_of(options) as detector:
+    if bool(options.model) == bool(options.fusion):
+        raise InputError("expected --model NAME, or --fusion FILE for several models, one of the two")
+    with fused_of(options) if options.fusion else detector_of(options) as detector:
         windowing = detector.windowing(options.mode, options.hop, options.pool)
         screen = _Screen(detector, options.out)
         try:

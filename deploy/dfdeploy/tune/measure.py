@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -100,7 +101,9 @@ def measure(
             except CantMeasure as error:
                 left_out[one.name] = str(error)
             else:
-                settings = {Setting(n, size): [] for n in threads for size in batches if size <= one.max_batch_size}
+                settings: dict[Setting, list[float]] = {
+                    Setting(n, size): [] for n in threads for size in batches if size <= one.max_batch_size
+                }
                 measured.append(Measured(one, settings))
         for figures in measured:
             figures.logits = np.array(workers[figures.candidate.name, threads[0]].ask("logits"), float)
@@ -123,7 +126,7 @@ class _Worker:
     def __init__(self, name: str, process: "subprocess.Popen[str]") -> None:
         self.name, self.process = name, process
 
-    def ask(self, what: "str | int | None") -> "list[list[float]] | float":
+    def ask(self, what: "str | int | None") -> Any:
         """The answer to a line; None asks for nothing, and waits until it is ready.
 
         Raises:
@@ -140,8 +143,7 @@ class _Worker:
         answer = json.loads(line) if line else {"error": "its process has died; its words are above"}
         if isinstance(answer, dict) and "error" in answer:
             raise CantMeasure(answer["error"])
-        result: list[list[float]] | float = answer
-        return result
+        return answer
 
 
 @contextmanager

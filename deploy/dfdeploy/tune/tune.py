@@ -61,9 +61,9 @@ class Drift:
 def drift_of(card: ModelCard, fp32: NDArray[np.float64], logits: NDArray[np.float64]) -> Drift:
     """Compare logits (n, 2); a softmax score is taken as its log-odds, which rank alike."""
     difference = np.abs(logits - fp32)
-    scores = [pair[:, 1] - pair[:, 0] if card.score_kind == "softmax" else pair[:, 1] for pair in (fp32, logits)]
-    can_correlate = len(fp32) > 2 and all(float(np.std(one)) > 0 for one in scores)
-    correlation = float(np.corrcoef(*scores)[0, 1]) if can_correlate else None
+    ours, theirs = (pair[:, 1] - pair[:, 0] if card.score_kind == "softmax" else pair[:, 1] for pair in (fp32, logits))
+    can_correlate = len(fp32) > 2 and float(np.std(ours)) > 0 and float(np.std(theirs)) > 0
+    correlation = float(np.corrcoef(ours, theirs)[0, 1]) if can_correlate else None
     return Drift(len(fp32), float(difference.max()), float(difference.mean()), correlation)
 
 

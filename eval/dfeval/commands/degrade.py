@@ -41,9 +41,9 @@ def run(arguments: argparse.Namespace) -> int:
 
     if arguments.list:
         return _list()
-    if lacking := [name for name in ("folder", "protocol", "out") if not getattr(arguments, name)]:
-        names = {"folder": "FOLDER", "protocol": "--protocol FILE", "out": "--out DIR"}
-        raise EvalError(f"expected FOLDER --protocol FILE --out DIR, {' and '.join(map(names.get, lacking))} missing")  # type: ignore[arg-type]
+    needed = {"folder": "FOLDER", "protocol": "--protocol FILE", "out": "--out DIR"}
+    if lacking := [words for name, words in needed.items() if not getattr(arguments, name)]:
+        raise EvalError(f"expected FOLDER --protocol FILE --out DIR, {' and '.join(lacking)} missing")
     conditions, notes = conditions_of(arguments.only, arguments.without)
     protocol = options.protocol_of(arguments)
     with _Progress() as progress:

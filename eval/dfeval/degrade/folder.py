@@ -210,7 +210,7 @@ def _room(path: Path) -> Floats:
 
 
 def _in_one_of(rooms: Sequence[Floats]) -> Callable[[Floats, Generator], Floats]:
-    return lambda waveform, random: in_room(waveform, rooms[random.integers(len(rooms))])
+    return lambda waveform, random: in_room(waveform, rooms[int(random.integers(len(rooms)))])
 
 
 def _write_protocol(path: Path, protocol: Protocol, written: Sequence[Copy], names: Sequence[str]) -> None:
