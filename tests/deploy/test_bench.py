@@ -94,6 +94,7 @@ def test_the_whole_benchmark_on_a_tiny_model(tiny_models: Path, tmp_path: Path) 
     assert len(out.with_suffix(".csv").read_text().splitlines()) == 1 + len(rows)
 
 
+@pytest.mark.slow
 def test_in_process_a_network_runs_in_the_ways_that_are_asked_for(tmp_path: Path) -> None:
     spec = find("aasist_l")
     card = model_card("aasist_l", spec, weights="random", sha256=RANDOM_DIGEST, source="made by rule")

@@ -245,7 +245,14 @@ def test_only_published_weights_carry_published_figures(weights: Weights) -> Non
 def test_a_build_holds_what_triton_needs(seeded_aasist_l: Build) -> None:
     folder = seeded_aasist_l.folder
     files = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
-    assert files == {"config.pbtxt", "configs/cpu.pbtxt", "configs/gpu.pbtxt", "1/model.onnx", "warmup/WAVEFORM"}
+    assert files == {
+        "config.pbtxt",
+        "configs/cpu.pbtxt",
+        "configs/gpu.pbtxt",
+        "configs/tensorrt.pbtxt",
+        "1/model.onnx",
+        "warmup/WAVEFORM",
+    }
     assert (folder / "config.pbtxt").read_text() == (folder / "configs/cpu.pbtxt").read_text()
     np.testing.assert_array_equal(np.fromfile(folder / "warmup/WAVEFORM", "<f4"), wave(1, 64_600))
     config = text_format.Parse((folder / "config.pbtxt").read_text(), pb.ModelConfig())
