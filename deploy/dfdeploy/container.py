@@ -97,8 +97,12 @@ def nvidia_command(profile: str, *, http_inference: bool = False) -> list[str]:
     Raises:
         DeployError: the digest that the environment names is none.
     """
+    return [f"{NVIDIA_IMAGE}{_pin()}", *triton_command(profile, http_inference=http_inference)]
+
+
+def triton_command(profile: str, *, http_inference: bool = False) -> list[str]:
+    """What is run in NVIDIA's image, and in ours made from it (`dfdeploy.in_container`)."""
     return [
-        f"{NVIDIA_IMAGE}{_pin()}",
         "tritonserver",
         f"--model-repository={MOUNT}",
         f"--model-config-name={profile}",

@@ -34,6 +34,4 @@ EXPOSE 8001 8000 8002
 HEALTHCHECK --interval=60s --timeout=50s --start-period=600s \
   CMD ["dfdeploy", "check", "--repository", "/models"]
 STOPSIGNAL SIGTERM
-ENTRYPOINT ["tritonserver", "--model-repository=/models", "--disable-auto-complete-config", "--model-control-mode=none", \
-            "--exit-timeout-secs=30", "--allow-sagemaker=false", "--allow-vertex-ai=false"]
-CMD ["--model-config-name=gpu"]
+ENTRYPOINT ["/opt/dfserve/bin/python", "-m", "dfdeploy.in_container"]

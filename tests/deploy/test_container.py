@@ -58,6 +58,21 @@ def test_a_key_that_nobody_gave_is_another_one_each_time(monkeypatch: pytest.Mon
     assert min(map(len, keys)) >= 32
 
 
+def test_our_gpu_image_runs_triton_with_the_same_options(tmp_path: Path) -> None:
+    """A program of Triton's name that prints its arguments stands in for the image's."""
+    (triton := tmp_path / "tritonserver").write_text('#!/bin/sh\nprintf "%s\\n" "$0" "$@"\n')
+    triton.chmod(0o755)
+    environment = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}", "DFSERVE_PROTOCOL_KEY": "secret"}
+    command = [sys.executable, "-m", "dfdeploy.in_container", "--model-config-name=cpu"]
+    finished = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    _, *options = finished.stdout.splitlines()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DFSERVE_PROTOCOL_KEY", "secret")
+        ours = [option for option in container.triton_command("gpu")[1:] if "config-name" not in option]
+    assert options == [*ours, "--model-config-name=cpu"]
+    assert "dfserve-key=secret" in finished.stdout
+
+
 def test_whoever_asks_for_http_scores_over_it() -> None:
     *_, http = container.nvidia_command("gpu", http_inference=True)
     assert "inference" not in http
