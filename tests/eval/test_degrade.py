@@ -257,9 +257,9 @@ def test_from_a_folder_to_a_report_at_the_clean_threshold(tmp_path, capsys):
     (tmp_path / "p.csv").write_text("\n".join(rows))
     command = [
         "degrade",
-        folder,
         "--protocol",
         tmp_path / "p.csv",
+        folder,  # argparse takes it for one of the protocol's files
         "--out",
         out,
         "--only",

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from dfeval.commands import options
 from dfeval.errors import EvalError
+from dfeval.formats import FORMATS
 
 
 def add(commands: "options.Commands") -> None:
@@ -41,6 +42,9 @@ def run(arguments: argparse.Namespace) -> int:
 
     if arguments.list:
         return _list()
+    files = arguments.protocol or []
+    if arguments.folder is None and len(files) > FORMATS[arguments.protocol_format].n_files:
+        arguments.folder = files.pop()  # which argparse took for one of the protocol's files
     needed = {"folder": "FOLDER", "protocol": "--protocol FILE", "out": "--out DIR"}
     if lacking := [words for name, words in needed.items() if not getattr(arguments, name)]:
         raise EvalError(f"expected FOLDER --protocol FILE --out DIR, {' and '.join(lacking)} missing")
