@@ -85,7 +85,7 @@ CASES = (
 )
 ALL = [pytest.param(case, id=case.name) for case in CASES]
 MOST = [pytest.param(case, id=case.name, marks=(pytest.mark.slow,) if case.large else ()) for case in CASES]
-SLOW_TO_EXPORT = {("spectra_aasist3", "onnx")}  # eighty layers of splines
+SLOW_TO_EXPORT = {("spectra_aasist3", "onnx")}  # its eighty layers of splines take two minutes
 EXPORTED = [
     pytest.param(
         case,
