@@ -1,5 +1,7 @@
 """An answer that can't be a detector's is none of the recording's faults: asked for again, and never a score."""
 
+import logging
+
 import numpy as np
 import pytest
 
@@ -29,6 +31,7 @@ def damaged(triton, damage, n_times):
 
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
 def test_it_is_asked_for_again(memory_triton, damage, caplog):
+    caplog.set_level(logging.WARNING, logger="dfclient")
     with Detector(model="toy", transport=damaged(memory_triton, damage, 2)) as detector:
         assert detector.score(WINDOW, 16000).score == 0.25
     assert memory_triton.n_inferred == 3

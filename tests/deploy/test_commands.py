@@ -37,7 +37,7 @@ def test_a_missing_extra_is_named(tiny_models: Path, command: str, module: str) 
     finished = run_without([module], command, f"--repository={tiny_models}")
     assert finished.returncode == 1
     assert finished.stderr == (
-        f"dfdeploy: error: this command needs {module}, which is not installed; run: pip install 'dfserve[serve]'\n"
+        f"dfdeploy: error: this command needs {module}, which is not installed; run: pip install 'dfserve[{command}]'\n"
     )
 
 

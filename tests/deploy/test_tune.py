@@ -40,7 +40,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
         tiny_repository.write_as(folder, name, form)
     model = onnx.load(folder / "tiny_off/1/model.onnx")
     weights = next(tensor for tensor in model.graph.initializer if tensor.name == "weights")
-    weights.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(weights) * np.float32(1.1), "weights"))
+    weights.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(weights) * np.float32(3), "weights"))
     onnx.save(model, folder / "tiny_off/1/model.onnx")
     (folder / "tiny_broken/1/model.onnx").write_bytes(b"no model")
     return folder

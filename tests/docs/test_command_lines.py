@@ -67,7 +67,7 @@ def test_wrong_lines_are_found(capsys):
     assert [words[0] for words in lines] == ["dfeval", "dfclient", "tee", "make", "make"]
     said = [complaint(words, capsys) for words in lines]
     assert "invalid choice: 'figures'" in said[0]
-    assert "--model" in said[1]
+    assert "--modle" in said[1]
     assert said[2:] == ["", "make: no target exprot", "make: no variable JOBZ"]
     assert len(list(pages.command_lines((pages.ROOT / "README.md").read_text()))) > 15
 

@@ -416,7 +416,7 @@ def test_a_calibrated_card_gives_a_likelihood_ratio_in_words(context, serve, rec
         detector="tiny_trained",
         weights="custom",
         checkpoint_sha256=tiny_repository.DIGESTS["tiny_trained"],
-        fitted_on={"protocol": "calls.csv", "windows": "sliding"},
+        fitted_on={"protocol": "calls.csv"},
         figures={},
     )
     with Server(tiny_repository.write(tmp_path / "models", calibration)) as server, serve(server.grpc_url) as served:

@@ -80,12 +80,12 @@ def _models(repository: Path, asked: list[str] | None) -> list[str]:
 
 def _check_can_be_written(out: Path) -> None:
     """Before anything is measured: that takes minutes, which a mistyped folder would cost."""
-    if out.suffix != ".json":
-        raise DeployError(f"--out {out}: expected a name that ends in .json; a .csv and an .html come beside it")
     if not out.parent.is_dir():
         raise DeployError(f"--out {out}: there is no folder {out.parent}; make it, or name another")
     if out.is_dir():
         raise DeployError(f"--out {out} is a folder: name a file in it")
+    if out.suffix != ".json":
+        raise DeployError(f"--out {out}: expected a name that ends in .json; a .csv and an .html come beside it")
     if not os.access(out if out.exists() else out.parent, os.W_OK):
         raise DeployError(f"--out {out}: can't be written; name another")
 

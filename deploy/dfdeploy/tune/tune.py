@@ -121,7 +121,7 @@ def machine() -> str:
 
 def _table(measured: Sequence[Measured], drifts: dict[str, Drift]) -> Table:
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    table.add_column("model", overflow="fold")
+    table.add_column("model", no_wrap=True)
     table.add_column("build", no_wrap=True)
     for heading in ("threads", "batch", "windows/s", "drift", "correlation"):
         table.add_column(heading, justify="right", no_wrap=True)
