@@ -109,9 +109,11 @@ class Reduction:
 
 def to_fp16(job: Conversion) -> None:
     """Write the encoder in fp16; inputs, outputs, layer norms and the head in fp32. Alters the network."""
-    from dfexport.layers.xlsr import halve
+    import torch
 
-    halve(job.served.get_submodule("network.encoder"))  # type: ignore[arg-type]
+    from dfexport.layers.sixteen_bits import reduce_encoder
+
+    reduce_encoder(job.served.get_submodule("network.encoder"), torch.float16)  # type: ignore[arg-type]
     job.form.write(job.served, job.window_samples, job.target)
 
 

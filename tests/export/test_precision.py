@@ -77,12 +77,13 @@ def test_files_shrink_and_can_be_read_by_another_user(reduced: dict[str, Build])
 
 def test_fp16_leaves_layer_norms_and_the_head_in_fp32(reduced: dict[str, Build]) -> None:
     types = initializers(reduced["fp16"])
-    norms = [kind for name, kind in types.items() if "layer_norm" in name]
+    norms = [kind for name, kind in types.items() if "norm." in name and "network.encoder" in name]
     head = [kind for name, kind in types.items() if name.startswith("network.head.")]
-    convolutions = [kind for name, kind in types.items() if "conv.weight" in name and "network.encoder" in name]
+    products = ("feature_extractor.first.weight", ".within", ".beyond", "pos_conv_embed.weight")
+    convolutions = [kind for name, kind in types.items() if name.endswith(products)]
     assert norms and set(norms) == {onnx.TensorProto.FLOAT}
     assert head and onnx.TensorProto.FLOAT16 not in head
-    assert convolutions and set(convolutions) == {onnx.TensorProto.FLOAT16}
+    assert len(convolutions) == 1 + 6 + 4 + 1 and set(convolutions) == {onnx.TensorProto.FLOAT16}
 
 
 def test_int8_touches_the_encoders_matrix_products_alone(reduced: dict[str, Build]) -> None:

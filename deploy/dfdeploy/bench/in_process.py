@@ -17,6 +17,8 @@ from dfdeploy.bench.rounds import PRODUCTS, QUICK, Plan, Turn, as_ceiling, in_tu
 from dfdeploy.bench.workers import NotMeasured, Worker
 
 BATCHES = {"cpu": (1, 2, 4, 8), "cuda": (1, 2, 4, 8, 16, 32, 64, 128)}
+# Of a turn on a GPU, where a call takes milliseconds: this many windows, and this many calls, at least.
+CUDA_WINDOWS, CUDA_CALLS = 64, 4
 PRECISIONS = ("fp32", "fp16", "bf16", "int8")
 
 
@@ -59,9 +61,10 @@ def _chosen(known: dict[str, list[str]], arguments: argparse.Namespace) -> dict[
 def _turns(worker: Worker, model: str, ways: dict[str, list[str]], arguments: argparse.Namespace) -> Iterator[Turn]:
     plan = QUICK if arguments.quick else Plan(batches=BATCHES[arguments.device], rounds=arguments.rounds)
     for batch in plan.batches[:1] if arguments.quick else plan.batches:
+        windows = max(CUDA_WINDOWS, CUDA_CALLS * batch) if arguments.device == "cuda" else plan.windows
         for name, (precision, _meaning) in ways.items():
             row = Row(model, f"{PYTORCH}{name}", batch, precision=precision)
-            yield Turn(row, partial(timed, worker, batch, plan.windows, ask="time", way=name))
+            yield Turn(row, partial(timed, worker, batch, windows, ask="time", way=name))
     for precision in dict.fromkeys(precision for precision, _meaning in ways.values()):
         yield products_turn(model, precision, worker)
 

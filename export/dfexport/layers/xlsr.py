@@ -141,35 +141,6 @@ class Xlsr(nn.Module):
         return features.float()
 
 
-class Fp32LayerNorm(nn.Module):
-    """A norm in float32 between neighbours of 16 bits: its sums of squares overflow in float16."""
-
-    def __init__(self, norm: nn.LayerNorm | nn.GroupNorm) -> None:
-        super().__init__()
-        self.norm = norm.float()
-
-    def forward(self, hidden: Tensor) -> Tensor:
-        """As the norm it holds; same shape and type."""
-        normed: Tensor = self.norm(hidden.float())
-        return normed.to(hidden.dtype)
-
-
-def halve(encoder: Xlsr) -> Xlsr:
-    """Let the encoder compute in float16, except its norms; changes it in place."""
-    return reduce_encoder(encoder, torch.float16)
-
-
-def reduce_encoder(encoder: Xlsr, dtype: torch.dtype) -> Xlsr:
-    """Let the encoder compute in a type of 16 bits, except its norms; changes it in place."""
-    encoder.to(dtype)
-    encoder.dtype = dtype
-    for parent in list(encoder.modules()):
-        for name, child in list(parent.named_children()):
-            if isinstance(child, (nn.LayerNorm, nn.GroupNorm)):
-                setattr(parent, name, Fp32LayerNorm(child))
-    return encoder
-
-
 def load_xlsr(
     state: State,
     prefix: str = PREFIX,

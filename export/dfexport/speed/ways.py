@@ -14,7 +14,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from dfexport.errors import unknown
 from dfexport.formats.torchscript import traced
-from dfexport.layers.xlsr import XlsrDetector, reduce_encoder
+from dfexport.layers.sixteen_bits import reduce_encoder
+from dfexport.layers.xlsr import XlsrDetector
 from dfexport.speed.authors import as_authors_compute
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
@@ -76,7 +77,14 @@ def _reduced(dtype: torch.dtype, network: nn.Module, _samples: int) -> Call:
 def _torchscript(network: nn.Module, samples: int) -> Call:
     torch._C._jit_set_profiling_executor(False)  # as served: it would compile again at each batch size
     device = next(network.parameters()).device
+    torch._C._set_graph_executor_optimize(device.type == "cpu")
     call: Call = traced(network, samples, device)
+    return call
+
+
+def _compiled(make: Callable[[nn.Module, int], Call], network: nn.Module, samples: int) -> Call:
+    """Let PyTorch write kernels of its own, once for all batch sizes but 1."""
+    call: Call = torch.compile(make(network, samples), dynamic=True)
     return call
 
 
@@ -124,6 +132,7 @@ WAYS = {
         Way("fp32-graphs", "fp32", "PyTorch, recorded as CUDA graphs", partial(_graphs, _eager), needs_cuda=True),
         Way("fp16-graphs", "fp16", "encoder in fp16, CUDA graphs", partial(_graphs, _FP16), needs_cuda=True),
         Way("bf16-graphs", "bf16", "encoder in bf16, CUDA graphs", partial(_graphs, _BF16), needs_cuda=True),
+        Way("bf16-compiled", "bf16", "encoder in bf16, torch.compile", partial(_compiled, _BF16), needs_cuda=True),
     )
 }
 

@@ -20,6 +20,10 @@ class Runner:
         self.torch, self.device = torch, device
         # The profiling executor would compile again at each batch size that it meets.
         torch._C._jit_set_profiling_executor(False)
+        if device != "cpu":
+            # As the native backend does where it is told DISABLE_OPTIMIZED_EXECUTION: on a GPU the other executor
+            # writes kernels of its own, and aborts the process at its end.
+            torch._C._set_graph_executor_optimize(False)
         self.module = torch.jit.load(str(folder / MODEL_FILE), map_location=device).eval()
 
     def run(self, waveforms: Sequence[Waveforms]) -> list[Outputs | Exception]:
