@@ -6,6 +6,8 @@ The tables of the README and of docs/detectors.md are made from these rows.
 from dataclasses import replace
 
 from dfcontract.published import NOT_DISCLOSED, Eer
+from dfcontract.tensors import SAMPLE_RATE_HZ
+from dfcontract.windows import ClipLengths
 from dfexport.errors import unknown
 from dfexport.spec import XLSR_PRECISIONS, Checkpoint, DetectorSpec, OperatingPoint, RemoteFile
 
@@ -171,10 +173,9 @@ def _df_arena(size: str, parameters: int, weights: str, revision: str) -> Detect
 
 
 _DEEPFAKE_PAPER = "Ge et al., Post-training for Deepfake Speech Detection, arXiv 2506.21090"
-_DEEPFAKE_PREPARATION = (
-    "zero mean and unit variance over the window. Its authors normalise and score a whole clip, however long, where "
-    "this takes one window of it: their figures are not of this"
-)
+_DEEPFAKE_PREPARATION = "zero mean and unit variance over all that is scored at once"
+# From the convolutions' receptive field, which gives one frame, to the longest clip of the authors' training: 13 s.
+_DEEPFAKE_CLIP = ClipLengths(400, 13 * SAMPLE_RATE_HZ)
 
 
 def _antideepfake(
@@ -199,13 +200,14 @@ def _antideepfake(
         score_kind="softmax",
         threshold=OperatingPoint(0.5, "the more likely class, as its authors decide"),
         precisions=XLSR_PRECISIONS,
-        max_batch_size=32 if parameters < 500e6 else 8,
+        max_batch_size=8 if parameters < 500e6 else 2,
         eers=(
             Eer("In-the-Wild, whole clips", in_the_wild),
             Eer("Deepfake-Eval-2024, whole clips", _DEEPFAKE_EVAL_2024[name]),
         ),
         trained_on="ASVspoof 2019, 2021 and 5 among others",
         preparation=_DEEPFAKE_PREPARATION,
+        clip=_DEEPFAKE_CLIP,
     )
 
 
