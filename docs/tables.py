@@ -20,7 +20,8 @@ from dfcontract.tensors import SAMPLE_RATE_HZ
 from dfeval.degrade.kinds import KINDS
 from dfeval.figures import METRICS, Metric
 from dfeval.formats import FORMATS
-from dfexport.registry import ARENA, DETECTORS
+from dfexport.registry import DETECTORS
+from dfexport.rows.common import ARENA
 from dfexport.spec import DetectorSpec
 
 ROOT = Path(__file__).resolve().parents[1]
