@@ -16,10 +16,12 @@ from pathlib import Path
 from dfcontract.errors import ErrorCode
 from dfcontract.published import Eer
 from dfcontract.score_file import COLUMNS
+from dfcontract.tensors import SAMPLE_RATE_HZ
 from dfeval.degrade.kinds import KINDS
 from dfeval.figures import METRICS, Metric
 from dfeval.formats import FORMATS
-from dfexport.registry import ARENA, DETECTORS
+from dfexport.registry import DETECTORS
+from dfexport.rows.common import ARENA
 from dfexport.spec import DetectorSpec
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -68,7 +70,7 @@ def _detector(spec: DetectorSpec) -> tuple[str, ...]:
         checkpoint.size,
         checkpoint.licence.partition(":")[0],
         spec.result.replace("ASVspoof 20", "20"),
-        f"{spec.window_s:.4g} s",
+        f"{spec.window_s:.4g} s" if spec.clip is None else f"the clip, to {spec.clip.most / SAMPLE_RATE_HZ:g} s",
         _seconds(spec.seconds_per_window),
         ", ".join(spec.precisions),
     )
@@ -90,7 +92,9 @@ def _checkpoint(spec: DetectorSpec) -> tuple[str, ...]:
     files = (
         f"`{file.name}`" + ("" if file.url else " (by hand: only its page is known)") for file in spec.checkpoint.files
     )
-    windows = (f"{samples:,}" for samples in (spec.window_samples, *spec.other_windows))
+    windows = [f"{samples:,}" for samples in (spec.window_samples, *spec.other_windows)]
+    if spec.clip is not None:
+        windows.insert(0, "the clip, {:,} to {:,}".format(*spec.clip))
     threshold = f"{spec.threshold.score:g}: {spec.threshold.set_on}" if spec.threshold else "none stated"
     return (
         f"`{spec.name}`",

@@ -20,7 +20,6 @@ from rich.panel import Panel
 from rich.table import Table
 
 from dfclient import Detector, Score
-from dfcontract import windows
 from dfcontract.errors import DfserveError
 from dfcontract.tensors import Samples
 from dfdeploy.embedded import Server
@@ -151,7 +150,7 @@ def prove(detector: Detector, scores: list[Score]) -> Proof:
     from dfexport.signals import wave
 
     card = detector.card
-    recordings = [window_of(FOLDER / file, card.window_samples, card.pre_emphasis) for file in RECORDINGS]
+    recordings = [window_of(FOLDER / file, detector) for file in RECORDINGS]
     run = open_onnx(REPOSITORY / card.model / "1" / "model.onnx")
     direct = [float(run(window[None]).score[0, 0]) for window in recordings]
     agreement = max(abs(score.score - value) for score, value in zip(scores, direct, strict=True))
@@ -166,12 +165,12 @@ def prove(detector: Detector, scores: list[Score]) -> Proof:
     return Proof(float(np.abs(logits - np.array(golden)).max()), of, direct, agreement)
 
 
-def window_of(path: Path, samples: int, pre_emphasis: float) -> Samples:
-    """The window that a paper's protocol scores: the first samples, or the clip repeated until it fills one."""
+def window_of(path: Path, detector: Detector) -> Samples:
+    """What a paper's protocol scores: the first samples, the clip repeated until it fills a window, or all of it."""
     import soundfile
 
     waveform, _ = soundfile.read(path, dtype="float32")
-    return windows.cut(waveform, 0, samples, pre_emphasis)
+    return detector.windowing().cut(waveform, 0, detector.card.pre_emphasis)
 
 
 def show_proof(proof: Proof) -> None:

@@ -30,7 +30,7 @@ from dfcontract.errors import WindowError
 from dfcontract.live import live_name
 from dfcontract.score_file import channel_id
 from dfcontract.tensors import Samples
-from dfcontract.windows import PROTOCOL, SLIDING, Windowing, cut
+from dfcontract.windows import PROTOCOL, SLIDING, Windowing
 
 DEFAULT_CONCURRENCY = 8
 MAX_CONCURRENCY = 512
@@ -95,15 +95,16 @@ class Detector(Connection):
         """How recordings are cut and pooled, checked against the model's window.
 
         Args:
-            mode: `protocol`, one window a recording, or `sliding`.
+            mode: `protocol`, one window a recording (of a detector that scores whole clips: all of it), or `sliding`.
             hop_s: sliding mode: seconds from window to window; default: one window.
             pool: sliding mode: `mean` (the default), `min` or a percentile such as `p10`.
 
         Raises:
             InputError: one of them can't be used.
         """
+        card = self.card
         try:
-            return Windowing.checked(self.card.window_samples, self.card.sample_rate_hz, mode, hop_s, pool)
+            return Windowing.checked(card.window_samples, card.sample_rate_hz, mode, hop_s, pool, clip=card.clip)
         except WindowError as error:
             raise InputError(str(error)) from None
 
@@ -112,15 +113,18 @@ class Detector(Connection):
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
         """Logits (n, 2) and scores (n,) of ready-made windows (n, window_samples) at the card's rate.
 
-        Each window is a request of its own, at most `concurrency` in flight: the server forms the batches.
+        A detector that scores whole clips takes any number of samples that its card's `clip` allows. Each window is a
+        request of its own, at most `concurrency` in flight: the server forms the batches.
 
         Raises:
             InputError: another shape.
             RequestRefused: the server refused a window (NaN, infinity).
         """
         array = np.asarray(waveforms, dtype=np.float32)
-        if array.ndim != 2 or array.shape[1] != self.card.window_samples:
-            raise InputError(f"expected windows of shape (n, {self.card.window_samples}), found {array.shape}")
+        least, most = self.card.clip or (self.card.window_samples, self.card.window_samples)
+        if array.ndim != 2 or not least <= array.shape[1] <= most:
+            samples = str(most) if least == most else f"{least} to {most}"
+            raise InputError(f"expected windows of shape (n, {samples}), found {array.shape}")
         pool = ThreadPoolExecutor(checked_concurrency(concurrency), "dfclient-infer")
         try:
             answers = list(ordered_map(pool, self._infer_one, array, 2 * concurrency))
@@ -251,7 +255,7 @@ class Detector(Connection):
             decode = partial(self._decode, windowing, options)
             decoded = ordered_map(decoders, decode, enumerate(recordings), DECODED_AHEAD)
             jobs = ((clip, start) for clips in decoded for clip in clips for start in clip.starts or (0,))
-            answered = ordered_map(senders, self._infer_window, jobs, 2 * concurrency)
+            answered = ordered_map(senders, partial(self._infer_window, windowing), jobs, 2 * concurrency)
             for clip, first in answered:
                 others = itertools.islice(answered, max(len(clip.starts) - 1, 0))
                 yield self._assembled(clip, [first, *(answer for _, answer in others)], windowing, options)
@@ -309,13 +313,15 @@ class Detector(Connection):
             else:
                 return answer
 
-    def _infer_window(self, job: tuple[_Decoded, int]) -> tuple[_Decoded, WindowAnswer | RequestRefused | None]:
+    def _infer_window(
+        self, windowing: Windowing, job: tuple[_Decoded, int]
+    ) -> tuple[_Decoded, WindowAnswer | RequestRefused | None]:
         """One window's answer; a refusal is the clip's own affair, any other error ends the run."""
         clip, start = job
         if clip.waveform is None:
             return clip, None
         try:
-            window = cut(clip.waveform.samples, start, self.card.window_samples, self.card.pre_emphasis)
+            window = windowing.cut(clip.waveform.samples, start, self.card.pre_emphasis)
             return clip, self._infer_one(window)
         except RequestRefused as error:
             return clip, error
@@ -334,15 +340,15 @@ class Detector(Connection):
         windows = [
             WindowScore(
                 start_s=start / card.sample_rate_hz,
-                end_s=min(start + card.window_samples, len(waveform.samples)) / card.sample_rate_hz,
+                end_s=min(start + windowing.window_samples, len(waveform.samples)) / card.sample_rate_hz,
                 score=answer.score,
                 logits=(float(answer.logits[0]), float(answer.logits[1])),
             )
             for start, answer in zip(decoded.starts, answers, strict=True)
             if isinstance(answer, WindowAnswer)
         ]
-        scored = [cut(waveform.samples, start, card.window_samples) for start in decoded.starts]
-        warnings = audio.warnings_of(waveform, scored)
+        scored = [windowing.cut(waveform.samples, start) for start in decoded.starts]
+        warnings = (*windowing.notes(len(waveform.samples)), *audio.warnings_of(waveform, scored))
         facts = AudioFacts(
             waveform.duration_s, waveform.source_rate_hz, waveform.source_channels, warnings, waveform.channel, options
         )

@@ -13,7 +13,7 @@ from dfclient.audio import MIXED, AudioOptions
 from dfclient.clips import Clip
 from dfcontract.card import ModelCard
 from dfcontract.tensors import WAVEFORM, Samples
-from dfcontract.windows import Windowing, cut
+from dfcontract.windows import Windowing
 
 
 def windows_of(clip: Clip, card: ModelCard, windowing: Windowing, options: AudioOptions = MIXED) -> Iterator[Samples]:
@@ -24,7 +24,7 @@ def windows_of(clip: Clip, card: ModelCard, windowing: Windowing, options: Audio
     """
     for waveform in audio.load_channels(clip.path, card.sample_rate_hz, options):
         for start in windowing.starts(len(waveform.samples)):
-            yield cut(waveform.samples, start, card.window_samples, card.pre_emphasis)
+            yield windowing.cut(waveform.samples, start, card.pre_emphasis)
 
 
 def write(windows: Iterable[Samples], file: TextIO) -> int:

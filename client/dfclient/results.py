@@ -44,7 +44,7 @@ class Score:
     score: float  # pooled over the windows
     windows: tuple[WindowScore, ...]
     mode: str  # protocol | sliding
-    pool: str  # "" in protocol mode, which has one window
+    pool: str  # "" in protocol mode, which has one window, or the mean of those of a clip too long to be sent whole
     hop_s: float | None  # None in protocol mode
     duration_s: float
     sample_rate_hz: int  # of the recording, before resampling
@@ -121,8 +121,8 @@ class Score:
 
     @property
     def is_cut(self) -> bool:
-        """Whether only the recording's beginning was scored: protocol mode has one window."""
-        return self.mode == PROTOCOL and self.duration_s > self.card.window_s
+        """Whether only the recording's beginning was scored: protocol mode has one window, where windows are fixed."""
+        return self.mode == PROTOCOL and self.card.clip is None and self.duration_s > self.card.window_s
 
     def as_dict(self) -> dict[str, Any]:
         """The values of a score file's columns (`dfcontract.score_file.COLUMNS`), in their order."""
@@ -130,7 +130,7 @@ class Score:
             "utt_id": self.utt_id,
             "score": self.score,
             "path": self.path,
-            **_of_card(self.card, self.calibration),
+            **_of_card(self.card, self.calibration, self.mode),
             "mode": self.mode,
             "pool": self.pool,
             "hop_s": self.hop_s,
@@ -160,7 +160,7 @@ class Failed:
 def run_values(card: ModelCard, windowing: Windowing, choice: AudioOptions) -> dict[str, Any]:
     """The values of a score file's columns that are the same in every row of a run."""
     cut = {"mode": windowing.mode, "pool": windowing.pool_stated, "hop_s": windowing.hop_s}
-    return {**_of_card(card, calibration_for(card, windowing.words)), **cut, **_of_choice(choice)}
+    return {**_of_card(card, calibration_for(card, windowing.words), windowing.mode), **cut, **_of_choice(choice)}
 
 
 def calibration_for(card: ModelCard, words: str) -> Calibration | None:
@@ -173,7 +173,8 @@ def _of_choice(choice: AudioOptions) -> dict[str, Any]:
     return {"channel_choice": str(choice.channels), "track": "" if choice.track is None else str(choice.track)}
 
 
-def _of_card(card: ModelCard, calibration: Calibration | None) -> dict[str, Any]:
+def _of_card(card: ModelCard, calibration: Calibration | None, mode: str) -> dict[str, Any]:
+    whole_clips = card.clip if mode == PROTOCOL else None
     return {
         "model": card.model,
         "version": card.version,
@@ -181,7 +182,7 @@ def _of_card(card: ModelCard, calibration: Calibration | None) -> dict[str, Any]
         "checkpoint_sha256": card.checkpoint_sha256,
         "identity": str(card.identity or ""),
         "precision": card.precision,
-        "window_samples": card.window_samples,
+        "window_samples": whole_clips.most if whole_clips else card.window_samples,
         "calibration_sha256": "" if calibration is None else calibration.digest,
         "fusion_sha256": "",
         "members": (),

@@ -12,6 +12,7 @@ from dfcontract.calibration import Calibration
 from dfcontract.errors import CalibrationError, CardError
 from dfcontract.published import Eer
 from dfcontract.text import number
+from dfcontract.windows import ClipLengths
 
 WEIGHTS = ("pretrained", "custom", "random")
 RANDOM = "random"
@@ -31,7 +32,7 @@ _TEXTS = (
 _MAX_DIGITS = 18  # of a whole number: no rate or window has more, and Python refuses to read thousands
 _OTHERS = (
     *("sample_rate_hz", "window_samples", "score_polarity", "weights", "threshold", "calibration", "identity"),
-    *("self_check_logits", "self_check_tolerance", "pre_emphasis", "eers"),
+    *("self_check_logits", "self_check_tolerance", "pre_emphasis", "eers", "clip_samples", "sliding_samples"),
 )
 
 
@@ -50,7 +51,10 @@ class ModelCard:
     Attributes:
         model, version: at the server; a card on disk has no version.
         detector: the registry's name of what was built.
-        sample_rate_hz, window_samples: of the waveform.
+        sample_rate_hz: of the waveform.
+        window_samples: of the waveform; of a detector that scores whole clips, the length of a window that is cut out
+            of one, in sliding mode and live.
+        clip: of a detector that scores whole clips, which lengths it takes; None for one with a fixed window.
         weights: ``pretrained``, ``custom`` or ``random``.
         score_kind: what SCORE is: one of ``SCORE_KINDS``.
         checkpoint_sha256, checkpoint_source: the weights' digest and page or path.
@@ -91,12 +95,28 @@ class ModelCard:
     threshold_source: str = ""
     calibration: Calibration | None = None
     self_check: SelfCheck | None = None
+    clip: ClipLengths | None = None
     extra: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def window_s(self) -> float:
         """Length of one window."""
         return self.window_samples / self.sample_rate_hz
+
+    @property
+    def window_words(self) -> str:
+        """What it scores, in a few words: `4.038 s`, or `clip, up to 13 s`."""
+        if self.clip is None:
+            return f"{self.window_s:.3f} s"
+        return f"clip, up to {self.clip.most / self.sample_rate_hz:g} s"
+
+    @property
+    def sliding_note(self) -> str:
+        """What is to be said where windows are scored instead of what its authors score; "" where that is a window."""
+        if self.clip is None:
+            return ""
+        window = f"windows of {self.window_s:.2f} s"
+        return f"{window}: its authors score whole clips, so their figures are not of these scores"
 
     @property
     def is_random(self) -> bool:
@@ -120,11 +140,13 @@ class ModelCard:
         card: dict[str, Any] = {"detector": model, **texts}
         read.one_of("score_kind", tuple(SCORE_KINDS), default="logit")
         read.one_of("score_polarity", (POLARITY,), default=POLARITY)
+        clip = read.clip()
         return cls(
             model=model,
             version=version,
             sample_rate_hz=read.whole("sample_rate_hz"),
-            window_samples=read.whole("window_samples"),
+            window_samples=read.whole("window_samples" if clip is None else "sliding_samples"),
+            clip=clip,
             weights=read.one_of("weights", WEIGHTS),
             identity=read.identity(),
             pre_emphasis=read.finite("pre_emphasis") or 0.0,
@@ -143,7 +165,11 @@ class ModelCard:
     def _own_parameters(self) -> Iterator[tuple[str, str]]:
         yield from ((name, getattr(self, name)) for name in _TEXTS if getattr(self, name))
         yield "sample_rate_hz", str(self.sample_rate_hz)
-        yield "window_samples", str(self.window_samples)
+        if self.clip is None:
+            yield "window_samples", str(self.window_samples)
+        else:  # under other names, so that a client of before has nothing to take for a fixed window
+            yield "clip_samples", " ".join(map(str, self.clip))
+            yield "sliding_samples", str(self.window_samples)
         yield "score_polarity", POLARITY
         yield "weights", self.weights
         if self.identity:
@@ -174,6 +200,18 @@ class _Reader:
             hint = "it is no detector, or was not built by dfexport"
             raise self._error("a whole number", key, hint)
         return int(text)
+
+    def clip(self) -> ClipLengths | None:
+        text = self.parameters.get("clip_samples", "")
+        if not text:
+            return None
+        words = text.split()
+        if not all(word.isascii() and word.isdecimal() and len(word) <= _MAX_DIGITS for word in words):
+            raise self._error("two whole numbers", "clip_samples")
+        lengths = [int(word) for word in words]
+        if len(lengths) != 2 or not 1 <= lengths[0] <= lengths[1]:
+            raise self._error("two whole numbers, the least and the most", "clip_samples")
+        return ClipLengths(*lengths)
 
     def identity(self) -> int:
         text = self.parameters.get("identity", "0")

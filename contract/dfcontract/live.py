@@ -34,6 +34,7 @@ TELEPHONE_RATE_HZ = 8_000
 # Parameters of the live model's configuration.
 LIVE_OF, MAX_STREAMS_KEY, IDLE_TIMEOUT_KEY = "live_of", "max_streams", "idle_timeout_s"
 PRE_EMPHASIS_KEY = "pre_emphasis"  # the detector's, as in its card
+LEAST_SAMPLES_KEY = "least_samples"  # how short a stream may be sent as it is; absent: it is repeated to a window
 
 # Of a server that stops: see dfdeploy.backends.live.drain.
 DRAIN_DIR_VARIABLE, STOP_FILE = "DFSERVE_LIVE_DRAIN_DIR", "stop"

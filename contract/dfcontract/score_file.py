@@ -65,7 +65,9 @@ COLUMNS = (
     Column("checkpoint_sha256", "text", "digest of the weights", True),
     Column("identity", "text", "number of the graph that answered, which each of its answers carries", True),
     Column("precision", "text", "`fp32`, or the fewer bits that the graph computes in", True),
-    Column("window_samples", "whole", "length of the model's window", True),
+    Column(
+        "window_samples", "whole", "length of the model's window; of one that scores whole clips, the longest", True
+    ),
     Column(
         "calibration_sha256", "text", "digest of the calibration that gave `llr` and `verdict`; empty without", True
     ),

@@ -1,6 +1,7 @@
 """The tensors of a served detector: names, types and shapes, the same in every format and on every server.
 
-    WAVEFORM  FP32  [window_samples]   16 kHz mono, raw amplitude: nothing is normalised
+    WAVEFORM  FP32  [window_samples]   16 kHz mono, raw amplitude: nothing is normalised. Of a detector that scores
+                                       whole clips, [clip_samples]: any length between the two of its card
     LOGITS    FP32  [2]                spoof, bona fide (log-softmax values where the model card says so)
     SCORE     FP32  [1]                as the detector's paper defines it; higher is more bona fide
     IDENTITY  INT64 [1]                which graph with which weights gave this answer, see `identity_of`

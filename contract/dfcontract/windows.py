@@ -3,6 +3,10 @@
 - `protocol`: one window, what papers report. A longer clip is cut to its first window, a shorter one tile-repeated.
 - `sliding`: full windows every hop from sample 0, and a last one aligned to the end when the hops don't reach it;
   a clip shorter than a window is one tile-repeated window. Scores are pooled by mean, min or a percentile.
+
+Some detectors score a clip of any length as it is (`ClipLengths`). Their protocol mode sends the whole clip; one that
+is too long for that is cut as in sliding mode, into windows of the greatest length, and their mean is its score. A clip
+shorter than a window of sliding mode is sent at its own length, too.
 """
 
 import heapq
@@ -10,7 +14,7 @@ import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Self
+from typing import NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -24,16 +28,24 @@ MODES = (PROTOCOL, SLIDING)
 DEFAULT_POOL = "mean"
 
 
+class ClipLengths(NamedTuple):
+    """What a detector scores that takes a clip as it is, in samples: its network's least, and the most that is sent."""
+
+    least: int
+    most: int
+
+
 @dataclass(frozen=True)
 class Windowing:
     """How recordings are cut and their windows' scores pooled, checked against a detector's window.
 
     Attributes:
         mode: `protocol` or `sliding`.
-        window_samples: length of the detector's window.
-        hop_samples: from window to window; of no meaning in protocol mode.
+        window_samples: length of a window; of a detector that scores whole clips, the longest that protocol mode sends.
+        hop_samples: from window to window; of no meaning in protocol mode of a detector with one fixed window.
         pool: `mean`, `min` or a percentile such as `p10`.
         sample_rate_hz: the detector's.
+        clip: of a detector that scores whole clips; None for one with a fixed window.
     """
 
     mode: str
@@ -41,6 +53,7 @@ class Windowing:
     hop_samples: int
     pool: str
     sample_rate_hz: int
+    clip: ClipLengths | None = None
 
     @classmethod
     def checked(
@@ -50,6 +63,8 @@ class Windowing:
         mode: str = PROTOCOL,
         hop_s: float | None = None,
         pool: str | None = None,
+        *,
+        clip: ClipLengths | None = None,
     ) -> Self:
         """Defaults: one window in protocol mode; in sliding mode a hop of one window, pooled by the mean.
 
@@ -61,12 +76,14 @@ class Windowing:
             raise WindowError(f"expected mode {' or '.join(MODES)}, found {mode!r}")
         if mode == PROTOCOL and (hop_s is not None or pool is not None):
             raise WindowError("hop and pool belong to sliding mode; protocol mode scores one window a clip")
+        if clip is not None and mode == PROTOCOL:
+            window_samples = clip.most
         hop_samples = window_samples if hop_s is None else samples_of(hop_s, sample_rate_hz)
         try:
             check_hop(hop_samples, window_samples)
         except WindowError as error:
             raise WindowError(f"{error}; the window is {window_samples / sample_rate_hz:g} s") from None
-        return cls(mode, window_samples, hop_samples, check_pool(pool or DEFAULT_POOL), sample_rate_hz)
+        return cls(mode, window_samples, hop_samples, check_pool(pool or DEFAULT_POOL), sample_rate_hz, clip)
 
     @property
     def hop_s(self) -> float | None:
@@ -85,7 +102,23 @@ class Windowing:
 
     def starts(self, n_samples: int) -> list[int]:
         """First sample of each window of a clip of `n_samples`, in order; WindowError for an empty clip."""
-        return window_starts(self.mode, n_samples, self.window_samples, self.hop_samples)
+        mode = SLIDING if self.clip is not None else self.mode
+        return window_starts(mode, n_samples, self.window_samples, self.hop_samples)
+
+    def cut(self, waveform: Samples, start: int, pre_emphasis: float = 0.0) -> Samples:
+        """What is sent of the window that starts at `start`; see the function `cut`."""
+        return cut(waveform, start, self.window_samples, pre_emphasis, self.clip.least if self.clip else None)
+
+    def notes(self, n_samples: int) -> tuple[str, ...]:
+        """What a reader of the score of `n_samples` should know of how they were cut, beyond the mode."""
+        if self.clip is None:
+            return ()
+        if n_samples < self.clip.least:
+            return (f"short: repeated to the {self.clip.least} samples that the detector needs",)
+        if self.mode == PROTOCOL and n_samples > self.clip.most:
+            count, window_s = len(self.starts(n_samples)), self.clip.most / self.sample_rate_hz
+            return (f"long: the mean of {count} windows of {window_s:g} s, where its authors score the whole clip",)
+        return ()
 
 
 def in_words(mode: str, pool: str, hop_s: str) -> str:
@@ -116,7 +149,7 @@ def full_window_count(n_samples: int, window_samples: int, hop_samples: int) -> 
 def tail_start(n_samples: int, window_samples: int, hop_samples: int) -> int | None:
     """Where the last window starts once the end is known, or None when the full windows already reach it.
 
-    A clip shorter than a window gives 0: its one window is tile-repeated (`cut` does that).
+    A clip shorter than a window gives 0: `cut` knows what becomes of it.
     """
     count = full_window_count(n_samples, window_samples, hop_samples)
     if count == 0:
@@ -143,7 +176,13 @@ def window_starts(mode: str, n_samples: int, window_samples: int, hop_samples: i
     return starts if tail is None else [*starts, tail]
 
 
-def cut(waveform: Samples, start: int, window_samples: int, pre_emphasis: float = 0.0) -> Samples:
+def cut(
+    waveform: Samples,
+    start: int,
+    window_samples: int,
+    pre_emphasis: float = 0.0,
+    least_samples: int | None = None,
+) -> Samples:
     """The window (window_samples,) that starts at `start`; a view, or a tile-repeated copy of a shorter clip.
 
     Tile-repeating is the ASVspoof baselines' padding: the clip repeated until it fills the window, then cut.
@@ -154,10 +193,14 @@ def cut(waveform: Samples, start: int, window_samples: int, pre_emphasis: float 
         window_samples: the window's length.
         pre_emphasis: the card's: such a detector's graph answers y[t] = x[t] - pre_emphasis · x[t-1] of a window, while
             its authors pre-emphasise the clip and then repeat it. The copies are made so that both give the same.
+        least_samples: how short a clip may stay as it is; the window's length unless given.
     """
     if len(waveform) >= window_samples:
         return waveform[start : start + window_samples]
-    repeated = np.resize(waveform, window_samples)
+    least_samples = window_samples if least_samples is None else least_samples
+    if len(waveform) >= least_samples:
+        return waveform
+    repeated = np.resize(waveform, least_samples)
     return repeated if pre_emphasis == 0 else _joined(repeated, waveform, pre_emphasis)
 
 

@@ -86,7 +86,8 @@ def architecture(spec: DetectorSpec) -> Architecture:
 
 
 def _begin(spec: DetectorSpec, encoder: str, row: Mapping[str, Any], values: Mapping[str, str]) -> list[Block]:
-    begin = [Block("Waveform", f"16 kHz, mono, {spec.window_s:.4g} s", f"{spec.window_samples:,} samples")]
+    length = f"{spec.window_s:.4g} s" if spec.clip is None else f"a whole clip, here of {spec.window_s:.4g} s"
+    begin = [Block("Waveform", f"16 kHz, mono, {length}", f"{spec.window_samples:,} samples")]
     if spec.preparation:
         begin.append(Block("Preparation", spec.preparation.partition(",")[0].partition(". ")[0], begin[0].out))
     if encoder:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from dfcontract.tensors import SAMPLE_RATE_HZ
 from dfexport.registry import DETECTORS
 from dfexport.spec import DetectorSpec
 from maker import architectures
@@ -93,6 +94,7 @@ def _facts(spec: DetectorSpec) -> Iterator[str]:
         "parameters": f"{spec.parameters:,}",
         "trained on": spec.trained_on or "not known here",
         "window": f"{spec.window_s:.4g} s ({windows}), 16 kHz, mono, raw amplitude",
+        **_whole_clips(spec),
         "preparation": spec.preparation or "none",
         "score": SCORE_WORDS[spec.score_kind],
         "threshold": threshold,
@@ -102,6 +104,19 @@ def _facts(spec: DetectorSpec) -> Iterator[str]:
     yield "| | |\n|---|---|"
     yield from (f"| {name} | {words} |" for name, words in rows.items())
     yield ""
+
+
+def _whole_clips(spec: DetectorSpec) -> dict[str, str]:
+    """What stands in place of a window's length, where its authors score clips as they are."""
+    if spec.clip is None:
+        return {}
+    longest_s = spec.clip.most / SAMPLE_RATE_HZ
+    return {
+        "window": f"the whole clip, {spec.clip.least:,} samples to {spec.clip.most:,} ({longest_s:g} s), 16 kHz, mono, "
+        f"raw amplitude. Of a longer one the mean of windows of {longest_s:g} s, which its row says",
+        "sliding and live": f"windows of {spec.window_s:.4g} s ({spec.window_samples:,} samples), shorter clips as "
+        "they are: not what its authors score, so their figures are not of these scores",
+    }
 
 
 def _figures(spec: DetectorSpec) -> Iterator[str]:
@@ -138,11 +153,14 @@ def _measured(spec: DetectorSpec) -> Iterator[str]:
             f"{spec.seconds_per_window:g} s a window in fp32 on two cores of an AMD EPYC, which is "
             f"{spec.window_s / spec.seconds_per_window:.0f} times as fast as it plays.\n"
         )
+    served = next((row for row in _measured_rows("served") if row["name"] == spec.name), {})
+    if longest := served.get("longest"):
+        yield f"The longest clip takes {longest}.\n"
     yield (
         f"Every build compares the graph with the network in PyTorch: logits may differ by {spec.tolerance:g} at most. "
         f"At most {spec.max_batch_size} windows go through it at once on a GPU.\n"
     )
-    builds = [row for row in _builds() if row["model"].startswith(f"`{spec.name}`")]
+    builds = [row for row in _measured_rows("builds") if row["model"].startswith(f"`{spec.name}`")]
     if builds:
         yield "| build | export | peak while exporting | on disk | served, resident |\n|---|---|---|---|---|"
         keys = ("model", "export", "peak", "on_disk", "resident")
@@ -151,9 +169,9 @@ def _measured(spec: DetectorSpec) -> Iterator[str]:
 
 
 @cache
-def _builds() -> list[dict[str, str]]:
-    builds: list[dict[str, str]] = tomllib.loads((DOCS / "measured.toml").read_text(encoding="utf-8"))["builds"]
-    return builds
+def _measured_rows(table: str) -> list[dict[str, str]]:
+    rows: list[dict[str, str]] = tomllib.loads((DOCS / "measured.toml").read_text(encoding="utf-8"))[table]
+    return rows
 
 
 def _files(spec: DetectorSpec) -> Iterator[str]:
@@ -165,7 +183,9 @@ def _files(spec: DetectorSpec) -> Iterator[str]:
         )
         other = ", or from " + ", ".join(f"<{mirror}>" for mirror in file.mirrors) if file.mirrors else ""
         how = f"is downloaded by `dfexport build` from <{file.url}>{other}" if file.url else _BY_HAND
-        yield f"- `{file.name}` {how}; {digest}"
+        newest = "/resolve/main/" in (file.url or "") and file.sha256 is None
+        which = ". No revision of it is known here: whatever is the newest there is fetched" if newest else ""
+        yield f"- `{file.name}` {how}; {digest}{which}"
     yield ""
 
 

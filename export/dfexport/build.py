@@ -9,6 +9,7 @@ from torch import nn
 from dfcontract.calibration import Calibration
 from dfcontract.card import ModelCard
 from dfcontract.live import live_name
+from dfcontract.windows import Windowing
 from dfexport import drift, live, parity, repository, swap
 from dfexport.card import calibrated, model_card, with_self_check
 from dfexport.checkpoints import RANDOM_DIGEST, LoadedWeights, custom, published
@@ -145,7 +146,7 @@ def build(
     try:
         with swap.scratch_folder(repository_dir) as scratch:
             made, checked, moved = _write(spec, weights, plan, variant, scratch / name)
-            live.write_live_model(scratch / live_name(name), name, spec.window_samples, spec.pre_emphasis)
+            live.write_live_model(scratch / live_name(name), name, spec.window_samples, spec.pre_emphasis, spec.clip)
             swap.put_in_place(scratch, repository_dir, (name, live_name(name)))
     except OSError as error:
         raise ExportError(f"{repository_dir}: cannot write the model: {error.strerror or error}") from None
@@ -158,7 +159,12 @@ def check_variant(spec: DetectorSpec, variant: Variant) -> None:
     Raises:
         ExportError: an unknown format or precision, or one that this detector or format does not have.
     """
-    find_format(variant.format)
+    form = find_format(variant.format)
+    if spec.clip is not None and not form.takes_clips:
+        raise ExportError(
+            f"{spec.name} scores clips of any length, which --format {variant.format} can't serve: add --window "
+            f"{spec.window_samples} for one fixed window, or choose another format"
+        )
     reduction = find_precision(variant.precision)
     if variant.precision not in spec.precisions:
         raise ExportError(
@@ -182,7 +188,7 @@ def _write(
     (folder / "1").mkdir(parents=True)
     network = load_network(spec, weights)
     # An fp32 file that only serves to make another one carries that one's identity already.
-    served = ServedDetector(network, plan.identity, spec.score_kind)
+    served = ServedDetector(network, plan.identity, spec.score_kind, spec.clip)
     form.write(served, spec.window_samples, folder / "1" / form.file)
     checked = parity.check(spec, network, form.runtime, form.open(folder / "1" / form.file), plan.identity)
     moved = None
@@ -207,16 +213,17 @@ def _reduce(
     """Replace the fp32 file in ``folder/1`` by one of fewer bits, judged against it; alters ``served``."""
     form, recordings = find_format(variant.format), variant.drift_set or example_set()
     window_samples = plan.window_samples
+    windowing = Windowing.checked(window_samples, plan.sample_rate_hz, clip=plan.clip)
     reference = folder / FP32
     (folder / "1").rename(reference)
     (folder / "1").mkdir()
-    before = drift.scores_of(form.open(reference / form.file), recordings.waveforms, window_samples, plan.score_kind)
+    before = drift.scores_of(form.open(reference / form.file), recordings.waveforms, windowing, plan.score_kind)
     target = folder / "1" / form.file
     job = Conversion(served, window_samples, form, reference / form.file, target, variant.has_reduced_range)
     reduction.convert(job)
     shutil.rmtree(reference)
     run = form.open_in(variant.precision, target)
-    after = drift.scores_of(run, recordings.waveforms, window_samples, plan.score_kind)
+    after = drift.scores_of(run, recordings.waveforms, windowing, plan.score_kind)
     moved = drift.measure(variant.precision, plan.weights, reduction.limits, on=recordings, before=before, after=after)
     if moved.failures and not variant.force:
         raise DriftError(

@@ -45,6 +45,7 @@ def model_card(
         score_kind=spec.score_kind,
         preparation=spec.preparation,
         pre_emphasis=spec.pre_emphasis,
+        clip=spec.clip,
         checkpoint_sha256=sha256,
         checkpoint_source=source,
         licence=licences[weights],
@@ -73,7 +74,7 @@ def identity(spec: DetectorSpec, sha256: str, format: str, precision: str, *, re
     parts = {
         "checkpoint": sha256,
         "family": spec.family,
-        "window_samples": str(spec.window_samples),
+        "window_samples": "{} to {}".format(*spec.clip) if spec.clip else str(spec.window_samples),
         "format": f"{form.name} {form.version}",
         "precision": precision,
         "range": "reduced" if reduce_range else "full",

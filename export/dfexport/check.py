@@ -13,6 +13,7 @@ from dfexport.parity import Parity
 from dfexport.precision import find_precision
 from dfexport.registry import find
 from dfexport.repository import read_card
+from dfexport.spec import DetectorSpec
 
 
 def weights_of(card: ModelCard, *, weights_dir: Path, checkpoint: Path | None) -> LoadedWeights:
@@ -33,6 +34,16 @@ def weights_of(card: ModelCard, *, weights_dir: Path, checkpoint: Path | None) -
     return weights
 
 
+def built_spec(card: ModelCard) -> DetectorSpec:
+    """The detector that was built, at the window that its card states.
+
+    Raises:
+        ExportError: this version does not build it with that window.
+    """
+    spec = find(card.detector)
+    return spec if card.clip == spec.clip is not None else spec.with_window(card.window_samples)
+
+
 def check_built(weights: LoadedWeights, folder: Path) -> Parity:
     """Judge a built model against its checkpoint once more, within what its precision may differ.
 
@@ -40,7 +51,7 @@ def check_built(weights: LoadedWeights, folder: Path) -> Parity:
         ExportError: nothing built there, or it no longer answers like the network, or under another identity.
     """
     card = read_card(folder)
-    spec = find(card.detector).with_window(card.window_samples)
+    spec = built_spec(card)
     form, reduction = find_format(card.format), find_precision(card.precision)
     if reduction is not None:
         spec = replace(spec, tolerance=reduction.limits.max_difference)

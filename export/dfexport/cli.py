@@ -74,7 +74,10 @@ def build_parser() -> argparse.ArgumentParser:
     building.add_argument("--as", dest="served_name", metavar="NAME", help="the model's name at the server")
     building.add_argument("--calibration", type=Path, metavar="FILE", help="what dfeval calibrate wrote, for the card")
     building.add_argument(
-        "--window", type=int, metavar="SAMPLES", help="another of the authors' windows: 64600 for xlsr_mamba"
+        "--window",
+        type=int,
+        metavar="SAMPLES",
+        help="another window: 64600 for xlsr_mamba, or a fixed one for antideepfake",
     )
     building.add_argument(
         "--accept-licence",

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dfcontract.tensors import Samples
-from dfcontract.windows import cut
+from dfcontract.windows import Windowing
 from dfexport.drift_set import DriftSet
 from dfexport.errors import ExportError
 from dfexport.formats import Runner
@@ -23,7 +23,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Drift:
-    """Scores of fewer bits against fp32's, over ``clips`` recordings, each one window (tile-repeated or cut)."""
+    """Scores of fewer bits against fp32's, over ``clips`` recordings, each as protocol mode sends it first."""
 
     precision: str
     weights: str
@@ -102,13 +102,13 @@ def measure(
 
 
 def scores_of(
-    run: Runner, waveforms: Mapping[str, Samples], window_samples: int, score_kind: str = "logit"
+    run: Runner, waveforms: Mapping[str, Samples], windowing: Windowing, score_kind: str = "logit"
 ) -> list[float]:
-    """Score of each recording's first window, tile-repeated where it is shorter; each is sent alone.
+    """Score of each recording's first window, or of all of it where the detector takes that; each is sent alone.
 
     Limits of drift are in units of a logit, so a softmax score is taken as its log-odds, which rank alike.
     """
-    windows = (cut(waveform, 0, window_samples) for waveform in waveforms.values())
+    windows = (windowing.cut(waveform, 0) for waveform in waveforms.values())
     answers = [run(np.ascontiguousarray(window)[None]) for window in windows]
     if score_kind == "softmax":
         return [float(answer.logits[0, 1] - answer.logits[0, 0]) for answer in answers]

@@ -10,6 +10,7 @@ from dfcontract.live import (
     AUDIO,
     IDLE_TIMEOUT_KEY,
     IDLE_TIMEOUT_S,
+    LEAST_SAMPLES_KEY,
     LIVE_OF,
     LIVE_OUTPUTS,
     MAX_STREAMS,
@@ -19,6 +20,7 @@ from dfcontract.live import (
     live_name,
 )
 from dfcontract.tensors import SAMPLE_RATE_HZ
+from dfcontract.windows import ClipLengths
 from dfexport.errors import ExportError
 from dfexport.repository import CONFIG_FILE, HEADER, model_output
 
@@ -38,14 +40,22 @@ def check_name(name: str) -> None:
         raise ExportError(f"expected a name that does not end in {SUFFIX}, which live siblings have, found {name!r}")
 
 
-def write_live_model(folder: Path, detector: str, window_samples: int, pre_emphasis: float = 0.0) -> None:
+def write_live_model(
+    folder: Path,
+    detector: str,
+    window_samples: int,
+    pre_emphasis: float = 0.0,
+    clip: ClipLengths | None = None,
+) -> None:
     """Write ``<folder>``, the live sibling of a detector: a configuration, and a version that needs no file."""
     (folder / "1").mkdir(parents=True, exist_ok=True)
-    text = HEADER + text_format.MessageToString(live_config(detector, window_samples, pre_emphasis))
+    text = HEADER + text_format.MessageToString(live_config(detector, window_samples, pre_emphasis, clip))
     (folder / CONFIG_FILE).write_text(text, encoding="utf-8")
 
 
-def live_config(detector: str, window_samples: int, pre_emphasis: float = 0.0) -> pb.ModelConfig:
+def live_config(
+    detector: str, window_samples: int, pre_emphasis: float = 0.0, clip: ClipLengths | None = None
+) -> pb.ModelConfig:
     """Triton's ModelConfig, the same for every profile: the windows are scored by the detector, wherever that runs."""
     config = pb.ModelConfig(
         name=live_name(detector),
@@ -68,6 +78,7 @@ def live_config(detector: str, window_samples: int, pre_emphasis: float = 0.0) -
         MAX_STREAMS_KEY: MAX_STREAMS,
         IDLE_TIMEOUT_KEY: IDLE_TIMEOUT_S,
         **({PRE_EMPHASIS_KEY: pre_emphasis} if pre_emphasis else {}),
+        **({LEAST_SAMPLES_KEY: clip.least} if clip else {}),
     }
     for key, value in sorted(parameters.items()):
         config.parameters[key].string_value = str(value)

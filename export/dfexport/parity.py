@@ -65,13 +65,25 @@ def check(
     logits, score = (np.concatenate([answer[index] for answer in answers]) for index in (0, 1))
     check_score(spec, logits, score)
     parity = Parity(
-        eager_difference=float(np.abs(eager - logits).max()),
+        eager_difference=max(float(np.abs(eager - logits).max()), *other_lengths_difference(spec, network, run)),
         batch_difference=batch_difference(run, waveforms, logits),
         self_check_logits=(float(eager[0, 0]), float(eager[0, 1])),
     )
     judge(spec, f"eager and {runtime}", parity.eager_difference, spec.tolerance)
     judge(spec, "a batch and its rows alone", parity.batch_difference, batch_tolerance)
     return parity
+
+
+def other_lengths_difference(spec: DetectorSpec, network: nn.Module, run: Runner) -> list[float]:
+    """How far logits are from eager's at other lengths than the window; zero where there are none."""
+    lengths = (spec.clip.least, (spec.clip.least + spec.window_samples) // 2, spec.clip.most) if spec.clip else ()
+    differences = [0.0]
+    for samples in lengths:
+        waveform = wave(1, samples)[None]
+        with torch.inference_mode():
+            eager = network(torch.from_numpy(waveform)).numpy()
+        differences.append(float(np.abs(eager - run(waveform).logits).max()))
+    return differences
 
 
 def of_reduced(

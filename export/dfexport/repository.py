@@ -111,7 +111,8 @@ def model_config(spec: DetectorSpec, card: ModelCard, profile: Profile) -> pb.Mo
         backend=form.backend,
         default_model_filename=form.file if form.is_named else "",
         max_batch_size=max_batch_size,
-        input=[pb.ModelInput(name=WAVEFORM, data_type=pb.TYPE_FP32, dims=[card.window_samples])],
+        # Triton puts waveforms of one length into a batch, unless a model asks for others (allow_ragged_batch).
+        input=[pb.ModelInput(name=WAVEFORM, data_type=pb.TYPE_FP32, dims=[-1 if card.clip else card.window_samples])],
         output=[model_output(name, tensor) for name, tensor in outputs.items()],
         instance_group=[pb.ModelInstanceGroup(count=1, kind=pb.ModelInstanceGroup.Kind.Value(profile.instance_kind))],
         dynamic_batching=pb.ModelDynamicBatching(
@@ -133,6 +134,8 @@ def model_config(spec: DetectorSpec, card: ModelCard, profile: Profile) -> pb.Mo
         accelerator = config.optimization.execution_accelerators.gpu_execution_accelerator.add(name="cuda")
         accelerator.parameters.update(form.cuda_options[card.precision])
     parameters = {**_tolerant(card, profile).to_parameters(), **form.parameters_of(profile.name, card.precision)}
+    if card.clip:
+        parameters |= form.clip_parameters
     for key, value in sorted(parameters.items()):
         config.parameters[key].string_value = value
     return config
@@ -145,7 +148,9 @@ def _tensorrt_options(card: ModelCard, max_batch_size: int) -> dict[str, str]:
     about its TensorRT execution provider, "Execution Provider Options".
     """
     sizes = {"min": 1, "opt": max(max_batch_size // 2, 1), "max": max_batch_size}
-    shapes = {f"trt_profile_{name}_shapes": f"{WAVEFORM}:{size}x{card.window_samples}" for name, size in sizes.items()}
+    least, most = card.clip or (card.window_samples, card.window_samples)
+    samples = {"min": least, "opt": card.window_samples, "max": most}
+    shapes = {f"trt_profile_{name}_shapes": f"{WAVEFORM}:{size}x{samples[name]}" for name, size in sizes.items()}
     return {"trt_engine_cache_enable": "1", "trt_engine_cache_path": f"{ENGINES_DIR}/{card.model}"} | shapes
 
 

@@ -5,11 +5,15 @@ from typing import Literal, Self
 
 from dfcontract.published import Eer
 from dfcontract.tensors import SAMPLE_RATE_HZ
+from dfcontract.windows import ClipLengths
 from dfexport.errors import ExportError
 
 ScoreKind = Literal["logit", "log_softmax", "softmax"]
 Weights = Literal["pretrained", "custom", "random"]
 
+WINDOW_OF_A_CLIP = (
+    "Its authors score a whole clip, however long, where this takes one window of it: their figures are not of this"
+)
 XLSR_PRECISIONS = ("fp32", "fp16", "bf16", "int8")
 
 
@@ -70,7 +74,8 @@ class DetectorSpec:
     Attributes:
         name: registry and Triton model name.
         family: the architecture, as ``module:NAME`` under ``dfexport.detectors``; see `dfexport.family`.
-        window_samples: the fixed length the network scores, at 16 kHz.
+        window_samples: the fixed length the network scores, at 16 kHz; where it scores whole clips, the length of the
+            windows that sliding mode and live streams cut.
         checkpoint: where the weights come from.
         paper: citation.
         published_result: what the authors report, with the data set; "" where ``eers`` say it all.
@@ -87,6 +92,7 @@ class DetectorSpec:
         eers: published equal error rates, by data set.
         trained_on: what it was trained on, where that is known.
         pre_emphasis: its factor, where the graph begins with one.
+        clip: the lengths that it scores, where its authors score whole clips; `with_window` gives it a fixed one.
         preparation: what the graph does to a waveform before the network, and how that differs from its authors'.
     """
 
@@ -108,6 +114,7 @@ class DetectorSpec:
     trained_on: str = ""
     preparation: str = ""
     pre_emphasis: float = 0.0
+    clip: ClipLengths | None = None
 
     @property
     def result(self) -> str:
@@ -120,7 +127,7 @@ class DetectorSpec:
         return self.window_samples / SAMPLE_RATE_HZ
 
     def with_window(self, samples: int) -> Self:
-        """The same detector at another of its authors' windows.
+        """The same detector at another of its authors' windows; one that scores whole clips, at its fixed window.
 
         Raises:
             ExportError: they did not score with that length.
@@ -129,4 +136,11 @@ class DetectorSpec:
         if samples not in lengths:
             known = " or ".join(f"{length:,}" for length in lengths)
             raise ExportError(f"{self.name} scores windows of {known} samples, not of {samples:,}")
+        if self.clip is not None:
+            return replace(
+                self,
+                clip=None,
+                preparation=f"{self.preparation}. {WINDOW_OF_A_CLIP}",
+                max_batch_size=self.max_batch_size * (self.clip.most // self.window_samples),
+            )
         return replace(self, window_samples=samples)

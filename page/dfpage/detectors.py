@@ -73,6 +73,7 @@ def card_values(card: ModelCard) -> dict[str, Any]:
         "weights": card.weights,
         "is_random": card.is_random,
         "window_s": card.window_s,
+        "window": card.window_words,
         "threshold": window_threshold(card),
         "threshold_source": card.threshold_source,
         "checkpoint_sha256": card.checkpoint_sha256,

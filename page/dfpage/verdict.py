@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from dfclient import Score
 from dfcontract.calibration import BONA_FIDE, WINDOWS
 from dfcontract.card import ModelCard
+from dfcontract.windows import SLIDING
 
 ABOVE, BELOW, NONE, RANDOM = "above", "below", "none", "random"
 OTHER_DATA = (
@@ -67,9 +68,11 @@ def _against_threshold(score: Score, card: ModelCard, threshold: float) -> Verdi
     limits = [f"The threshold {threshold:g} was set on {source}, and holds for data like that.", OTHER_DATA]
     if len(score.windows) > 1:
         limits.append(
-            f"Such thresholds are set on one window a recording; this is the {_pool_words(score.pool)} of "
+            f"Such thresholds are set on one window a recording; this is the {_pool_words(score.pool or 'mean')} of "
             f"{len(score.windows)} windows."
         )
+    if score.mode == SLIDING and card.sliding_note:
+        limits.append(f"It heard {card.sliding_note}.")
     return Verdict(
         ABOVE if is_above else BELOW,
         f"{'Above' if is_above else 'Below'} the threshold",

@@ -4,7 +4,7 @@ import pytest
 
 from dfclient.cli.cards import full
 from dfclient.cli.progress import Progress
-from dfclient.cli.report import Tally, summary
+from dfclient.cli.report import Tally, heading, model_row, summary
 from dfcontract.card import SCORE_KINDS, ModelCard
 from dfexport.card import model_card
 from dfexport.registry import DETECTORS
@@ -24,6 +24,16 @@ def test_every_published_figure_and_its_source_is_printed(name: str) -> None:
     assert f"trained on {card.trained_on}" in lines
     assert card.licence in lines
     assert ("none is stated" in lines) == (card.threshold is None)
+
+
+def test_a_detector_of_whole_clips_says_what_it_scores() -> None:
+    card = card_of("antideepfake_xlsr_1b")
+    lines = full(card, takes_streams=True)
+    assert "the whole clip, 400 to 208,000 samples at 16,000 Hz; of a longer one the mean of windows of" in lines
+    assert "sliding and live" in lines
+    assert model_row(card, takes_streams=True)[2] == "clip, up to 13 s"
+    assert "figures are not of these scores" in heading(card, "sliding")
+    assert "figures are not of these scores" not in heading(card) + heading(card_of("aasist"), "sliding")
 
 
 def test_the_summary_says_how_such_scores_did_elsewhere() -> None:

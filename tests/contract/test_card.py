@@ -11,6 +11,7 @@ from dfcontract.calibration import Calibration, Threshold
 from dfcontract.card import ModelCard, SelfCheck
 from dfcontract.errors import CardError
 from dfcontract.published import NOT_DISCLOSED, Eer, out_of_domain
+from dfcontract.windows import ClipLengths
 
 TEXT = st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=20)
 FLOATS = st.floats(-1e6, 1e6, allow_nan=False)
@@ -33,6 +34,7 @@ CARDS = st.builds(
     detector=TEXT,
     sample_rate_hz=st.integers(1, 10**6),
     window_samples=st.integers(1, 10**9),
+    clip=st.none() | st.tuples(st.integers(1, 10**6), st.integers(0, 10**6)).map(lambda n: ClipLengths(n[0], sum(n))),
     weights=st.sampled_from(["pretrained", "custom", "random"]),
     score_kind=st.sampled_from(["logit", "log_softmax", "softmax"]),
     checkpoint_sha256=st.just("") | TEXT,
@@ -81,6 +83,7 @@ def test_every_field_reaches_the_text():
         "pre_emphasis": 0.97,
         "sample_rate_hz": 8000,
         "window_samples": 5,
+        "clip": ClipLengths(3, 8),
         "weights": "random",
         "score_kind": "log_softmax",
         "identity": -7,
@@ -106,6 +109,11 @@ def test_every_field_reaches_the_text():
         ({"window_samples": "64600.0"}, "found '64600.0'"),
         ({"sample_rate_hz": "²"}, "found '²'"),
         ({"window_samples": "1" * 5000}, "a whole number as window_samples"),
+        ({"clip_samples": "400"}, "two whole numbers, the least and the most as clip_samples"),
+        ({"clip_samples": "400 399"}, "found '400 399'"),
+        ({"clip_samples": "0 9"}, "found '0 9'"),
+        ({"clip_samples": "400 1e5"}, "two whole numbers as clip_samples"),
+        ({"clip_samples": "400 208000"}, "a whole number as sliding_samples"),
         ({"weights": ""}, "pretrained or custom or random as weights"),
         ({"weights": "good"}, "found 'good'"),
         ({"score_kind": "probability"}, "logit or log_softmax"),
@@ -125,6 +133,15 @@ def test_every_field_reaches_the_text():
 def test_a_card_that_cant_be_used_names_model_parameter_and_value(change, words):
     with pytest.raises(CardError, match="model 'm'.*" + words.replace("(", r"\(")):
         ModelCard.from_parameters("m", "1", LEAST | change)
+
+
+def test_a_client_of_before_takes_a_detector_of_whole_clips_for_none():
+    """It would cut clips to a window, where this detector scores all of them."""
+    card = dataclasses.replace(ModelCard.from_parameters("m", "1", LEAST), clip=ClipLengths(400, 208_000))
+    assert "window_samples" not in card.to_parameters()
+    assert card.window_words == "clip, up to 13 s"
+    assert card.sliding_note.startswith("windows of 4.04 s: its authors score whole clips")
+    assert ModelCard.from_parameters("m", "1", LEAST).sliding_note == ""
 
 
 EERS = (Eer("own", 0.8, trained_on=True), Eer("wild", 43.0, "others"), Eer("near", 12.5))

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from dfcontract import windows
 from dfcontract.errors import WindowError
-from dfcontract.windows import Pooler, Windowing
+from dfcontract.windows import ClipLengths, Pooler, Windowing
 
 SCORES = st.lists(st.floats(-1e6, 1e6, width=32), min_size=1, max_size=60)
 
@@ -77,6 +77,39 @@ def test_windowing_has_defaults_a_mode():
 def test_a_choice_that_cant_be_used_says_why(choice, words):
     with pytest.raises(WindowError, match=words):
         Windowing.checked(16_000, 16_000, **choice)
+
+
+WHOLE = ClipLengths(400, 208_000)
+
+
+def test_a_whole_clip_is_sent_as_it_is():
+    windowing = Windowing.checked(64_600, 16_000, clip=WHOLE)
+    assert (windowing.mode, windowing.hop_s, windowing.pool_stated) == ("protocol", None, "")
+    for n_samples in (400, 5_000, 64_600, 64_601, 208_000):
+        clip = np.arange(n_samples, dtype=np.float32)
+        assert windowing.starts(n_samples) == [0]
+        np.testing.assert_array_equal(windowing.cut(clip, 0), clip)
+        assert windowing.notes(n_samples) == ()
+
+
+def test_a_clip_that_is_too_short_or_long_to_be_whole_says_so():
+    windowing = Windowing.checked(64_600, 16_000, clip=WHOLE)
+    clip = np.arange(399, dtype=np.float32)
+    np.testing.assert_array_equal(windowing.cut(clip, 0), [*clip, 0])
+    assert windowing.notes(399) == ("short: repeated to the 400 samples that the detector needs",)
+    long = np.arange(500_000, dtype=np.float32)
+    assert windowing.starts(500_000) == [0, 208_000, 292_000]
+    np.testing.assert_array_equal(windowing.cut(long, 292_000), long[292_000:])
+    assert windowing.notes(500_000) == ("long: the mean of 3 windows of 13 s, where its authors score the whole clip",)
+
+
+def test_sliding_windows_of_a_detector_of_whole_clips_have_the_cards_length():
+    windowing = Windowing.checked(64_600, 16_000, "sliding", hop_s=1.0, clip=WHOLE)
+    assert windowing.starts(100_000) == [0, 16_000, 32_000, 35_400]
+    clip = np.arange(100_000, dtype=np.float32)
+    np.testing.assert_array_equal(windowing.cut(clip, 35_400), clip[35_400:])
+    np.testing.assert_array_equal(windowing.cut(clip[:30_000], 0), clip[:30_000])  # shorter than a window: not repeated
+    assert windowing.notes(30_000) == windowing.notes(500_000) == ()
 
 
 @given(st.integers(1, 400), st.integers(1, 60), st.data())

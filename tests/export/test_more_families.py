@@ -21,6 +21,7 @@ from torch import nn
 
 from dfclient import Detector
 from dfcontract.live import live_name
+from dfcontract.windows import Windowing
 from dfdeploy.embedded import Server
 from dfexport import drift, parity, repository
 from dfexport.build import load_network
@@ -38,6 +39,7 @@ from dfexport.live import write_live_model
 from dfexport.registry import DETECTORS, find
 from dfexport.seeded import seeded_state
 from dfexport.signals import wave
+from dfexport.spec import DetectorSpec
 from dfexport.state import Shapes, State, load_strictly, shapes_of
 
 GOLDEN = json.loads((Path(__file__).resolve().parents[1] / "golden/more_models.json").read_text())
@@ -103,6 +105,12 @@ SERVED = [
 SERVED_AS_TORCHSCRIPT = "antideepfake_w2v_small"  # and the smallest in the other format, too
 
 
+def spec_of(name: str) -> DetectorSpec:
+    """A detector with the golden figures' window; one of whole clips takes it as a clip."""
+    spec = find(name)
+    return spec if spec.clip else spec.with_window(WINDOW_SAMPLES)
+
+
 def published_shapes(name: str, layers: int = 2) -> Shapes:
     """Every published key, those that scoring drops too; further layers are like the first."""
     shapes = {key: tuple(shape) for key, shape in GOLDEN[name]["keys_2_layers"].items()}
@@ -161,7 +169,8 @@ class Built:
         path = folder / form / self.case.name / FORMATS[form].file
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
-            served = ServedDetector(self.network, IDENTITY, find(self.case.name).score_kind)
+            spec = spec_of(self.case.name)
+            served = ServedDetector(self.network, IDENTITY, spec.score_kind, spec.clip)
             FORMATS[form].write(served, WINDOW_SAMPLES, path)
         return path
 
@@ -250,7 +259,7 @@ def write_model(repository_dir: Path, case: Case, form: str, files: Path) -> Non
     if not path.exists():
         built_of(case).write(form, files)
     name = served_name(case.name, form)
-    folder, spec = repository_dir / name, find(case.name).with_window(WINDOW_SAMPLES)
+    folder, spec = repository_dir / name, spec_of(case.name)
     (folder / "1").mkdir(parents=True)
     for file in path.parent.iterdir():
         os.link(file, folder / "1" / file.name)
@@ -314,7 +323,7 @@ def test_deep_networks_answer_the_golden_logits(case: Case, tmp_path: Path) -> N
     network = load_network(find(case.name), weights_of(case.name, case.deep))
     for ending in case.window_fields:
         assert_near(answered(network, waves(ending)), golden_logits(case.name, case.deep, ending))
-    served = ServedDetector(network, IDENTITY, find(case.name).score_kind)
+    served = ServedDetector(network, IDENTITY, find(case.name).score_kind, find(case.name).clip)
     for form in FORMAT_NAMES:
         path = tmp_path / form / FORMATS[form].file
         path.parent.mkdir()
@@ -367,8 +376,9 @@ def test_a_softmax_score_is_checked_and_drifts_in_log_odds() -> None:
         return Answers(logits[row : row + 1], score[row : row + 1], None)
 
     # The second score is 1 to the last bit; its log-odds still say how far it moves.
-    assert drift.scores_of(run, clips, 4, "softmax") == [1.5, 70.0]
-    assert drift.scores_of(run, clips, 4, "logit") == [float(score[0, 0]), 1.0]
+    windowing = Windowing.checked(4, 16_000)
+    assert drift.scores_of(run, clips, windowing, "softmax") == [1.5, 70.0]
+    assert drift.scores_of(run, clips, windowing, "logit") == [float(score[0, 0]), 1.0]
 
 
 def test_splines_are_those_of_the_recursion() -> None:

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from dfcontract.errors import DfserveError
+from dfcontract.windows import Windowing
 from dfeval.metrics.eer import eer as evaluation_eer
 from dfexport import drift, precision, repository
 from dfexport.__main__ import main
@@ -288,7 +289,7 @@ def test_recordings_are_cut_or_repeated_to_a_window(tmp_path: Path) -> None:
         seen.append(waveforms)
         return Answers(np.zeros((1, 2), np.float32), np.full((1, 1), len(seen), np.float32), None)
 
-    assert drift.scores_of(run, recordings, 2500) == [1.0, 2.0]
+    assert drift.scores_of(run, recordings, Windowing.checked(2500, 16_000)) == [1.0, 2.0]
     for window in seen:
         np.testing.assert_allclose(window, np.concatenate([tone, tone, tone[:500]])[None], atol=1e-6)
 

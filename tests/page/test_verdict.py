@@ -8,7 +8,7 @@ import pytest
 from dfclient import Clip, ModelCard, Score, WindowScore
 from dfclient.results import AudioFacts
 from dfcontract.calibration import Calibration, Threshold
-from dfcontract.windows import Windowing
+from dfcontract.windows import ClipLengths, Windowing
 from dfpage.verdict import verdict_of
 
 CARD = ModelCard("net", "1", "net", 16_000, 16_000, "custom", threshold=0.25, threshold_source="a made-up set")
@@ -53,6 +53,12 @@ def test_a_threshold_is_reached_or_not(value, side, words):
 def test_many_windows_against_a_threshold_for_one_are_said_to_be_so(pool, words):
     limits = " ".join(verdict_of(scored(CARD, 0.1, 0.9, 0.8, pool=pool)).limits)
     assert f"{words} of 3 windows" in limits
+
+
+def test_windows_of_a_detector_of_whole_clips_are_said_to_be_none_of_its_authors():
+    limits = " ".join(verdict_of(scored(dataclasses.replace(CARD, clip=ClipLengths(400, 99_000)), 0.1)).limits)
+    assert "It heard windows of 1.00 s: its authors score whole clips" in limits
+    assert "whole clips" not in " ".join(verdict_of(scored(CARD, 0.1)).limits)
 
 
 def test_random_weights_have_no_verdict_whatever_their_card_states():

@@ -29,7 +29,13 @@ def _facts(card: ModelCard, *, takes_streams: bool) -> Iterator[tuple[str, str]]
     """Label and text, in order of use."""
     yield "score", f"{card.score_kind}: {SCORE_KINDS[card.score_kind]}; higher sounds more bona fide"
     yield "threshold", _threshold(card)
-    yield "window", f"{card.window_samples:,} samples, {card.window_s:.3f} s at {card.sample_rate_hz:,} Hz"
+    window = f"{card.window_samples:,} samples, {card.window_s:.3f} s at {card.sample_rate_hz:,} Hz"
+    if card.clip is None:
+        yield "window", window
+    else:
+        whole = f"{card.clip.least:,} to {card.clip.most:,} samples at {card.sample_rate_hz:,} Hz"
+        yield "window", f"the whole clip, {whole}; of a longer one the mean of windows of {card.clip.most:,} samples"
+        yield "sliding and live", f"{window}: not what its authors score"
     yield "live", "yes" if takes_streams else "no"
     if card.preparation:
         yield "preparation", card.preparation

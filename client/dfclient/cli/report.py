@@ -15,7 +15,7 @@ from dfcontract.card import ModelCard
 from dfcontract.live import live_name
 from dfcontract.published import out_of_domain
 from dfcontract.score_appending import errors_path
-from dfcontract.windows import PROTOCOL
+from dfcontract.windows import PROTOCOL, SLIDING
 
 BANNER_WIDTH = 76
 
@@ -32,11 +32,14 @@ def banner(card: ModelCard) -> str:
     return "\n".join([edge, *(f"!!{line:^{BANNER_WIDTH - 4}}!!" for line in lines), edge])
 
 
-def heading(card: ModelCard) -> str:
-    """What the scores below are and how to read them."""
+def heading(card: ModelCard, mode: str = PROTOCOL) -> str:
+    """What the scores below are and how to read them; a live stream is cut as in sliding mode."""
     about = f"model {card.model} version {card.version}, weights {card.weights}"
     meaning = f"score: {card.score_kind} of bona fide, higher sounds more bona fide"
-    return f"{about}\n{meaning}; {_threshold_text(card)}"
+    lines = [about, f"{meaning}; {_threshold_text(card)}"]
+    if mode == SLIDING and card.sliding_note:
+        lines.append(card.sliding_note)
+    return "\n".join(lines)
 
 
 def fused_heading(detector: FusedDetector) -> str:
@@ -224,7 +227,7 @@ def model_row(card: ModelCard, *, takes_streams: bool) -> tuple[str, ...]:
     return (
         card.model,
         card.version,
-        f"{card.window_s:.3f} s",
+        card.window_words,
         f"{card.sample_rate_hz} Hz",
         card.weights.upper() if card.is_random else card.weights,
         card.score_kind,

@@ -20,8 +20,8 @@ RESUME_HINT = "; the rows so far are kept: the same command with --resume goes o
 class _Screen:
     """Prints results, or how many there are, as they come; a summary at the end."""
 
-    def __init__(self, detector: Detector | FusedDetector, out: Path | None) -> None:
-        self.detector, self.out = detector, out
+    def __init__(self, detector: Detector | FusedDetector, out: Path | None, mode: str) -> None:
+        self.detector, self.out, self.mode = detector, out, mode
         self.tally = report.Tally()
         self.progress: Progress | None = None
         self.n_done = 0
@@ -29,7 +29,7 @@ class _Screen:
     def begin(self, n_missing: int, n_done: int) -> None:
         """Show the bar, or a heading above the lines."""
         if self.out is None:
-            print(_heading(self.detector), flush=True)
+            print(_heading(self.detector, self.mode), flush=True)
         self.n_done = n_done
         self.progress = Progress(n_missing, results_on_stdout=self.out is None)
         self.progress.start()
@@ -60,8 +60,8 @@ class _Screen:
             say(report.banner(self.detector.card))
 
 
-def _heading(detector: Detector | FusedDetector) -> str:
-    return report.heading(detector.card) if isinstance(detector, Detector) else report.fused_heading(detector)
+def _heading(detector: Detector | FusedDetector, mode: str) -> str:
+    return report.heading(detector.card, mode) if isinstance(detector, Detector) else report.fused_heading(detector)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -78,7 +78,7 @@ def run(options: argparse.Namespace) -> int:
         raise InputError("expected --model NAME, or --fusion FILE for several models, one of the two")
     with fused_of(options) if options.fusion else detector_of(options) as detector:
         windowing = detector.windowing(options.mode, options.hop, options.pool)
-        screen = _Screen(detector, options.out)
+        screen = _Screen(detector, options.out, options.mode)
         try:
             counts = score_set(
                 detector,

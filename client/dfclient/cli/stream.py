@@ -44,7 +44,7 @@ def run(options: argparse.Namespace) -> int:
                 notice(f"{clip.path}: {options.out} has its row already")
                 return 0
             rows.retrying({clip.path} if raw is None else set())
-        print(report.heading(detector.card), flush=True)
+        print(report.heading(detector.card, SLIDING), flush=True)
         source = sources.recording(clip, chosen) if raw is None else sources.pipe(raw, chosen)
         code = _listen(options, clip, source, detector, rows)
         if detector.card.is_random:

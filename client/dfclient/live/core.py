@@ -225,7 +225,7 @@ class LiveCore:
         """All windows pooled, as offline scoring answers; AudioError before the first one."""
         if (pooled := self.pooled) is None:
             raise AudioError("no window has been scored yet")
-        warnings = warnings_from_peaks(self.duration_s, self._peaks)
+        warnings = self.windowing.notes(self.n_samples) + warnings_from_peaks(self.duration_s, self._peaks)
         facts = AudioFacts(self.duration_s, self.source_rate_hz, channels, warnings)
         return Score.of(clip, self.card, windowing=self.windowing, windows=self.scored, facts=facts, pooled=pooled)
 

@@ -178,7 +178,7 @@ def _speech(arguments: argparse.Namespace, known: dict[str, Any]) -> AbstractCon
 def _sent(model_dir: Path, recordings: list[Path]) -> Iterator[Path]:
     """What perf_analyzer sends: windows of the recordings, every second of them."""
     card = ModelCard.from_parameters(model_dir.name, "", parameters(model_dir))
-    windowing = Windowing.checked(card.window_samples, card.sample_rate_hz, SLIDING, HOP_S, None)
+    windowing = Windowing.checked(card.window_samples, card.sample_rate_hz, SLIDING, HOP_S, clip=card.clip)
     windows = chain.from_iterable(
         perfdata.windows_of(Clip(str(path), path.stem), card, windowing) for path in recordings
     )

@@ -38,17 +38,20 @@ class Format:
         backend: Triton's backend for it.
         runtime: what runs it, as an error names it.
         version: of the file's language, where it has one; a part of each model's identity.
-        write: writes the file: network, window in samples, path.
+        write: writes the file: network, window in samples, path. A network that scores whole clips takes other lengths
+            than the window's, too.
         open: loads the file.
         openers: precision → what loads it, where that differs from ``open``.
         parameters: profile → ``parameters`` of the model's configuration, which the backend reads.
         precision_parameters: precision → more of them.
+        clip_parameters: more of them, where waveforms have any length.
         cuda_options: precision → options of ONNX Runtime's CUDA provider that the backend reads nowhere else.
         is_named: whether a configuration has to name the file, since the backend would look for another.
         tensorrt_precisions: those whose builds TensorRT can compile in the profile of that name.
         max_batch_size: largest batch, where the format allows less than the profile.
         identity_bits: how much of an IDENTITY its runtime passes on.
         runs_on_gpu: whether the backend has a GPU; else it runs on the CPU in every profile.
+        takes_clips: whether it can be served waveforms of any length.
     """
 
     name: str
@@ -61,12 +64,14 @@ class Format:
     openers: Mapping[str, Callable[[Path], Runner]] = field(default_factory=dict)
     parameters: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     precision_parameters: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    clip_parameters: Mapping[str, str] = field(default_factory=dict)
     cuda_options: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     is_named: bool = False
     tensorrt_precisions: tuple[str, ...] = ()
     max_batch_size: int | None = None
     identity_bits: int = 64
     runs_on_gpu: bool = True
+    takes_clips: bool = True
 
     def open_in(self, precision: str, path: Path) -> Runner:
         """Load a file that was built in a precision."""

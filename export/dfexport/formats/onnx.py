@@ -1,4 +1,7 @@
-"""ONNX, for Triton's ``onnxruntime`` backend: static time, dynamic batch, the contract's tensor names."""
+"""ONNX, for Triton's ``onnxruntime`` backend: dynamic batch, the contract's tensor names.
+
+Time is static, but for a network that scores whole clips.
+"""
 
 import logging
 import warnings
@@ -24,6 +27,8 @@ INLINE_BYTES = 64 << 20
 # 1 is kSameAsRequested: grow by what is asked for, not by doubling. 1 is HEURISTIC: DEFAULT is slow since 1.20. Memory
 # patterns keep a plan, and a block as large as it needs, for each batch size.
 CUDA_PARAMETERS = {"arena_extend_strategy": "1", "cudnn_conv_algo_search": "1", "enable_mem_pattern": "0"}
+# The same holds for each length of a clip, on a CPU too.
+CLIP_PARAMETERS = {"enable_mem_pattern": "0"}
 
 
 @contextmanager
@@ -49,7 +54,7 @@ def write_onnx(module: "nn.Module", window_samples: int, path: Path, outputs: Se
     """Write ``path``, and ``<path>.data`` for the weights of a module beyond 64 MB.
 
     Args:
-        module: WAVEFORM (batch, samples) → a tuple of tensors.
+        module: WAVEFORM (batch, samples) → a tuple of tensors; one with a ``clip`` takes any number of samples.
         window_samples: length of a waveform.
         path: where to.
         outputs: the tensors' names.
@@ -61,13 +66,16 @@ def write_onnx(module: "nn.Module", window_samples: int, path: Path, outputs: Se
     import torch
 
     example = torch.zeros(2, window_samples)  # two rows, or the exporter would take the batch for a constant
+    axes = {0: torch.export.Dim("batch")}
+    if getattr(module, "clip", None) is not None:
+        axes[1] = torch.export.Dim.AUTO  # the convolutions' strides put conditions on it that the exporter works out
     with quiet_exporter():
         program = torch.onnx.export(
             module.eval(),
             (example,),
             input_names=[WAVEFORM],
             output_names=list(outputs),
-            dynamic_shapes={"waveform": {0: torch.export.Dim("batch")}},
+            dynamic_shapes={"waveform": axes},
             opset_version=OPSET,
             dynamo=True,
             verbose=False,
@@ -111,6 +119,7 @@ ONNX = Format(
     write=write_onnx,
     open=open_onnx,
     parameters={"gpu": CUDA_PARAMETERS, "tensorrt": CUDA_PARAMETERS},
+    clip_parameters=CLIP_PARAMETERS,
     # TF32 rounds what goes into a product to 10 bits, which moves logits by up to 0.009; without it fp16 would lose the
     # tensor cores.
     cuda_options={"fp32": {"use_tf32": "0"}},

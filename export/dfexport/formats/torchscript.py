@@ -1,4 +1,4 @@
-"""TorchScript, for Triton's ``pytorch`` backend: static time, dynamic batch."""
+"""TorchScript, for Triton's ``pytorch`` backend: dynamic batch, and static time but for networks of whole clips."""
 
 import warnings
 from pathlib import Path
@@ -33,7 +33,8 @@ def traced(module: "nn.Module", window_samples: int, device: "torch.device | str
     whole = torch.backends.cudnn.flags(allow_tf32=False)
     with warnings.catch_warnings(), torch.inference_mode(), whole:
         # These notes are for whoever wrote the model: tracing is deprecated, and Python numbers become constants. The
-        # constants are sizes along time, which is static here; parity on other batches is checked.
+        # constants are sizes along time, which is static, or of no account in networks of whole clips; parity on other
+        # batches and lengths is checked.
         warnings.filterwarnings("ignore", category=DeprecationWarning)
         warnings.filterwarnings("ignore", category=FutureWarning)
         warnings.filterwarnings("ignore", category=torch.jit.TracerWarning)  # type: ignore[attr-defined]

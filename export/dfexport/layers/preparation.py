@@ -2,7 +2,6 @@
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 
 class PreEmphasis(nn.Module):
@@ -19,5 +18,9 @@ class Normalise(nn.Module):
     """Zero mean and unit variance over a waveform's length: (batch, samples) → same shape."""
 
     def forward(self, waveform: Tensor) -> Tensor:
-        """Each waveform by itself; the population's variance plus 1e-5, as a layer norm has it."""
-        return F.layer_norm(waveform, waveform.shape[1:])
+        """Each waveform by itself; the population's variance plus 1e-5, as a layer norm has it.
+
+        By hand, since a traced layer norm would keep the length that it was traced with.
+        """
+        variance, mean = torch.var_mean(waveform, dim=1, correction=0, keepdim=True)
+        return (waveform - mean) * torch.rsqrt(variance + 1e-5)

@@ -30,11 +30,11 @@ from torch.utils.flop_counter import FlopCounterMode
 from dfcontract.errors import DfserveError
 from dfcontract.windows import cut
 from dfexport.build import load_network, seeded
+from dfexport.check import built_spec
 from dfexport.checkpoints import LoadedWeights, published
 from dfexport.cli import default_weights_dir
 from dfexport.drift_set import example_set
 from dfexport.errors import ExportError
-from dfexport.registry import find
 from dfexport.repository import read_card
 from dfexport.signals import wave
 from dfexport.spec import DetectorSpec
@@ -131,7 +131,7 @@ def open_subject(model_dir: Path, device: str, weights_dir: Path) -> Subject:
         ExportError: nothing built there, or a model of no detector known here.
     """
     card = read_card(model_dir)
-    spec = find(card.detector).with_window(card.window_samples)
+    spec = built_spec(card)
     is_here = all((weights_dir / file.name).is_file() for file in spec.checkpoint.files)
     return Subject(spec, published(spec, weights_dir) if is_here else seeded(spec), device)
 

@@ -59,7 +59,7 @@ function numbersOf(result) {
 function model(card, row) {
   const facts = {
     version: card.version, weights: card.weights, checkpoint: card.checkpoint_sha256.slice(0, 16) || "unknown", graph: row.identity, precision: card.precision,
-    window: `${card.window_s.toFixed(3)} s`, published: card.published_result,
+    window: card.window, published: card.published_result,
     "in short": card.out_of_domain, EER: card.eers.join("; "), "trained on": card.trained_on, paper: card.paper, licence: card.licence,
   };
   const pairs = Object.entries(facts).filter(([, value]) => value);

@@ -49,6 +49,7 @@ class DetectorModel(ABC):
         name, calibration = args["model_name"], self.parameters.get("calibration")
         self.counts = ScoreCounts(name, Calibration.from_json(calibration, name).deciles if calibration else ())
         self.log = FailureLog(name)
+        self.clip_samples = tuple(map(int, self.parameters.get("clip_samples", "").split()))
         folder = Path(args["model_repository"]) / args["model_version"]
         if args["model_instance_kind"] == "GPU":
             self.runner = self.open_gpu(folder, int(args["model_instance_device_id"]))
@@ -59,11 +60,11 @@ class DetectorModel(ABC):
     def execute(self, requests: list[pb_utils.InferenceRequest]) -> list[pb_utils.InferenceResponse]:
         """Answer each request; what is wrong with one is that one's error."""
         waveforms = [array_of(pb_utils.get_input_tensor_by_name(request, self.input)) for request in requests]
-        finite = [bool(np.isfinite(waveform).all()) for waveform in waveforms]
-        answers = iter(self.runner.run([waveform for waveform, good in zip(waveforms, finite, strict=True) if good]))
+        bad = [self._complaint(waveform) for waveform in waveforms]
+        answers = iter(self.runner.run([waveform for waveform, words in zip(waveforms, bad, strict=True) if not words]))
         checked = [
-            self._checked(next(answers), waveform) if good else BadWaveform(self._complaint(waveform))
-            for waveform, good in zip(waveforms, finite, strict=True)
+            BadWaveform(words) if words else self._checked(next(answers), waveform)
+            for waveform, words in zip(waveforms, bad, strict=True)
         ]
         self._count([answer for answer in checked if not isinstance(answer, Exception)])
         for request, answer in zip(requests, checked, strict=True):
@@ -105,5 +106,12 @@ class DetectorModel(ABC):
         return pb_utils.InferenceResponse(output_tensors=tensors)
 
     def _complaint(self, waveform: Waveforms) -> str:
+        """What is wrong with it; "" where nothing is. A fixed length is Triton's own to check."""
+        if self.clip_samples:
+            (least, most), samples = self.clip_samples, waveform.shape[-1]
+            if not least <= samples <= most:
+                return f"{self.input}: expected {least} to {most} samples, found {samples}; cut the recording"
+        if np.isfinite(waveform).all():
+            return ""
         count = waveform.size - int(np.isfinite(waveform).sum())
         return f"{self.input}: expected finite samples, found {count} NaN or infinite; check the recording's decoder"

@@ -37,7 +37,7 @@ class Stretch:
         starts: sample number of each window.
         first_index: number of the first window.
         window_samples: length of each.
-        pre_emphasis: the detector's, see `windows.cut`.
+        pre_emphasis, least_samples: the detector's, see `windows.cut`.
     """
 
     samples: Samples
@@ -46,6 +46,7 @@ class Stretch:
     first_index: int
     window_samples: int
     pre_emphasis: float
+    least_samples: int | None
 
     def __len__(self) -> int:
         """How many windows it completes."""
@@ -55,7 +56,9 @@ class Stretch:
         """The windows in order."""
         end = self.origin + len(self.samples)
         for index, start in enumerate(self.starts, self.first_index):
-            samples = windows.cut(self.samples, start - self.origin, self.window_samples, self.pre_emphasis)
+            samples = windows.cut(
+                self.samples, start - self.origin, self.window_samples, self.pre_emphasis, self.least_samples
+            )
             yield Window(index, start, min(start + self.window_samples, end), samples)
 
 
@@ -66,8 +69,16 @@ class Cutter:
     may begin before the next full one would.
     """
 
-    def __init__(self, window_samples: int, hop_samples: int, first_window: int = 0, pre_emphasis: float = 0.0) -> None:
-        self.window_samples, self.hop_samples, self.pre_emphasis = window_samples, hop_samples, pre_emphasis
+    def __init__(
+        self,
+        window_samples: int,
+        hop_samples: int,
+        first_window: int = 0,
+        pre_emphasis: float = 0.0,
+        least_samples: int | None = None,
+    ) -> None:
+        self.window_samples, self.hop_samples = window_samples, hop_samples
+        self.pre_emphasis, self.least_samples = pre_emphasis, least_samples
         self.next_window = first_window
         self.origin = max(first_window - 1, 0) * hop_samples
         self.samples: Samples = np.empty(0, np.float32)  # the recording from sample number `origin` on
@@ -86,7 +97,8 @@ class Cutter:
         # Copied, so that a long chunk is let go once its windows are answered.
         self.samples = stretch[-self.window_samples :].copy()
         self.origin = end - len(self.samples)
-        return self._stretch(stretch, origin, first, self.next_window)
+        starts = range(first * self.hop_samples, self.next_window * self.hop_samples, self.hop_samples)
+        return self._stretch(stretch, origin, starts, first)
 
     def finish(self) -> Stretch:
         """The last window, aligned to the end; none when the full windows reach it, or without any audio.
@@ -98,8 +110,7 @@ class Cutter:
             raise bad_stream(f"a stream resumed at window {self.next_window} ends before it, after {self.end} samples")
         start = windows.tail_start(self.end, self.window_samples, self.hop_samples) if self.end else None
         starts = range(0) if start is None else range(start, start + 1)
-        return Stretch(self.samples, self.origin, starts, self.next_window, self.window_samples, self.pre_emphasis)
+        return self._stretch(self.samples, self.origin, starts, self.next_window)
 
-    def _stretch(self, samples: Samples, origin: int, first: int, stop: int) -> Stretch:
-        starts = range(first * self.hop_samples, stop * self.hop_samples, self.hop_samples)
-        return Stretch(samples, origin, starts, first, self.window_samples, self.pre_emphasis)
+    def _stretch(self, samples: Samples, origin: int, starts: range, first: int) -> Stretch:
+        return Stretch(samples, origin, starts, first, self.window_samples, self.pre_emphasis, self.least_samples)

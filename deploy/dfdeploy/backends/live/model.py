@@ -126,6 +126,7 @@ class TritonPythonModel:
         self.detector = Detector(name, states_identity=states_identity(Path(args["model_repository"]).parent / name))
         self.window_samples, self.rate_hz = int(parameters["window_samples"]), int(parameters["sample_rate_hz"])
         self.pre_emphasis = float(parameters.get(live.PRE_EMPHASIS_KEY, 0))
+        self.least_samples = int(parameters.get(live.LEAST_SAMPLES_KEY, self.window_samples))
         self.max_streams = int(parameters[live.MAX_STREAMS_KEY])
         self.idle_timeout_s = float(parameters[live.IDLE_TIMEOUT_KEY])
         self.gauge = StreamGauge(name)
@@ -203,6 +204,7 @@ class TritonPythonModel:
             submit=self._submit,
             infer=self.detector.infer,
             pre_emphasis=self.pre_emphasis,
+            least_samples=self.least_samples,
         )
         with self.lock:
             if self.is_draining:

@@ -111,7 +111,7 @@ class Stream:
             requests from two threads, now and then the later one first.)
         submit: ``submit(function, job)`` runs the function in another thread.
         infer: ``infer(samples, version)`` answers one window, or raises; called in those threads.
-        pre_emphasis: the detector's, see `windows.cut`.
+        pre_emphasis, least_samples: the detector's, see `windows.cut`.
     """
 
     def __init__(
@@ -124,10 +124,11 @@ class Stream:
         submit: Callable[[Callable[[Job], None], Job], Any],
         infer: Callable[[Samples, int], Answer],
         pre_emphasis: float = 0.0,
+        least_samples: int | None = None,
     ) -> None:
         self.settings = settings
         self.decoder = Decoder(settings.encoding, rate_hz)
-        self.cutter = Cutter(window_samples, settings.hop_samples, settings.first_window, pre_emphasis)
+        self.cutter = Cutter(window_samples, settings.hop_samples, settings.first_window, pre_emphasis, least_samples)
         self.max_ahead_samples = live.MAX_AHEAD_S * rate_hz + window_samples
         self.reply, self.submit, self.infer = reply, submit, infer
         self.lock = threading.Lock()

@@ -14,7 +14,8 @@ class TritonPythonModel(DetectorModel):
 
     def open_cpu(self, folder: Path, threads: int) -> CpuRunner:
         """Load ``<folder>/model.onnx`` for this many cores."""
-        return CpuRunner(folder, self.input, [*self.outputs], threads)
+        has_memory_plans = self.parameters.get("enable_mem_pattern") != "0"
+        return CpuRunner(folder, self.input, [*self.outputs], threads, has_memory_plans=has_memory_plans)
 
     def open_gpu(self, folder: Path, device_id: int) -> GpuRunner:
         """Load ``<folder>/model.onnx`` onto a GPU."""

@@ -24,14 +24,29 @@ CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 
 
 class CpuRunner:
-    """One clip at a time in each session: several side by side with a thread each, or one with all threads."""
+    """One clip at a time in each session: several side by side with a thread each, or one with all threads.
 
-    def __init__(self, folder: Path, input_name: str, output_names: list[str], threads: int) -> None:
+    Args:
+        folder: holds the model file.
+        input_name, output_names: of its tensors.
+        threads: how many.
+        has_memory_plans: see `open_session`; of no use where clips have many lengths.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        input_name: str,
+        output_names: list[str],
+        threads: int,
+        *,
+        has_memory_plans: bool = True,
+    ) -> None:
         self.input, self.outputs, self.threads = input_name, output_names, threads
-        self.wide = open_session(folder, threads, [CPU])
+        self.wide = open_session(folder, threads, [CPU], has_memory_plans=has_memory_plans)
         size = sum(file.stat().st_size for file in folder.iterdir() if file.is_file())
         small = threads > 1 and size <= SMALL_MODEL_BYTES
-        self.narrow = open_session(folder, 1, [CPU]) if small else None
+        self.narrow = open_session(folder, 1, [CPU], has_memory_plans=has_memory_plans) if small else None
         self.workers = ThreadPoolExecutor(threads)
 
     def run(self, waveforms: Sequence[Waveforms]) -> list[Outputs | Exception]:
@@ -123,7 +138,7 @@ def open_session(folder: Path, threads: int, providers: list[Any], *, has_memory
         folder: holds the model file.
         threads: of one inference.
         providers: of ONNX Runtime, the preferred one first.
-        has_memory_plans: whether each batch size that it meets keeps a plan, with a block of memory as large as that.
+        has_memory_plans: whether each shape that it meets keeps a plan, with a block of memory as large as that.
     """
     options = onnxruntime.SessionOptions()
     options.enable_mem_pattern = has_memory_plans

@@ -1,0 +1,1 @@
+"""The registry's rows: a file for each architecture, named like its file in `dfexport.detectors`."""
