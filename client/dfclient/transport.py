@@ -320,5 +320,9 @@ def _short(details: str) -> str:
     """gRPC's cause without its list of addresses and sub-errors."""
     if "http1.x" in details:
         return "it speaks HTTP, not gRPC"
-    causes = ("Connection refused", "Connection reset", "Name or service not known", "Socket closed")
+    if "WRONG_VERSION_NUMBER" in details:
+        return "it speaks no TLS, which --tls, --ca, --cert or --server-name asked for"
+    if "Socket closed" in details:
+        return "the connection was closed: the server has gone, or wants TLS, --tls, or a client's --cert and --key"
+    causes = ("Connection refused", "Connection reset", "Name or service not known")
     return next((cause for cause in causes if cause in details), details[:300])
