@@ -18,10 +18,13 @@ import numpy as np
 import pytest
 
 import tiny_repository
-from dfclient import Detector, Server
+from authority import Authority
+from dfclient import Credentials, Detector, RetryPolicy, Server
+from dfclient.errors import ServerUnavailable
 from dfclient.retry import NO_RETRIES
 from dfdeploy import container, ports
 from dfdeploy.embedded import OPENER
+from dfdeploy.tls import Tls
 from dfexport.signals import wave
 
 pytestmark = pytest.mark.image
@@ -180,3 +183,33 @@ def test_dfdeploy_runs_it_and_says_that_its_answers_are_right(tiny_models: Path)
         serving.terminate()
         serving.communicate(timeout=60)
     assert serving.returncode == 0
+
+
+def test_it_speaks_tls_and_asks_clients_for_a_certificate(tiny_models: Path, tmp_path: Path) -> None:
+    """Its health check included, which is told of it by the environment alone."""
+    make_readable(tiny_models)
+    authority = Authority(tmp_path / "authority")
+    tls = Tls(*authority.issue("triton.example"), authority.file, *authority.issue("checker"))
+    for path in (*authority.folder.iterdir(), authority.folder, tmp_path, *tmp_path.parents[:2]):
+        path.chmod(0o755)
+    chosen = ports.resolve({"grpc": 0, "http": 0, "metrics": 0})
+    name = f"dfserve-test-tls-{os.getpid()}"
+    command = container.command(
+        tiny_models, profile="cpu", host="127.0.0.1", host_ports=chosen, engine=ENGINE, image=TAG, tls=tls
+    )
+    subprocess.run([*command[:2], f"--name={name}", "--detach", *command[2:]], check=True, capture_output=True)
+    running = Running(name, chosen)
+    try:
+        ours = Credentials(
+            tls=True, ca=authority.file, server_name="triton.example", cert=tls.check_cert, key=tls.check_key
+        )
+        with Detector(running.url, "tiny", retry=RetryPolicy(wait_s=120), credentials=ours) as detector:
+            assert detector.score(wave(1, 16_000), 16_000).windows
+        for refused in (Credentials(), Credentials(tls=True, ca=authority.file, server_name="triton.example")):
+            with pytest.raises(ServerUnavailable, match="connection was closed"):
+                Detector(running.url, "tiny", retry=NO_RETRIES, credentials=refused)
+        (check,) = json.loads(engine("inspect", "--format", "[{{json .Config.Healthcheck.Test}}]", name))
+        finished = running.execute(*check[1:])
+        assert "tiny_trained_live answers right" in finished.stdout, finished.stderr
+    finally:
+        subprocess.run([ENGINE, "rm", "--force", name], check=False, capture_output=True)
