@@ -45,6 +45,12 @@ def container_options(*, http_inference: bool, tls: Tls | None = None) -> list[s
     return options(key, http_inference=http_inference, tls=tls, more=(STATISTICS,))
 
 
+def check(*, http_inference: bool, tls: Tls | None) -> None:
+    """Refuse scores over HTTP beside a gRPC port with TLS."""
+    if tls and http_inference:
+        raise DeployError("--http-inference would answer without TLS beside a gRPC port with it: leave one of them out")
+
+
 def options(key: str, *, http_inference: bool, tls: Tls | None = None, more: tuple[str, ...] = ()) -> list[str]:
     """Triton's command-line options.
 
@@ -57,8 +63,7 @@ def options(key: str, *, http_inference: bool, tls: Tls | None = None, more: tup
     Raises:
         DeployError: scores are to cross HTTP beside a port with TLS.
     """
-    if tls and http_inference:
-        raise DeployError("--http-inference would answer without TLS beside a gRPC port with it: leave one of them out")
+    check(http_inference=http_inference, tls=tls)
     http = [*HTTP_RESTRICTED, *([] if http_inference else [HTTP_INFERENCE]), *more, *(HTTP_READABLE if tls else [])]
     return [
         f"--grpc-restricted-protocol={','.join((*GRPC_RESTRICTED, *more))}:{HEADER}={key}",

@@ -75,8 +75,8 @@ class Server:
         self.models = built_models(self.repository)
         self.left_out: dict[str, str] = {}
         self._leave_out(unusable_models(self.repository, self.models))
-        self.http_inference = http_inference
-        self.tls = tls
+        doors.check(http_inference=http_inference, tls=tls)
+        self.http_inference, self.tls = http_inference, tls
         self._wanted_ports = {"grpc": grpc_port, "http": http_port, "metrics": metrics_port}
         self._ports: dict[str, int] = {}
         self._host = host

@@ -173,6 +173,8 @@ def test_http_inference_does_not_go_beside_it(
     serve = ["serve", "--server=docker", "--dry-run", "--profile=cpu", f"--repository={tiny_models}"]
     assert main([*serve, f"--tls-cert={cert}", f"--tls-key={key}", "--http-inference"]) == 1
     assert "--http-inference would answer without TLS" in capsys.readouterr().err
+    with pytest.raises(DeployError, match="--http-inference would answer without TLS"):
+        Server(tiny_models, tls=Tls(cert, key), http_inference=True)
     assert main([*serve, f"--tls-cert={cert}"]) == 1
     assert "--tls-cert FILE --tls-key FILE" in capsys.readouterr().err
 
