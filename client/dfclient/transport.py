@@ -249,7 +249,8 @@ class Transport:
         by_words = next((cause for text, cause in TRITON_WORDS.items() if text in details), None)
         cause = (CODES.get(code) if code else None) or by_words or STATUSES.get(status, OTHER)
         text = cause.text.format(url=self.url, model=model, timeout_s=self.timeout_s, details=_short(details) or status)
-        named = f" [request {request_id}]" if request_id and cause.kind is RequestRefused else ""
+        # Whoever asks the server's operator about it needs its name; the others are tried again, under another one.
+        named = f" [request {request_id}]" if request_id and cause.kind in (RequestRefused, ServerSlow) else ""
         return cause.kind(text + named)
 
     def _call(self, model: str, method: Callable[..., Answer], request: Any) -> Answer:
@@ -320,5 +321,9 @@ def _short(details: str) -> str:
     """gRPC's cause without its list of addresses and sub-errors."""
     if "http1.x" in details:
         return "it speaks HTTP, not gRPC"
-    causes = ("Connection refused", "Connection reset", "Name or service not known", "Socket closed")
+    if "WRONG_VERSION_NUMBER" in details:
+        return "it speaks no TLS, which --tls, --ca, --cert or --server-name asked for"
+    if "Socket closed" in details:
+        return "the connection was closed: the server has gone, or wants TLS, --tls, or a client's --cert and --key"
+    causes = ("Connection refused", "Connection reset", "Name or service not known")
     return next((cause for cause in causes if cause in details), details[:300])

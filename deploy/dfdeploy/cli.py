@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from dfcontract.errors import DfserveError
 from dfcontract.startup import completed
-from dfdeploy import container, ports
+from dfdeploy import container, ports, tls
 from dfdeploy.errors import DeployError, EnvironmentIncomplete
 from dfdeploy.repository import built_models
 
@@ -115,14 +115,42 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--http-inference", action="store_true", help="score over HTTP, too; not for --image, which says itself"
     )
+    _add_tls(parser)
     _add_server_env(parser)
     parser.add_argument("--dry-run", action="store_true", help="print the container's command and do not run it")
     parser.set_defaults(run=_serve)
 
 
+def _add_tls(parser: argparse.ArgumentParser) -> None:
+    """The names are `tls.OPTIONS`."""
+    group = parser.add_argument_group(
+        "TLS at the gRPC port",
+        "PEM files, read at the start; what is not given is taken from the environment (DFSERVE_TLS_CERT, "
+        "DFSERVE_TLS_KEY …). HTTP then answers health alone and is not published.",
+    )
+    group.add_argument("--tls-cert", type=Path, metavar="FILE", help="the server's certificate, with --tls-key")
+    group.add_argument("--tls-key", type=Path, metavar="FILE", help="its private key")
+    group.add_argument(
+        "--tls-client-ca",
+        type=Path,
+        metavar="FILE",
+        help="who vouches for clients: without a certificate of theirs nobody gets in",
+    )
+    group.add_argument(
+        "--check-cert",
+        type=Path,
+        metavar="FILE",
+        help="goes with --tls-client-ca: a client's certificate, to check the server's answers with",
+    )
+    group.add_argument("--check-key", type=Path, metavar="FILE", help="its private key")
+
+
 def _add_check(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--url", default="127.0.0.1:8001", metavar="HOST:PORT", help="gRPC; default: %(default)s")
     _add_repository(parser)
+    from dfclient.cli.main import add_locks
+
+    add_locks(parser)
     parser.set_defaults(run=_check)
 
 
@@ -262,6 +290,7 @@ def _serve(arguments: argparse.Namespace) -> int:
         host=host,
         environment_dir=arguments.server_env,
         http_inference=arguments.http_inference,
+        tls=tls.of(arguments),
     )
     with CrashCounter(arguments.supervisor_port, host=host) as crashes:
         serve_until_stopped(server, _console(), crashes)
@@ -275,6 +304,7 @@ def _serve_container(arguments: argparse.Namespace) -> int:
     host_ports = {name: getattr(arguments, f"{name}_port") for name in container.CONTAINER_PORTS}
     profile = arguments.profile or container.default_profile()
     container.check_profile(arguments.repository, models, profile)
+    secured = tls.of(arguments)
     command = container.command(
         arguments.repository,
         profile=profile,
@@ -283,6 +313,7 @@ def _serve_container(arguments: argparse.Namespace) -> int:
         engine=arguments.engine,
         image=arguments.image,
         http_inference=arguments.http_inference,
+        tls=secured,
     )
     print(shlex.join(command), flush=True)
     if arguments.dry_run:
@@ -291,13 +322,19 @@ def _serve_container(arguments: argparse.Namespace) -> int:
         container.check_gpus()
     if profile == container.TENSORRT:
         container.make_engines_folder()
-    return container.run(command, arguments.repository, container.reachable(arguments.host, host_ports["grpc"]))
+    url = container.reachable(arguments.host, host_ports["grpc"])
+    return container.run(command, arguments.repository, url, secured.credentials() if secured else None)
 
 
 def _check(arguments: argparse.Namespace) -> int:
+    from dfclient.cli.console import credentials_of
     from dfdeploy import selfcheck
 
-    return 0 if selfcheck.report(arguments.url, arguments.repository) else 1
+    credentials = credentials_of(arguments)
+    # The health check of an image of ours is told by its environment alone how the server beside it is secured.
+    if not credentials.tls and (own := tls.of()):
+        credentials = own.credentials()
+    return 0 if selfcheck.report(arguments.url, arguments.repository, credentials) else 1
 
 
 def _bench(arguments: argparse.Namespace) -> int:

@@ -16,9 +16,14 @@ from collections.abc import Iterable, Mapping
 from ipaddress import ip_address
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from dfdeploy import doors, folders, gpus
 from dfdeploy.errors import DeployError, RepositoryUnusable
+from dfdeploy.tls import Tls
+
+if TYPE_CHECKING:
+    from dfclient.credentials import Credentials
 
 # Never below 26.07, the first with fixes for all advisories up to bulletin 5875; the embedded 24.10 has none of them.
 # Later ones mend the dynamic batcher (26.08, 26.11), the Python backend's shutdown (26.09) and lost streams (26.11).
@@ -51,6 +56,7 @@ def command(
     engine: str = "docker",
     image: str | None = None,
     http_inference: bool = False,
+    tls: Tls | None = None,
 ) -> list[str]:
     """The ``docker run`` that serves ``repository``.
 
@@ -62,12 +68,15 @@ def command(
         engine: ``docker`` or ``podman``.
         image: one of ours, which knows itself how it serves; None for NVIDIA's.
         http_inference: whether it also scores over HTTP.
+        tls: of the gRPC port; HTTP, which has none, is then published nowhere.
 
     Raises:
-        DeployError: ``host`` is no address.
+        DeployError: ``host`` is no address, or HTTP is to score beside a gRPC port with TLS.
     """
     address = _address(host)
-    published = [f"--publish={address}:{host_ports[name]}:{port}" for name, port in CONTAINER_PORTS.items()]
+    inside = {name: port for name, port in CONTAINER_PORTS.items() if not (tls and name == "http")}
+    published = [f"--publish={address}:{host_ports[name]}:{port}" for name, port in inside.items()]
+    secured = [*tls.mounts(with_check=bool(image)), *(tls.variables() if image else [])] if tls else []
     return [
         engine,
         "run",
@@ -79,6 +88,7 @@ def command(
         # Triton writes to none of its mounts; a process that breaks out of it finds nothing to gain.
         f"--mount=type=bind,source={repository.resolve()},target={MOUNT},readonly",
         *([] if image else live_backend_mounts()),
+        *secured,
         "--read-only",
         # Our image runs Triton's backends from here, where each run has its own.
         "--tmpfs=/tmp:exec" if image else "--tmpfs=/tmp",
@@ -87,20 +97,20 @@ def command(
         *engines_mount(profile),
         f"--user={_user()}" if profile == TENSORRT else "--user=1000:1000",
         "--shm-size=1g",
-        *([image] if image else nvidia_command(profile, http_inference=http_inference)),
+        *([image] if image else nvidia_command(profile, http_inference=http_inference, tls=tls and tls.inside())),
     ]
 
 
-def nvidia_command(profile: str, *, http_inference: bool = False) -> list[str]:
+def nvidia_command(profile: str, *, http_inference: bool = False, tls: Tls | None = None) -> list[str]:
     """NVIDIA's image and what is run in it.
 
     Raises:
         DeployError: the digest that the environment names is none.
     """
-    return [f"{NVIDIA_IMAGE}{_pin()}", *triton_command(profile, http_inference=http_inference)]
+    return [f"{NVIDIA_IMAGE}{_pin()}", *triton_command(profile, http_inference=http_inference, tls=tls)]
 
 
-def triton_command(profile: str, *, http_inference: bool = False) -> list[str]:
+def triton_command(profile: str, *, http_inference: bool = False, tls: Tls | None = None) -> list[str]:
     """What is run in NVIDIA's image, and in ours made from it (`dfdeploy.in_container`)."""
     return [
         "tritonserver",
@@ -112,7 +122,7 @@ def triton_command(profile: str, *, http_inference: bool = False) -> list[str]:
         # Doors to other platforms, which would listen beside Triton's own.
         "--allow-sagemaker=false",
         "--allow-vertex-ai=false",
-        *doors.container_options(http_inference=http_inference),
+        *doors.container_options(http_inference=http_inference, tls=tls),
     ]
 
 
@@ -200,7 +210,7 @@ def check_gpus() -> None:
             )
 
 
-def run(arguments: list[str], repository: Path, url: str) -> int:
+def run(arguments: list[str], repository: Path, url: str, credentials: "Credentials | None" = None) -> int:
     """Run the container until it ends, and prove once it is ready that it answers right; its exit status.
 
     The engine gets our signals from us alone: a second Ctrl-C, from the terminal, would have it give up Triton's drain.
@@ -209,6 +219,7 @@ def run(arguments: list[str], repository: Path, url: str) -> int:
         arguments: see `command`.
         repository: what it serves.
         url: HOST:PORT of its gRPC endpoint, from this machine.
+        credentials: what it asks of a client.
 
     Raises:
         DeployError: no engine, or wrong answers, and then the container was stopped.
@@ -241,7 +252,7 @@ def run(arguments: list[str], repository: Path, url: str) -> int:
         started.append(process)
         for number in early:
             process.send_signal(number)
-        if _becomes_ready(process, url) and not selfcheck.report(url, repository):
+        if _becomes_ready(process, url, credentials) and not selfcheck.report(url, repository, credentials):
             raise DeployError("the container's answers are wrong (above), so it was stopped")
         return _wait(process)
     finally:
@@ -266,12 +277,12 @@ def _wait(process: subprocess.Popen[bytes]) -> int:
             continue
 
 
-def _becomes_ready(process: subprocess.Popen[bytes], url: str) -> bool:
+def _becomes_ready(process: subprocess.Popen[bytes], url: str, credentials: "Credentials | None") -> bool:
     """Whether its server is ready before the container ends, or the time for it."""
     from dfclient.errors import ServerError
     from dfclient.transport import Transport
 
-    transport = Transport(url, timeout_s=5.0)
+    transport = Transport(url, timeout_s=5.0, credentials=credentials)
     until_s = time.monotonic() + READY_TIMEOUT_S
     try:
         while process.poll() is None and time.monotonic() < until_s:

@@ -23,6 +23,7 @@ from dfdeploy.errors import DeployError, ModelsUnusable, ServerFailed
 from dfdeploy.leftovers import PREFIX, sweep
 from dfdeploy.processes import is_alive
 from dfdeploy.repository import built_models, unusable_models
+from dfdeploy.tls import Tls
 
 # A proxy of the environment has no way to this machine's loopback.
 OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -46,6 +47,7 @@ class Server:
         host: the address to listen on: loopback but in a container, whose own addresses are not the machine's.
         environment_dir: the server's environment; default see `environment.default_folder`.
         http_inference: whether it also scores over HTTP.
+        tls: of the gRPC port; HTTP then answers health alone.
 
     Attributes:
         models: that are served.
@@ -66,13 +68,15 @@ class Server:
         host: str = ports.LOOPBACK,
         environment_dir: Path | None = None,
         http_inference: bool = False,
+        tls: Tls | None = None,
     ) -> None:
         self.repository = repository.resolve()
         self.profile = profile
         self.models = built_models(self.repository)
         self.left_out: dict[str, str] = {}
         self._leave_out(unusable_models(self.repository, self.models))
-        self.http_inference = http_inference
+        doors.check(http_inference=http_inference, tls=tls)
+        self.http_inference, self.tls = http_inference, tls
         self._wanted_ports = {"grpc": grpc_port, "http": http_port, "metrics": metrics_port}
         self._ports: dict[str, int] = {}
         self._host = host
@@ -141,6 +145,8 @@ class Server:
         """
         self._environment = self._environment or environment.find(self._environment_dir)
         self._ports = ports.resolve(self._ports or self._wanted_ports)
+        if self.tls:
+            self.tls.name()  # before Triton loads its models for nothing
         sweep()
         while True:
             try:
@@ -183,7 +189,8 @@ class Server:
                 raise ServerFailed("Triton was killed while it became ready")
             self._backends = self._triton.children()
             guard.close_regions(self._run_dir.name)
-            if reasons := selfcheck.wrong_models(self.grpc_url, self.repository, self.models):
+            credentials = self.tls.credentials() if self.tls else None
+            if reasons := selfcheck.wrong_models(self.grpc_url, self.repository, self.models, credentials):
                 raise ModelsUnusable(self._with_siblings(reasons), self.log)
         except BaseException as error:
             self.stop(keep_log=isinstance(error, DeployError))
@@ -254,7 +261,7 @@ class Server:
             "exit-timeout-secs": 2 * guard.DRAIN_S,
         }
         arguments = [f"--{option}={value}" for option, value in options.items()]
-        arguments += doors.options(doors.write_key(self._run_dir), http_inference=self.http_inference)
+        arguments += doors.options(doors.write_key(self._run_dir), http_inference=self.http_inference, tls=self.tls)
         return [str(found.binary), "--disable-auto-complete-config", *arguments]
 
     def _wait_until_ready(self, cancelled: threading.Event) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 
 from dfclient import Detector
 from dfclient.calls import check_identity, check_score
+from dfclient.credentials import Credentials
 from dfclient.errors import DfclientError, ModelChanged
 from dfclient.transport import Transport
 from dfcontract.card import ModelCard
@@ -22,10 +23,12 @@ from dfdeploy.repository import built_models
 TIMEOUT_S = 120.0
 
 
-def wrong_models(url: str, repository: Path, models: list[str]) -> dict[str, str]:
+def wrong_models(
+    url: str, repository: Path, models: list[str], credentials: Credentials | None = None
+) -> dict[str, str]:
     """Send each model its warm-up waveform and compare the logits with its card; model → what is wrong, if anything."""
     wrong = {}
-    transport = Transport(url, timeout_s=TIMEOUT_S)
+    transport = Transport(url, timeout_s=TIMEOUT_S, credentials=credentials)
     try:
         for model in models:
             try:
@@ -37,24 +40,25 @@ def wrong_models(url: str, repository: Path, models: list[str]) -> dict[str, str
     return wrong
 
 
-def report(url: str, repository: Path) -> bool:
+def report(url: str, repository: Path, credentials: Credentials | None = None) -> bool:
     """Print a line for each model of a server: whether it answers what it answered when it was built; True if all do.
 
     Args:
         url: HOST:PORT of its gRPC endpoint.
         repository: what it serves, or a copy: the waveforms to send lie there.
+        credentials: what it asks of a client.
 
     Raises:
         DfclientError: no server, or none that is ready.
         RepositoryUnusable: no repository.
     """
     built = built_models(repository)
-    transport = Transport(url, timeout_s=TIMEOUT_S)
+    transport = Transport(url, timeout_s=TIMEOUT_S, credentials=credentials)
     try:
         served = sorted({state.name for state in transport.model_states() if state.state == "READY"})
     finally:
         transport.close()
-    wrong = wrong_models(url, repository, served)
+    wrong = wrong_models(url, repository, served, credentials)
     for model in served:
         print(f"{model} {wrong.get(model, 'answers right')}")
     missing = sorted({*built} - {*served})
@@ -111,7 +115,7 @@ def _inferred(transport: Transport, card: ModelCard, waveform: Samples) -> Sampl
 
 
 def _streamed(transport: Transport, detector: str, waveform: Samples) -> Samples:
-    with Detector(transport.url, detector, timeout_s=TIMEOUT_S) as opened, opened.stream() as live:
+    with Detector(transport.url, detector, transport=transport) as opened, opened.stream() as live:
         live.send(waveform)
         live.end()
         (window,) = live

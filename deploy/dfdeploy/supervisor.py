@@ -1,5 +1,6 @@
 """Keep a server up until somebody asks it to stop."""
 
+import shlex
 import signal
 import threading
 import time
@@ -84,13 +85,16 @@ def _announce(server: Server, console: Console, crashes: CrashCounter) -> None:
         console.print(f"[bold red]left out[/]: {escape(f'{model} {reason}')}")
     models = escape(", ".join(server.models))
     console.print(f"[bold green]ready[/] and self-checked: {models}  (profile {server.profile})")
-    console.print(f"  gRPC     {server.grpc_url}")
+    console.print(f"  gRPC     {server.grpc_url}{' over TLS' if server.tls else ''}")
     console.print(f"  HTTP     {server.http_url}")
     console.print(f"  metrics  {server.metrics_url}")
     console.print(f"  crashes  {crashes.url}")
     console.print(f"  log      {escape(str(server.log))}")
-    port = "" if server.grpc_url.endswith(":8001") else f" --url {server.grpc_url}"
-    console.print(f"Try: dfclient score examples --model {escape(server.models[0])}{port}      Stop: Ctrl-C")
+    options = [] if server.grpc_url.endswith(":8001") else ["--url", server.grpc_url]
+    way = "".join(
+        f" {shlex.quote(option)}" for option in [*options, *(server.tls.client_options if server.tls else [])]
+    )
+    console.print(f"Try: dfclient score examples --model {escape(server.models[0] + way)}      Stop: Ctrl-C")
 
 
 @contextmanager

@@ -14,6 +14,11 @@ LABEL org.opencontainers.image.title="dfserve" \
       org.opencontainers.image.licenses="MIT"
 SHELL ["/bin/bash", "-o", "pipefail", "-c"]
 COPY *.whl constraints.txt /build/
+# A distribution keeps one version of a package, so a pinned one would soon be gone; the image says what it got (/opt/sbom).
+# hadolint ignore=DL3008
+RUN apt-get -qq update \
+ && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends python3-venv \
+ && rm -rf /var/lib/apt/lists/*
 # The client and `dfdeploy check`, in an environment of their own: Triton's Python stays as NVIDIA made it.
 RUN python3 -m venv /opt/dfserve \
  && /opt/dfserve/bin/pip install --quiet --no-cache-dir --constraint /build/constraints.txt \

@@ -5,32 +5,14 @@ from pathlib import Path
 import grpc
 import numpy as np
 import pytest
-import trustme
 
+from authority import Authority
 from dfclient import Credentials, Detector, Server
 from dfclient.__main__ import main
 from dfclient.errors import AccessDenied, InputError, ServerUnavailable
 from dfclient.retry import NO_RETRIES
 
 WINDOW = np.full(16000, 0.25, np.float32)
-
-
-class Authority:
-    """A certificate authority, its files, and what it has issued."""
-
-    def __init__(self, folder: Path) -> None:
-        folder.mkdir()
-        self.folder, self._ca = folder, trustme.CA()
-        self.file = folder / "ca.pem"
-        self._ca.cert_pem.write_to_path(self.file)
-
-    def issue(self, name: str) -> tuple[Path, Path]:
-        """Certificate and key made out to `name`."""
-        issued = self._ca.issue_cert(name)
-        cert, key = self.folder / f"{name}.pem", self.folder / f"{name}.key"
-        cert.write_bytes(b"".join(blob.bytes() for blob in issued.cert_chain_pems))
-        issued.private_key_pem.write_to_path(key)
-        return cert, key
 
 
 @pytest.fixture
@@ -156,3 +138,8 @@ def test_no_option_takes_a_key(capsys):
     helped = capsys.readouterr().out
     assert "DFSERVE_API_KEY" in helped
     assert "--api-key" not in helped
+
+
+def test_a_server_without_tls_is_said_to_have_none(faulty_server, authority):
+    with pytest.raises(ServerUnavailable, match="it speaks no TLS"):
+        score(faulty_server(), Credentials(tls=True, ca=authority.file))

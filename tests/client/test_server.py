@@ -99,7 +99,10 @@ def model(name, *, is_ready=True, reason=""):
 @pytest.mark.parametrize(
     ("health", "lines"),
     [
-        (Health(True, True, (model("a"),)), ["all answer; that they answer right, dfdeploy check proves"]),
+        (
+            Health(True, True, (model("a"),)),
+            ["all are ready; whether their answers are right, `dfdeploy check` proves"],
+        ),
         (Health(True, True, ()), ["it holds no model: build one"]),
         (
             Health(True, False, (model("a"),)),

@@ -1,6 +1,7 @@
 """deploy/kubernetes: valid by Kubernetes' own schemas, and what belongs together fits together."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -95,15 +96,34 @@ def test_the_gpu_overlay_asks_for_a_gpu_and_the_cpu_one_for_none() -> None:
     assert gpus == {"cpu": None, "gpu": "1"}
 
 
-def test_models_that_are_copied_take_the_place_of_the_export(tmp_path: Path) -> None:
-    for name in ("base", "cpu", "copied-models"):
-        (tmp_path / name).mkdir()
-        for path in (KUBERNETES / name).iterdir():
-            (tmp_path / name / path.name).write_bytes(path.read_bytes())
-    with (tmp_path / "cpu/kustomization.yaml").open("a") as file:
-        file.write("components: [../copied-models]\n")
-    found = manifests(tmp_path / "cpu")
+def with_component(overlay: str, component: str, tmp_path: Path) -> Manifests:
+    """An overlay that a component was added to, as its head says; valid."""
+    for name in ("base", overlay, component):
+        shutil.copytree(KUBERNETES / name, tmp_path / name)
+    with (tmp_path / overlay / "kustomization.yaml").open("a") as file:
+        file.write(f"components: [../{component}]\n")
+    found = manifests(tmp_path / overlay)
     check(found, tmp_path)
+    return found
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_tls_is_told_to_server_and_probe_by_the_environment(overlay: str, tmp_path: Path) -> None:
+    pod = with_component(overlay, "tls", tmp_path)["Deployment", "triton"]["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    told = {one["name"]: Path(one["value"]) for one in container["env"]}
+    assert set(told) == {f"DFSERVE_{name.upper()}" for name in ("tls_cert", "tls_key")}
+    (mount,) = [mount for mount in container["volumeMounts"] if mount["name"] == "tls"]
+    assert {path.parent for path in told.values()} == {Path(mount["mountPath"])}
+    (volume,) = [volume for volume in pod["volumes"] if volume["name"] == "tls"]
+    assert volume["secret"]["defaultMode"] == 0o440
+    assert pod["securityContext"]["fsGroup"] == pod["securityContext"]["runAsGroup"]
+    assert container["startupProbe"]["exec"]["command"][:2] == ["dfdeploy", "check"]
+    assert container["readinessProbe"]["httpGet"]["path"] == "/v2/health/ready"  # what HTTP still answers beside TLS
+
+
+def test_models_that_are_copied_take_the_place_of_the_export(tmp_path: Path) -> None:
+    found = with_component("cpu", "copied-models", tmp_path)
     (container,) = found["Job", "models"]["spec"]["template"]["spec"]["containers"]
     assert container["image"] == "dfserve:cpu"
     assert "cp -R " in container["args"][0]

@@ -250,7 +250,7 @@ def test_regions_of_another_user_are_not_touched(tmp_path: Path, monkeypatch: py
 class TroubledServer:
     """Starts, and fails with words that rich would take for markup."""
 
-    models, left_out, profile = ["tiny"], {"[/opt/x]": "does not load: [/opt/y]"}, "cpu"
+    models, left_out, profile, tls = ["tiny"], {"[/opt/x]": "does not load: [/opt/y]"}, "cpu", None
     grpc_url, http_url, metrics_url, log = "127.0.0.1:8001", "http", "metrics", Path("/[/opt/z]/t.log")
 
     def start(self, **_options: object) -> None:

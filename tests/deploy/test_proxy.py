@@ -15,11 +15,13 @@ import trustme
 from tritonclient.grpc import service_pb2 as pb
 from tritonclient.grpc.service_pb2_grpc import GRPCInferenceServiceStub
 
+from authority import Authority
 from dfclient import Credentials, Detector, RetryPolicy, Server
-from dfclient.errors import AccessDenied, RequestRefused, ServerBusy
+from dfclient.errors import AccessDenied, RequestRefused, ServerBusy, ServerError
 from dfclient.retry import NO_RETRIES
 from dfdeploy import embedded
 from dfdeploy.machine import missing_line, which
+from dfdeploy.tls import Tls
 
 CONFIG = Path(__file__).parents[2] / "deploy/proxy/nginx.conf"
 WINDOW = np.zeros(16000, np.float32)
@@ -60,13 +62,13 @@ def free_port() -> int:
 
 @pytest.fixture
 def proxy(tmp_path: Path, tiny_server: embedded.Server) -> Iterator[Callable[..., Proxy]]:
-    """proxy(clients="", change=None) → an nginx before the tiny server."""
+    """proxy(clients="", change=None, triton=tiny_server.grpc_url) → an nginx before a server."""
     nginx = which("nginx")
     if nginx is None:
         pytest.skip(str(missing_line("nginx-light")))
     started: list[subprocess.Popen[bytes]] = []
 
-    def start(clients: str = "", change: tuple[str, str] | None = None) -> Proxy:
+    def start(clients: str = "", change: tuple[str, str] | None = None, triton: str = tiny_server.grpc_url) -> Proxy:
         authority, port = trustme.CA(), free_port()
         folder = tmp_path / f"proxy-{port}"
         for name in ("tls", "run", "logs"):
@@ -82,7 +84,7 @@ def proxy(tmp_path: Path, tiny_server: embedded.Server) -> Iterator[Callable[...
         files = {
             "nginx.conf": config,
             "keys.conf": '"analysts-key" analyst;\n"phones-key" phone;\n',
-            "upstream.conf": f"server {tiny_server.grpc_url};\n",
+            "upstream.conf": f"server {triton};\n",
             "listen.conf": f"listen 127.0.0.1:{port} ssl http2;\n",
             "clients.conf": clients,
         }
@@ -209,3 +211,21 @@ def test_mutual_tls(proxy: Callable[..., Proxy], tmp_path: Path) -> None:
         assert detector.score(WINDOW, 16000).windows
     with pytest.raises(AccessDenied, match="client's certificate"):
         Detector(front.url, "tiny", retry=NO_RETRIES, credentials=front.credentials("analysts-key"))
+
+
+def test_it_speaks_tls_to_a_triton_that_wants_it(
+    proxy: Callable[..., Proxy], tiny_models: Path, tmp_path: Path
+) -> None:
+    """As the configuration's head says, and with no certificate of its own it is not let in."""
+    authority = Authority(tmp_path / "authority")
+    cert, key = authority.issue("proxy.example")
+    tls = Tls(*authority.issue("triton.example"), authority.file, cert, key)
+    trust = f"grpc_ssl_verify on;\ngrpc_ssl_trusted_certificate {authority.file};\ngrpc_ssl_name triton.example;\n"
+    own = f"grpc_ssl_certificate {cert};\ngrpc_ssl_certificate_key {key};\n"
+    with embedded.Server(tiny_models, tls=tls) as server:
+        how = {"change": ("grpc://triton", "grpcs://triton"), "triton": server.grpc_url}
+        front, stranger = proxy(trust + own, **how), proxy(trust, **how)
+        with Detector(front.url, "tiny", credentials=front.credentials("analysts-key")) as detector:
+            assert detector.score(WINDOW, 16000).windows
+        with pytest.raises(ServerError):
+            Detector(stranger.url, "tiny", retry=NO_RETRIES, credentials=stranger.credentials("analysts-key"))

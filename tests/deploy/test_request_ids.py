@@ -1,6 +1,7 @@
 """A request has one name, from the client's error to the proxy's log and the backend's."""
 
 import json
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,7 @@ def test_a_window_that_is_refused_is_in_the_log_under_the_name_that_the_client_s
     name = str(caught.value).rpartition("[request ")[2].rstrip("]")
     (line,) = [line for line in failures(tiny_server) if line["request_id"] == name]
     assert line["model"] == "tiny"
+    assert abs(datetime.fromisoformat(line["time"]) - datetime.now(UTC)) < timedelta(minutes=5)
     assert line["error"].startswith("WAVEFORM: expected finite samples")
 
 

@@ -235,7 +235,7 @@ def test_the_embedded_servers_doors(tiny_server: Server, client: triton.Inferenc
 def test_the_containers_doors_as_this_release_takes_them(tiny_models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DFSERVE_PROTOCOL_KEY", "operators")
     flags = doors.container_options(http_inference=False)
-    monkeypatch.setattr(doors, "options", lambda key, http_inference: flags)
+    monkeypatch.setattr(doors, "options", lambda key, **_how: flags)
     with Server(tiny_models) as server, triton.InferenceServerClient(server.grpc_url) as client:
         assert client.is_model_ready("tiny")
         assert client.get_model_config("tiny")

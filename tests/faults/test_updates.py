@@ -41,8 +41,16 @@ class Load:
         self.expected = float(tiny_repository.logits_of(self.window)[1])
         self.stopped = threading.Event()
         self.counts = [0] * N_CLIENTS
+        self.failures: list[BaseException] = []
 
     def run(self, number: int) -> None:
+        try:
+            self._score_until_stopped(number)
+        except BaseException as failure:
+            self.failures.append(failure)
+            raise
+
+    def _score_until_stopped(self, number: int) -> None:
         # It tries no server again: what one of two does not take, the other one does at once.
         with Detector(self.url, self.model, retry=RetryPolicy(wait_s=0, busy_s=0, slow_attempts=1)) as detector:
             while not self.stopped.is_set():
@@ -54,6 +62,7 @@ class Load:
         before = [*self.counts]
         deadline_s = time.monotonic() + 60
         while not all(now > then for now, then in zip(self.counts, before, strict=True)):
+            assert not self.failures
             assert time.monotonic() < deadline_s
             time.sleep(0.05)
 

@@ -10,10 +10,12 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -31,6 +33,17 @@ ENGINE = os.environ.get("ENGINE") or next(filter(shutil.which, ("docker", "podma
 KINDS = ("cpu", "proxy", "prometheus", "lab")
 IMAGES = os.environ.get("DFSERVE_IMAGES", "dfserve")
 SERVICES = ("page", "lab", "prometheus")
+PROJECT = f"dfserve-test-{os.getpid()}"
+# In a container: what each address answers, or that it does not.
+READ = """
+import sys, urllib.request
+opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+for address in sys.argv[1:]:
+    try:
+        print("read", opener.open(address, timeout=4).read(20).decode())
+    except OSError:
+        print("nothing")
+"""
 
 
 @dataclass
@@ -72,15 +85,13 @@ def wait_until(what: Callable[[], object], *, seconds: float = 90) -> object:
         time.sleep(0.5)
 
 
-def without_names_inside(folder: Path) -> list[Path]:
-    """What podman's CNI networks need besides: internal ones have no DNS there (docs/compose.md)."""
+def skip_without_names_inside() -> None:
+    """Podman's older networks have no names in internal ones, and publish ports at the wrong one."""
     if not ENGINE.endswith("podman"):
-        return []
+        return
     backend = subprocess.check_output([ENGINE, "info", "--format", "{{.Host.NetworkBackend}}"], text=True)
-    if backend.strip() != "cni":
-        return []
-    (folder / "cni.yaml").write_text("networks:\n  inside: {internal: false}\n")
-    return [folder / "cni.yaml"]
+    if backend.strip() != "netavark":
+        pytest.skip(f"podman's network backend is {backend.strip()}; compose needs netavark (docs/compose.md)")
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +99,7 @@ def stack(tiny_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     """All services but Grafana, with the tiny models."""
     if not ENGINE:
         pytest.skip("neither docker nor podman is here")
+    skip_without_names_inside()
     listed = subprocess.check_output([ENGINE, "images", "--format", "{{.Repository}}:{{.Tag}}"], text=True)
     here = {name.removeprefix("localhost/") for name in listed.split()}
     if lacking := [kind for kind in KINDS if f"{IMAGES.removeprefix('localhost/')}:{kind}" not in here]:
@@ -105,8 +117,7 @@ def stack(tiny_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     subprocess.run([COMPOSE / "prepare.sh"], env=environment, check=True, capture_output=True)
     with_podman = [str(Path(sys.executable).with_name("podman-compose"))]
     program = with_podman if ENGINE.endswith("podman") else [ENGINE, "compose"]
-    files = [COMPOSE / "compose.yaml", *without_names_inside(secrets.parent)]
-    base = [*program, *(f"--file={file}" for file in files), "-p", f"dfserve-test-{os.getpid()}"]
+    base = [*program, f"--file={COMPOSE / 'compose.yaml'}", "-p", PROJECT]
 
     def run(*arguments: str) -> str:
         finished = subprocess.run([*base, *arguments], env=environment, capture_output=True, text=True, check=False)
@@ -182,9 +193,52 @@ def test_jupyter_lab_answers_and_has_the_notebooks(stack: Stack) -> None:
         stack.get("lab", "/api/contents")
 
 
-def test_triton_itself_is_reached_by_nobody_outside(stack: Stack) -> None:
+def test_triton_itself_is_published_nowhere(stack: Stack) -> None:
     """The proxy and loopback services are all that is published."""
     names = stack.run("ps")
     assert "->8443" in names
     for port in (8000, 8001, 8002, 8003):
         assert f"->{port}/" not in names
+
+
+@pytest.fixture
+def web() -> Iterator[int]:
+    """The port of a web server outside of all containers, whose one page says "outside"."""
+
+    class Page(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"outside")
+
+        def log_message(self, *_words: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("0.0.0.0", 0), Page) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_port
+        server.shutdown()
+
+
+def test_triton_reaches_nobody_outside_and_nobody_outside_reaches_it(stack: Stack, web: int) -> None:
+    """The page, which is on both networks, reaches either: so it is the network that stands between them."""
+
+    def inside(service: str, *command: str) -> list[str]:
+        return stack.run("exec", "-T", service, "python3", "-c", *command).split("\n")
+
+    route = "print(*(line.split()[2] for line in open('/proc/net/route') if line.split()[1] == '00000000'))"
+    gateway = next(line for line in inside("page", route) if re.fullmatch("[0-9A-F]{8}", line))
+    outside = f"http://{'.'.join(str(byte) for byte in reversed(bytes.fromhex(gateway)))}:{web}/"
+    assert not [line for line in inside("triton", route) if re.fullmatch("[0-9A-F]{8}", line)]
+    own_address = "import socket; print('at', socket.gethostbyname(socket.gethostname()))"
+    triton = next(line.split()[1] for line in inside("triton", own_address) if line.startswith("at "))
+    asked = (outside, f"http://{triton}:8002/metrics")
+
+    def answers(lines: list[str]) -> list[str]:
+        return [line for line in lines if line.startswith(("read", "nothing"))]
+
+    assert answers(inside("page", READ, *asked)) == ["read outside", "read # HELP nv_inference_"]
+    assert answers(inside("triton", READ, *asked)) == ["nothing", "read # HELP nv_inference_"]
+    stranger = [ENGINE, "run", "--rm", f"--network={PROJECT}_outside", "--entrypoint=python3", f"{IMAGES}:cpu"]
+    said = subprocess.check_output([*stranger, "-c", READ, *asked], text=True, stderr=subprocess.DEVNULL)
+    assert answers(said.split("\n")) == ["read outside", "nothing"]

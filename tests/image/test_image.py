@@ -6,48 +6,27 @@ do. What an engine needs besides on a machine is its own configuration's (podman
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
+from containers import ENGINE, TAG, Running, detached, engine, make_readable
 
 import tiny_repository
-from dfclient import Detector, Server
+from authority import Authority
+from dfclient import Credentials, Detector, RetryPolicy, Server
+from dfclient.errors import ServerUnavailable
 from dfclient.retry import NO_RETRIES
 from dfdeploy import container, ports
 from dfdeploy.embedded import OPENER
+from dfdeploy.tls import Tls
 from dfexport.signals import wave
 
 pytestmark = pytest.mark.image
-ENGINE = os.environ.get("ENGINE") or next(filter(shutil.which, ("docker", "podman")), "")
-TAG = os.environ.get("TAG", "dfserve:cpu")
-
-
-@dataclass
-class Running:
-    """A container of the image, and where it is reached."""
-
-    name: str
-    ports: dict[str, int]
-
-    @property
-    def url(self) -> str:
-        return f"127.0.0.1:{self.ports['grpc']}"
-
-    def execute(self, *command: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run([ENGINE, "exec", self.name, *command], capture_output=True, text=True, check=False)
-
-
-def engine(*arguments: str) -> str:
-    finished = subprocess.run([ENGINE, *arguments], capture_output=True, text=True, check=False)
-    assert finished.returncode == 0, finished.stderr
-    return finished.stdout
 
 
 @pytest.fixture(scope="module")
@@ -61,23 +40,12 @@ def running(tiny_models: Path) -> Iterator[Running]:
     command = container.command(
         tiny_models, profile="cpu", host="127.0.0.1", host_ports=chosen, engine=ENGINE, image=TAG
     )
-    run = [*command[:2], f"--name={name}", "--detach", *command[2:]]
-    subprocess.run(run, check=True, capture_output=True, text=True)
-    found = Running(name, chosen)
-    try:
+    with detached(command, name, chosen) as found:
         deadline_s = time.monotonic() + 120
         while not is_ready(found.url):
             assert time.monotonic() < deadline_s, engine("logs", name)
             time.sleep(0.5)
         yield found
-    finally:
-        subprocess.run([ENGINE, "rm", "--force", name], check=False, capture_output=True)
-
-
-def make_readable(repository: Path) -> None:
-    """For the container's user, who is another one."""
-    for folder in (repository, *repository.parents[:3]):
-        folder.chmod(0o755)
 
 
 def is_ready(url: str) -> bool:
@@ -180,3 +148,26 @@ def test_dfdeploy_runs_it_and_says_that_its_answers_are_right(tiny_models: Path)
         serving.terminate()
         serving.communicate(timeout=60)
     assert serving.returncode == 0
+
+
+def test_it_speaks_tls_and_asks_clients_for_a_certificate(tiny_models: Path, tmp_path: Path) -> None:
+    """Its health check included, which is told of it by the environment alone."""
+    authority = Authority(tmp_path / "authority")
+    tls = Tls(*authority.issue("triton.example"), authority.file, *authority.issue("checker"))
+    for folder in (tiny_models, authority.folder):
+        make_readable(folder)
+    chosen = ports.resolve({"grpc": 0, "http": 0, "metrics": 0})
+    name = f"dfserve-test-tls-{os.getpid()}"
+    command = container.command(
+        tiny_models, profile="cpu", host="127.0.0.1", host_ports=chosen, engine=ENGINE, image=TAG, tls=tls
+    )
+    ours = Credentials(True, authority.file, tls.check_cert, tls.check_key, "triton.example")
+    with detached(command, name, chosen) as running:
+        with Detector(running.url, "tiny", retry=RetryPolicy(wait_s=120), credentials=ours) as detector:
+            assert detector.score(wave(1, 16_000), 16_000).windows
+        for refused in (Credentials(), Credentials(tls=True, ca=authority.file, server_name="triton.example")):
+            with pytest.raises(ServerUnavailable, match="connection was closed"):
+                Detector(running.url, "tiny", retry=NO_RETRIES, credentials=refused)
+        (check,) = json.loads(engine("inspect", "--format", "[{{json .Config.Healthcheck.Test}}]", name))
+        finished = running.execute(*check[1:])
+        assert "tiny_trained_live answers right" in finished.stdout, finished.stderr

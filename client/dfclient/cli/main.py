@@ -42,7 +42,7 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="HOST:PORT",
         help="gRPC address; several with commas between, or dns:///HOST:PORT, share the work (default: %(default)s)",
     )
-    _add_locks(server)
+    add_locks(server)
     server.add_argument(
         "--timeout",
         type=float,
@@ -72,8 +72,8 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_locks(server: argparse.ArgumentParser) -> None:
-    """How the connection is secured."""
+def add_locks(server: argparse.ArgumentParser) -> None:
+    """How the connection is secured; `dfdeploy check` has the same options."""
     from dfclient.credentials import API_KEY_VARIABLE
 
     locks = server.add_argument_group(

@@ -255,7 +255,7 @@ def advice(health: Health) -> list[str]:
         lines.append("it starts, stops, or has lost a model's process: ask again in a minute, then look into its log")
     if lines and any(model.is_ready for model in health.models):
         lines.append("models that are ready answer meanwhile")
-    return lines or ["all answer; that they answer right, dfdeploy check proves"]
+    return lines or ["all are ready; whether their answers are right, `dfdeploy check` proves"]
 
 
 def _advice_of(model: ModelHealth) -> str:

@@ -1,6 +1,7 @@
 """What goes wrong with a request, as a line of JSON in the server's log, under the name that its client gave it.
 
-    {"dfserve": "failed", "model": "aasist", "request_id": "5f3c9a01b2d4-17", "error": "WAVEFORM: expected finite …"}
+    {"dfserve": "failed", "time": "2026-11-26T11:40:55.120+00:00", "model": "aasist",
+     "request_id": "5f3c9a01b2d4-17", "error": "WAVEFORM: expected finite …"}
 
 It goes to standard error, which is the server's log; Triton's own logger would put it into quotes.
 """
@@ -9,6 +10,7 @@ import json
 import sys
 import threading
 import time
+from datetime import UTC, datetime
 
 LINES_A_SECOND = 10  # a client that errs without end fills no disk
 
@@ -27,7 +29,8 @@ class FailureLog:
 
     def write(self, request_id: str, error: Exception) -> None:
         """A line; what is beyond the limit is counted in the next one (``left_out``)."""
-        line: dict[str, str | int] = {"dfserve": "failed", "model": self.model}
+        now = datetime.now(UTC).isoformat(timespec="milliseconds")
+        line: dict[str, str | int] = {"dfserve": "failed", "time": now, "model": self.model}
         line |= {"request_id": request_id, "error": str(error)}
         with self._lock:
             second = int(time.monotonic())
