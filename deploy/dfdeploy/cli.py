@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dfcontract.errors import DfserveError
-from dfcontract.startup import completed
+from dfcontract.startup import completed, described
 from dfdeploy import container, ports
 from dfdeploy.errors import DeployError, EnvironmentIncomplete
 from dfdeploy.repository import built_models
@@ -61,13 +61,25 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="dfdeploy", description="Run what dfexport built.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_setup(commands.add_parser("setup", help="make the server's own Python environment"))
-    _add_serve(commands.add_parser("serve", help="serve a model repository until Ctrl-C"))
-    _add_check(commands.add_parser("check", help="prove that a server's answers are right"))
+    _add_serve(
+        commands.add_parser(
+            "serve",
+            help="serve a model repository until Ctrl-C",
+            epilog="Example: dfdeploy serve --repository model_repository",
+        )
+    )
+    _add_check(
+        commands.add_parser(
+            "check",
+            help="prove that a server's answers are right",
+            epilog="Example: dfdeploy check --url 127.0.0.1:8001",
+        )
+    )
     _add_bench(commands.add_parser("bench", help="measure: server, ONNX Runtime, PyTorch and client in turns"))
     _add_tune(
         commands.add_parser("tune", help="find the fastest build and settings of a detector on this machine's CPU")
     )
-    return parser
+    return described(parser)
 
 
 def _add_setup(parser: argparse.ArgumentParser) -> None:
@@ -192,10 +204,9 @@ def _add_tune(parser: argparse.ArgumentParser) -> None:
 
 
 def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"expected 1 or more, found {text}")
-    return number
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number, 1 or more, found {text!r}")
+    return int(text)
 
 
 def _add_repository(parser: argparse.ArgumentParser) -> None:

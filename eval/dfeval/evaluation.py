@@ -125,7 +125,7 @@ def evaluate(trials: Trials, settings: Settings | None = None) -> Evaluation:
     hull = convex_hull(rates)
     basis = Basis(rates, hull, chosen.costs, chosen.asv, chosen.tdcf_costs)
     pooled, thresholds = figures_of(basis)
-    threshold = rates.eer.threshold if chosen.threshold is None else chosen.threshold
+    threshold = rates.decision_at_eer if chosen.threshold is None else chosen.threshold
     speakers = _speakers_in_order(trials)
     replicates = bootstrap(rates, speakers, chosen.n_replicates, chosen.seed) if chosen.n_replicates else None
     columns, notes = _columns(trials, chosen.by)
@@ -160,7 +160,7 @@ def _rates(trials: Trials) -> ErrorRates:
         )
     if not bonafide.size or not spoof.size:
         where = f"an EER among the {matching.n_matched:,} scored trials of {protocol}"
-        raise OneClassError(bonafide.size, spoof.size, where)
+        raise OneClassError(bonafide.size, spoof.size, where, trials.notes())
     return error_rates(bonafide, spoof)
 
 

@@ -163,7 +163,7 @@ def test_models_and_health(dfclient):
         (["score", "x.wav", "--model", "tiny", "--mode", "sliding", "--hop", "9"], 2, "hop"),
         (["score", "x.wav", "--model", "tiny", "--concurrency", "0"], 2, "concurrency"),
         (["score", "x.wav", "--model", "tiny", "--timeout", "-1"], 2, "timeout"),
-        (["score", "x.wav", "--model", "tiny", "--wait", "-1"], 2, "wait_s: expected seconds"),
+        (["score", "x.wav", "--model", "tiny", "--wait", "-1"], 2, "--wait: expected seconds"),
         (["score", "x.wav", "--model", "tiny", "--format", "asvspoof"], 2, "--out FILE"),
         (["score", "x.wav", "--model", "tiny", "--channels", "left"], 2, "expected channels mix, each or a number"),
         (["score", "x.wav", "--model", "tiny", "--track", "0"], 2, "expected a track's number"),

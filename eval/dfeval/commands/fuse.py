@@ -11,7 +11,11 @@ def add(commands: "options.Commands") -> None:
     """State the command's options."""
     command = commands.add_parser("fuse", help="weigh several detectors' scores, or apply the weights")
     actions = command.add_subparsers(required=True, metavar="ACTION")
-    fitting = actions.add_parser("fit", help="fit on labelled scores, write JSON")
+    fitting = actions.add_parser(
+        "fit",
+        help="fit on labelled scores, write JSON",
+        epilog="Example: dfeval fuse fit aasist.csv sls.csv --protocol protocol.csv --out fusion.json",
+    )
     options.add_scores(fitting, "a detector a file")
     options.add_target(fitting)
     options.add_costs(fitting)
