@@ -179,6 +179,23 @@ def test_mistakes_get_one_line(dfclient, arguments, code, words):
 
 
 @pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["score", "x.wav", "--hop", "1"], "sliding"),
+        (["score", "x.wav", "--mode", "sliding", "--hop", "-1"], "a hop in seconds, above 0"),
+        (["score", "x.wav", "--mode", "sliding", "--pool", "p200"], "p0 to p100"),
+        (["score", "x.wav", "--out", "."], "found a folder"),
+        (["score", "x.wav", "--url", "127.0.0.1:80010"], "HOST:PORT"),
+        (["stream", "x.wav", "--pool", "median"], "p0 to p100"),
+    ],
+)
+def test_what_no_server_can_put_right_is_found_without_one(capsys, arguments, words):
+    command, *others = arguments
+    assert main([command, "--url", "127.0.0.1:9", "--model", "toy", *others]) == 2
+    assert words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
     "arguments",
     [
         ["score", "x.wav", "--model", "toy", "--wait", "0"],

@@ -28,9 +28,9 @@ def add(commands: "options.Commands") -> None:
         help="add the columns llr and verdict to a score file",
         epilog="Example: dfeval calibrate apply eval.csv --calibration calibration.json --out calibrated.csv",
     )
-    applying.add_argument("scores", type=Path, metavar="SCORES")
-    applying.add_argument("--calibration", type=Path, required=True, metavar="FILE")
-    applying.add_argument("--out", type=Path, required=True, metavar="FILE")
+    applying.add_argument("scores", type=Path, metavar="SCORES", help="a score file of the same model")
+    applying.add_argument("--calibration", type=Path, required=True, metavar="FILE", help="of dfeval calibrate fit")
+    applying.add_argument("--out", type=Path, required=True, metavar="FILE", help="the score file to write")
     applying.set_defaults(run=apply)
     for action in (fitting, applying):
         options.add_columns(action)

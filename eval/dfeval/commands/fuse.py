@@ -24,8 +24,8 @@ def add(commands: "options.Commands") -> None:
     fitting.set_defaults(run=fit)
     applying = actions.add_parser("apply", help="write a score file of fused scores")
     applying.add_argument("scores", type=Path, nargs="+", metavar="SCORES", help="a detector a file")
-    applying.add_argument("--fusion", type=Path, required=True, metavar="FILE")
-    applying.add_argument("--out", type=Path, required=True, metavar="FILE")
+    applying.add_argument("--fusion", type=Path, required=True, metavar="FILE", help="of dfeval fuse fit")
+    applying.add_argument("--out", type=Path, required=True, metavar="FILE", help="the score file to write")
     applying.set_defaults(run=apply)
     for action in (fitting, applying):
         options.add_columns(action)
