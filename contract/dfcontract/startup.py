@@ -48,8 +48,9 @@ def described(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
     that lists none.
     """
     _describe(parser)
-    quiet = {"nargs": 0, "dest": argparse.SUPPRESS, "default": argparse.SUPPRESS}
-    parser.add_argument("--version", action=_Version, help="print which dfserve this is", **quiet)
+    parser.add_argument(
+        "--version", action=_Version, nargs=0, default=argparse.SUPPRESS, help="print which dfserve this is"
+    )
     return parser
 
 

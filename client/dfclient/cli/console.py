@@ -18,9 +18,10 @@ from dfclient.detector import Detector
 from dfclient.errors import InputError
 from dfclient.fused import FusedDetector
 from dfclient.retry import RetryPolicy
+from dfcontract.errors import WindowError
 from dfcontract.fusion import Fusion
 from dfcontract.score_appending import Opening
-from dfcontract.windows import WindowError, check_choices
+from dfcontract.windows import check_choices
 
 NOTICE_EVERY_S = 10.0
 
