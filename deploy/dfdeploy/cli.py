@@ -148,12 +148,21 @@ def _add_bench(parser: argparse.ArgumentParser) -> None:
         help="which of each model's two configurations (default: %(default)s)",
     )
     levels, batches = [1, 2, 4, 8, 16], [1, 2, 4, 8]
-    parser.add_argument("--concurrency", type=int, nargs="+", default=levels, metavar="N", help="default: 1 2 4 8 16")
     parser.add_argument(
-        "--batch", type=int, nargs="+", default=batches, metavar="N", help="windows of a request; default: 1 2 4 8"
+        "--concurrency", type=_positive, nargs="+", default=levels, metavar="N", help="default: 1 2 4 8 16"
     )
-    parser.add_argument("--rounds", type=int, default=3, metavar="N", help="turns of each way (default: %(default)s)")
-    parser.add_argument("--calls", type=int, default=100, metavar="N", help="calls for the overhead: %(default)s")
+    parser.add_argument(
+        "--batch",
+        type=_positive,
+        nargs="+",
+        default=batches,
+        metavar="N",
+        help="windows of a request; default: 1 2 4 8",
+    )
+    parser.add_argument(
+        "--rounds", type=_positive, default=3, metavar="N", help="turns of each way (default: %(default)s)"
+    )
+    parser.add_argument("--calls", type=_positive, default=100, metavar="N", help="calls for the overhead: %(default)s")
     parser.add_argument("--clips", type=Path, metavar="DIR", help="recordings to send; default: the examples")
     parser.add_argument("--quick", action="store_true", help="one short round, to see that all of it runs")
     parser.add_argument(
