@@ -62,7 +62,7 @@ class ErrorRates:
 
     @cached_property
     def eer(self) -> OperatingPoint:
-        """Equal error rate: the mean of both rates where they are closest, and the last score that is rejected there."""
+        """Equal error rate: the mean of both rates where they are closest, and the last score rejected there."""
         point = self._at_eer
         return OperatingPoint(float(self.frr[point] + self.far[point]) / 2, float(self.thresholds[point]))
 
