@@ -218,9 +218,10 @@ def _cautions(rates: ErrorRates) -> list[str]:
 
 def _cautions_of_intervals(rates: ErrorRates, trials: Trials, speakers: NDArray[np.int64] | None) -> list[str]:
     rarer = min(rates.n_bonafide, rates.n_spoof)
+    few = f"only {rarer} {'trial' if rarer == 1 else 'trials'} of the rarer class"
     if rarer < MIN_TRIALS:
-        return [f"only {rarer} trials of the rarer class: under {MIN_TRIALS} there is no interval worth its name"]
-    cautions = [f"only {rarer} trials of the rarer class: mind the intervals"] if rarer < 100 else []
+        return [f"{few}: under {MIN_TRIALS} there is no interval worth its name"]
+    cautions = [f"{few}: mind the intervals"] if rarer < 100 else []
     if speakers is None and trials.speakers is not None:
         cautions.append(
             f"a class has under {MIN_SPEAKERS} speakers: intervals draw single trials, and are too narrow where trials "
