@@ -8,12 +8,13 @@ from functools import cache
 from pathlib import Path
 
 from dfexport.precision import PRECISIONS, Reduction
-from dfexport.registry import DETECTORS, MEASURED
+from dfexport.registry import DETECTORS
 from dfexport.spec import DetectorSpec
 from maker import architectures
 
 DOCS = Path(__file__).resolve().parents[1]
 ARENA = "Speech Anti-Spoofing Arena"
+MEASURED = "measured for dfserve"  # as the rows of the registry name their source
 ARENA_PAGE = "https://huggingface.co/SpeechAntiSpoofingBenchmarks"
 SCORE_WORDS = {
     "logit": "The logit of bona fide: unbounded, and no probability.",
@@ -135,7 +136,7 @@ def _source(source: str) -> str:
 
 def _measured(spec: DetectorSpec) -> Iterator[str]:
     own = [f"{eer.percent:g} % on {eer.data}" for eer in spec.eers if eer.source == MEASURED]
-    served = next((row for row in _rows("served") if row["name"] == spec.name), {})
+    served = next((row for row in _measured_rows("served") if row["name"] == spec.name), {})
     speed = "not measured"
     if spec.seconds_per_window is not None:
         times = spec.window_s / spec.seconds_per_window
@@ -149,7 +150,7 @@ def _measured(spec: DetectorSpec) -> Iterator[str]:
     yield "| | |\n|---|---|"
     yield from (f"| {name} | {words} |" for name, words in found.items() if words)
     yield ""
-    if builds := [row for row in _rows("builds") if row["model"].startswith(f"`{spec.name}`")]:
+    if builds := [row for row in _measured_rows("builds") if row["model"].startswith(f"`{spec.name}`")]:
         yield "| build | export | peak while exporting | on disk | served, resident |\n|---|---|---|---|---|"
         keys = ("model", "export", "peak", "on_disk", "resident")
         yield from ("| " + " | ".join(row[key] for key in keys) + " |" for row in builds)
@@ -165,7 +166,7 @@ def _precisions(spec: DetectorSpec) -> Iterator[str]:
     yield "| precision | what it is | one score moves by, at most | in the mean |\n|---|---|---|---|"
     yield from (_precision(spec, name, reduction) for name, reduction in PRECISIONS.items())
     yield ""
-    if rows := [row for row in _rows("precisions") if row["model"] == f"`{spec.name}`"]:
+    if rows := [row for row in _measured_rows("precisions") if row["model"] == f"`{spec.name}`"]:
         yield "What was measured of formats and fewer bits, against ONNX Runtime in fp32:\n"
         yield "| | speed | logits moved by, at most | mean | correlation | EER (fp32's) | where |"
         yield "|---|---|---|---|---|---|---|"
@@ -185,7 +186,7 @@ def _precision(spec: DetectorSpec, name: str, reduction: Reduction | None) -> st
 
 
 @cache
-def _rows(table: str) -> list[dict[str, str]]:
+def _measured_rows(table: str) -> list[dict[str, str]]:
     rows: list[dict[str, str]] = tomllib.loads((DOCS / "measured.toml").read_text(encoding="utf-8"))[table]
     return rows
 
