@@ -20,6 +20,7 @@ from rich.panel import Panel
 from rich.table import Table
 
 from dfclient import Detector, Score
+from dfcontract.card import ModelCard
 from dfcontract.errors import DfserveError
 from dfcontract.tensors import Samples
 from dfdeploy.embedded import Server
@@ -78,11 +79,8 @@ def main(argv: list[str] | None = None) -> int:
     show_proof(proof)
     show(scores)
     draw(scores, proof, PICTURE)
-    console.print(
-        f"\nThe same as a picture: {PICTURE}\n"
-        "Your own recordings:   make export && make serve, and in another shell\n"
-        f"                       .venv/bin/dfclient score FILE… --model {arguments.model}"
-    )
+    console.print(f"\nThe same as a picture: {PICTURE}")
+    say_how_to_go_on(scores[0].card)
     return 0
 
 
@@ -113,6 +111,17 @@ def say_what_is_missing(error: CheckpointMissing) -> None:
         "does, and client and server agree."
     )
     console.print(Panel(missing, border_style="yellow"))
+
+
+def say_how_to_go_on(card: ModelCard) -> None:
+    """The commands for recordings of one's own; where there was no checkpoint, those that need none."""
+    variable = " WEIGHTS=random" if card.is_random else ""
+    if variable:
+        console.print("To go on without the checkpoint, with scores that mean nothing, in a repository of its own:")
+    console.print(
+        f"Your own recordings:   make export{variable} && make serve{variable}, and in another shell\n"
+        f"                       .venv/bin/dfclient score FILE… --model {card.model}"
+    )
 
 
 @dataclass(frozen=True)
@@ -180,9 +189,14 @@ def show_proof(proof: Proof) -> None:
     if proof.original is None:
         table.add_row("the original code", "its answers are in tests/golden alone", "")
     else:
-        table.add_row("the original code: logits", proof.original_of, f"{proof.original:.0e}")
-    table.add_row("the graph without a server: scores", "the three recordings", f"{proof.agreement:.0e}")
+        table.add_row("the original code: logits", proof.original_of, in_digits(proof.original))
+    table.add_row("the graph without a server: scores", "the three recordings", in_digits(proof.agreement))
     console.print(table)
+
+
+def in_digits(difference: float) -> str:
+    """A difference to one digit."""
+    return f"{difference:.0e}" if difference else "none"
 
 
 def show(scores: list[Score]) -> None:

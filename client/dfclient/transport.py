@@ -54,6 +54,7 @@ CHANNEL_OPTIONS: list[tuple[str, str | int]] = [
 QUEUE_SHARE = 0.8
 # A call that is cancelled can end a server of release 24.10; closing waits so long for those in flight.
 CLOSE_WAIT_S = 5.0
+LAST_PORT = 65_535
 
 Answer = TypeVar("Answer")
 
@@ -168,7 +169,8 @@ class Transport:
     def __init__(
         self, url: str, *, timeout_s: float = DEFAULT_TIMEOUT_S, credentials: Credentials | None = None
     ) -> None:
-        if not re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[^\s:/]+):\d{1,5}", url):
+        address = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[^\s:/]+):(\d{1,5})", url)
+        if not address or not 0 < int(address[2]) <= LAST_PORT:
             raise InputError(f"expected the server's gRPC address as HOST:PORT such as 127.0.0.1:8001, found {url!r}")
         if not (math.isfinite(timeout_s) and timeout_s > 0):
             raise InputError(f"expected a timeout in seconds, above 0 and finite, found {timeout_s}")

@@ -170,7 +170,9 @@ def read_json(path: Path, noun: str) -> str:
     """The text of a calibration's or a fusion's file; CalibrationError where it can't be read."""
     try:
         return path.read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise CalibrationError(f"{path}: can't be read as a {noun}: {error.strerror or error}") from None
+    except ValueError as error:
         raise CalibrationError(f"{path}: can't be read as a {noun}: {error}") from None
 
 

@@ -10,10 +10,12 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
+from functools import partial
 from types import FrameType
 
 EXIT_INTERRUPTED = 128 + signal.SIGINT
 EXIT_BROKEN_PIPE = 1
+EXIT_USAGE = 2
 
 Command = Callable[[list[str] | None], int]
 
@@ -37,6 +39,51 @@ def run_command(name: str, load: Callable[[], Command], argv: list[str] | None) 
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python would try once more at its end
         return EXIT_BROKEN_PIPE
     return status
+
+
+def described(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    """The same parser, complete: ``--version``, help where no command is given, and more in each command's own help.
+
+    argparse shows what a command does in the list of commands alone, and answers a name without a command by an error
+    that lists none.
+    """
+    _describe(parser)
+    parser.add_argument(
+        "--version", action=_Version, nargs=0, default=argparse.SUPPRESS, help="print which dfserve this is"
+    )
+    return parser
+
+
+def _describe(parser: argparse.ArgumentParser) -> None:
+    for action in parser._actions:  # argparse has no public way to its commands
+        if isinstance(action, argparse._SubParsersAction):
+            action.required = False
+            parser.epilog = parser.epilog or f"{parser.prog} {action.metavar} --help shows the options of each."
+            parser.set_defaults(run=partial(_show_help, parser))
+            for line in action._choices_actions:
+                command = action.choices[line.dest]
+                if command.description is None and line.help:
+                    command.description = f"{line.help[0].upper()}{line.help[1:].removesuffix('.')}."
+                _describe(command)
+
+
+def _show_help(parser: argparse.ArgumentParser, _arguments: argparse.Namespace) -> int:
+    parser.print_help(sys.stderr)
+    return EXIT_USAGE
+
+
+class _Version(argparse.Action):
+    """Looked up when it is asked for: the commands start faster without."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            found = version("dfserve")
+        except PackageNotFoundError:
+            found = "not installed, run from its source"
+        print(f"dfserve {found}")
+        parser.exit()
 
 
 def completed(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:

@@ -72,10 +72,7 @@ class Windowing:
             WindowError: an unknown mode or pool, a hop outside one sample to one window, or a hop or pool in protocol
                 mode, which has one window.
         """
-        if mode not in MODES:
-            raise WindowError(f"expected mode {' or '.join(MODES)}, found {mode!r}")
-        if mode == PROTOCOL and (hop_s is not None or pool is not None):
-            raise WindowError("hop and pool belong to sliding mode; protocol mode scores one window a clip")
+        check_choices(mode, hop_s, pool)
         if clip is not None and mode == PROTOCOL:
             window_samples = clip.most
         hop_samples = window_samples if hop_s is None else samples_of(hop_s, sample_rate_hz)
@@ -83,7 +80,7 @@ class Windowing:
             check_hop(hop_samples, window_samples)
         except WindowError as error:
             raise WindowError(f"{error}; the window is {window_samples / sample_rate_hz:g} s") from None
-        return cls(mode, window_samples, hop_samples, check_pool(pool or DEFAULT_POOL), sample_rate_hz, clip)
+        return cls(mode, window_samples, hop_samples, pool or DEFAULT_POOL, sample_rate_hz, clip)
 
     @property
     def hop_s(self) -> float | None:
@@ -119,6 +116,24 @@ class Windowing:
             count, window_s = len(self.starts(n_samples)), self.clip.most / self.sample_rate_hz
             return (f"long: the mean of {count} windows of {window_s:g} s, where its authors score the whole clip",)
         return ()
+
+
+def check_choices(mode: str, hop_s: float | None, pool: str | None) -> None:
+    """What can be known to be wrong before the detector's window is; WindowError for it.
+
+    Args:
+        mode: `protocol` or `sliding`.
+        hop_s: seconds from window to window, or None.
+        pool: see `check_pool`, or None.
+    """
+    if mode not in MODES:
+        raise WindowError(f"expected mode {' or '.join(MODES)}, found {mode!r}")
+    if mode == PROTOCOL and (hop_s is not None or pool is not None):
+        raise WindowError("hop and pool belong to sliding mode; protocol mode scores one window a clip")
+    if hop_s is not None and not 0 < hop_s < math.inf:
+        raise WindowError(f"expected a hop in seconds, above 0 and at most the detector's window, found {hop_s:g}")
+    if pool is not None:
+        check_pool(pool)
 
 
 def in_words(mode: str, pool: str, hop_s: str) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dfcontract.errors import DfserveError
-from dfcontract.startup import completed
+from dfcontract.startup import completed, described
 from dfdeploy import container, ports, tls
 from dfdeploy.errors import DeployError, EnvironmentIncomplete
 from dfdeploy.repository import built_models
@@ -61,13 +61,25 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="dfdeploy", description="Run what dfexport built.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_setup(commands.add_parser("setup", help="make the server's own Python environment"))
-    _add_serve(commands.add_parser("serve", help="serve a model repository until Ctrl-C"))
-    _add_check(commands.add_parser("check", help="prove that a server's answers are right"))
+    _add_serve(
+        commands.add_parser(
+            "serve",
+            help="serve a model repository until Ctrl-C",
+            epilog="Example: dfdeploy serve --repository model_repository",
+        )
+    )
+    _add_check(
+        commands.add_parser(
+            "check",
+            help="prove that a server's answers are right",
+            epilog="Example: dfdeploy check --url 127.0.0.1:8001",
+        )
+    )
     _add_bench(commands.add_parser("bench", help="measure: server, ONNX Runtime, PyTorch and client in turns"))
     _add_tune(
         commands.add_parser("tune", help="find the fastest build and settings of a detector on this machine's CPU")
     )
-    return parser
+    return described(parser)
 
 
 def _add_setup(parser: argparse.ArgumentParser) -> None:
@@ -164,12 +176,21 @@ def _add_bench(parser: argparse.ArgumentParser) -> None:
         help="which of each model's two configurations (default: %(default)s)",
     )
     levels, batches = [1, 2, 4, 8, 16], [1, 2, 4, 8]
-    parser.add_argument("--concurrency", type=int, nargs="+", default=levels, metavar="N", help="default: 1 2 4 8 16")
     parser.add_argument(
-        "--batch", type=int, nargs="+", default=batches, metavar="N", help="windows of a request; default: 1 2 4 8"
+        "--concurrency", type=_positive, nargs="+", default=levels, metavar="N", help="default: 1 2 4 8 16"
     )
-    parser.add_argument("--rounds", type=int, default=3, metavar="N", help="turns of each way (default: %(default)s)")
-    parser.add_argument("--calls", type=int, default=100, metavar="N", help="calls for the overhead: %(default)s")
+    parser.add_argument(
+        "--batch",
+        type=_positive,
+        nargs="+",
+        default=batches,
+        metavar="N",
+        help="windows of a request; default: 1 2 4 8",
+    )
+    parser.add_argument(
+        "--rounds", type=_positive, default=3, metavar="N", help="turns of each way (default: %(default)s)"
+    )
+    parser.add_argument("--calls", type=_positive, default=100, metavar="N", help="calls for the overhead: %(default)s")
     parser.add_argument("--clips", type=Path, metavar="DIR", help="recordings to send; default: the examples")
     parser.add_argument("--quick", action="store_true", help="one short round, to see that all of it runs")
     parser.add_argument(
@@ -220,10 +241,9 @@ def _add_tune(parser: argparse.ArgumentParser) -> None:
 
 
 def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"expected 1 or more, found {text}")
-    return number
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number, 1 or more, found {text!r}")
+    return int(text)
 
 
 def _add_repository(parser: argparse.ArgumentParser) -> None:

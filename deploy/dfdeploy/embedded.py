@@ -32,6 +32,7 @@ POLL_S = 0.1
 STOP_TIMEOUT_S = guard.DRAIN_S + 10.0
 # What Triton's log says of a model that it can't load, and of its own death.
 FAILED_TO_LOAD = re.compile(r"failed to load '([^']+)' version \d+: (.*)")
+NO_GPUS = "no GPUs are available"
 LAST_WORDS = ("ASSERTION FAILED", "Signal (", "terminate called", "what():", "Out of memory", "Check failed")
 
 
@@ -299,6 +300,8 @@ class Server:
         """Why Triton ended instead of becoming ready: models that it names, or its first complaint."""
         lines = self._log_lines()
         failed = {found[1]: f"does not load: {found[2]}" for line in lines if (found := FAILED_TO_LOAD.search(line))}
+        if any(NO_GPUS in reason for reason in failed.values()):
+            return DeployError(f"Triton sees no GPU here: leave --profile {self.profile} out. Its log: {self.log}")
         if failed:
             return ModelsUnusable(self._with_siblings(failed), self.log)
         complaint = next((line for mark in ("error: ", "Internal: ") for line in lines if mark in line), "")

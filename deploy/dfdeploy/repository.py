@@ -10,6 +10,8 @@ from dfcontract.live import LIVE_OF, SUFFIX
 from dfdeploy import folders
 from dfdeploy.errors import RepositoryUnusable
 
+RANDOM_SUFFIX = "_random"  # of the repository that dfexport builds models with random weights into
+
 
 def built_models(repository: Path) -> list[str]:
     """Names of the models in a repository.
@@ -18,9 +20,13 @@ def built_models(repository: Path) -> list[str]:
         RepositoryUnusable: there are none.
     """
     models = sorted(config.parent.name for config in repository.glob("*/config.pbtxt"))
-    if not models:
-        raise RepositoryUnusable(f"no model in {repository}; build one: make export (or dfexport build aasist)")
-    return models
+    if models:
+        return models
+    advice = "build one: make export (or dfexport build aasist)"
+    untrained = repository.with_name(f"{repository.name}{RANDOM_SUFFIX}")
+    if any(untrained.glob("*/config.pbtxt")):
+        advice += f", or serve those with random weights: make serve WEIGHTS=random (--repository {untrained.name})"
+    raise RepositoryUnusable(f"no model in {repository}; {advice}")
 
 
 def read_config(model_dir: Path, profile: str = "") -> Any:

@@ -55,7 +55,7 @@ def make_environment(
         stamp.write_text("\n".join(wanted) + "\n")
         size = f", {_megabytes(folder)} MB"  # counted once: it takes a second, which every `make serve` would wait
     found = environment.find(folder)
-    print(f"server environment: {folder} (Python {found.python_version}{size}) is ready")
+    print(f"server environment: {folder} (Python {found.python_version}{size}) is complete")
 
 
 def install_perf_analyzer() -> None:

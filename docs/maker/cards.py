@@ -8,12 +8,14 @@ from functools import cache
 from pathlib import Path
 
 from dfcontract.tensors import SAMPLE_RATE_HZ
+from dfexport.precision import PRECISIONS, Reduction
 from dfexport.registry import DETECTORS
 from dfexport.spec import DetectorSpec
 from maker import architectures
 
 DOCS = Path(__file__).resolve().parents[1]
 ARENA = "Speech Anti-Spoofing Arena"
+MEASURED = "measured for dfserve"  # as the rows of the registry name their source
 ARENA_PAGE = "https://huggingface.co/SpeechAntiSpoofingBenchmarks"
 SCORE_WORDS = {
     "logit": "The logit of bona fide: unbounded, and no probability.",
@@ -77,6 +79,8 @@ def _page(spec: DetectorSpec) -> str:
         *_figures(spec),
         "## Measured here\n",
         *_measured(spec),
+        "## Precision\n",
+        *_precisions(spec),
         "## Files\n",
         *_files(spec),
         "## How to cite\n",
@@ -98,7 +102,6 @@ def _facts(spec: DetectorSpec) -> Iterator[str]:
         "preparation": spec.preparation or "none",
         "score": SCORE_WORDS[spec.score_kind],
         "threshold": threshold,
-        "precision": ", ".join(spec.precisions),
         "licence of the weights": spec.checkpoint.licence,
     }
     yield "| | |\n|---|---|"
@@ -122,16 +125,17 @@ def _whole_clips(spec: DetectorSpec) -> dict[str, str]:
 def _figures(spec: DetectorSpec) -> Iterator[str]:
     if spec.published_result:
         yield f"Its authors: {spec.published_result}.\n"
-    if not spec.eers:
+    published = [eer for eer in spec.eers if eer.source != MEASURED]
+    if not published:
         yield "No equal error rates by data set are known here.\n"
         return
     yield "Equal error rates: lower is better, 50 % is guessing.\n"
     yield "| data | EER | who says so | |\n|---|---|---|---|"
-    for eer in spec.eers:
+    for eer in published:
         note = "data of this set was in the training data" if eer.trained_on else ""
         yield f"| {eer.data} | {eer.percent:g} % | {_source(eer.source)} | {note} |"
     yield ""
-    if any(_is_arena(eer.source) for eer in spec.eers):
+    if any(_is_arena(eer.source) for eer in published):
         yield "The Arena's figures for ASVspoof 2021 pool all phases; the authors' are of the `eval` part.\n"
 
 
@@ -146,26 +150,56 @@ def _source(source: str) -> str:
 
 
 def _measured(spec: DetectorSpec) -> Iterator[str]:
-    if spec.seconds_per_window is None:
-        yield "Its speed has not been measured.\n"
-    else:
-        yield (
-            f"{spec.seconds_per_window:g} s a window in fp32 on two cores of an AMD EPYC, which is "
-            f"{spec.window_s / spec.seconds_per_window:.0f} times as fast as it plays.\n"
-        )
+    own = [f"{eer.percent:g} % on {eer.data}" for eer in spec.eers if eer.source == MEASURED]
     served = next((row for row in _measured_rows("served") if row["name"] == spec.name), {})
+    speed = "not measured"
+    if spec.seconds_per_window is not None:
+        times = spec.window_s / spec.seconds_per_window
+        speed = f"{spec.seconds_per_window:g} s a window in fp32, {times:.0f} times as fast as it plays"
+    found = {
+        "EER": ", ".join(own) or "not measured",
+        "speed, two cores of an AMD EPYC": speed,
+        "seconds a window with fewer bits": served.get("fewer_bits", ""),
+        "memory of a process that serves it": served.get("resident", ""),
+    }
+    yield "| | |\n|---|---|"
+    yield from (f"| {name} | {words} |" for name, words in found.items() if words)
+    yield ""
     if longest := served.get("longest"):
         yield f"The longest clip takes {longest}.\n"
-    yield (
-        f"Every build compares the graph with the network in PyTorch: logits may differ by {spec.tolerance:g} at most. "
-        f"At most {spec.max_batch_size} windows go through it at once on a GPU.\n"
-    )
-    builds = [row for row in _measured_rows("builds") if row["model"].startswith(f"`{spec.name}`")]
-    if builds:
+    if builds := [row for row in _measured_rows("builds") if row["model"].startswith(f"`{spec.name}`")]:
         yield "| build | export | peak while exporting | on disk | served, resident |\n|---|---|---|---|---|"
         keys = ("model", "export", "peak", "on_disk", "resident")
         yield from ("| " + " | ".join(row[key] for key in keys) + " |" for row in builds)
         yield ""
+
+
+def _precisions(spec: DetectorSpec) -> Iterator[str]:
+    yield (
+        f"Every build compares the graph with the network in PyTorch: logits may differ by {spec.tolerance:g} at most. "
+        "Fewer bits are compared with fp32, and a build fails past the limits below. "
+        f"At most {spec.max_batch_size} windows go through it at once on a GPU.\n"
+    )
+    yield "| precision | what it is | one score moves by, at most | in the mean |\n|---|---|---|---|"
+    yield from (_precision(spec, name, reduction) for name, reduction in PRECISIONS.items())
+    yield ""
+    if rows := [row for row in _measured_rows("precisions") if row["model"] == f"`{spec.name}`"]:
+        yield "What was measured of formats and fewer bits, against ONNX Runtime in fp32:\n"
+        yield "| | speed | logits moved by, at most | mean | correlation | EER (fp32's) | where |"
+        yield "|---|---|---|---|---|---|---|"
+        keys = ("runtime", "speed", "largest", "mean", "correlation", "eer", "where")
+        yield from ("| " + " | ".join(row[key] for key in keys) + " |" for row in rows)
+        yield ""
+
+
+def _precision(spec: DetectorSpec, name: str, reduction: Reduction | None) -> str:
+    if reduction is None:
+        return f"| {name} | as trained | | |"
+    if name not in spec.precisions:
+        return f"| {name} | not offered: {reduction.without_encoder} | | |"
+    limits = reduction.limits
+    form = "" if "onnx" in reduction.formats else f", with `--format {' or '.join(reduction.formats)}`"
+    return f"| {name} | {reduction.note}{form} | {limits.max_difference:g} | {limits.mean_difference:g} |"
 
 
 @cache

@@ -67,3 +67,10 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
     for target, page in ELSEWHERE.items():
         markdown = markdown.replace(f"]({target})", f"]({page})")
     return markdown
+
+
+def on_post_page(output: str, **_: Any) -> str:
+    """Name the theme's search, which a screen reader announces as a dialog."""
+    return output.replace(
+        'data-md-component="search" role="dialog">', 'data-md-component="search" role="dialog" aria-label="Search">'
+    )

@@ -4,7 +4,7 @@ import argparse
 import sys
 
 from dfcontract.errors import DfserveError
-from dfcontract.startup import completed
+from dfcontract.startup import completed, described
 from dfeval.arguments import parse
 from dfeval.commands import (
     calibrate,
@@ -47,4 +47,4 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for command in COMMANDS:
         command.add(commands)
-    return parser
+    return described(parser)

@@ -74,7 +74,7 @@ def source_within(trials: Trials, column: str, reference: str) -> Source:
     group = _reference(list(split(trials, column)), column, reference)
     rates = evaluate(_part(trials, group), Settings(by=(), n_replicates=0)).rates
     where = f"{column} {reference} of {trials.protocol.description}"
-    return Source(rates.eer.threshold, f"{EER_RULE} of {column} {reference}", where, rates.eer.value)
+    return Source(rates.decision_at_eer, f"{EER_RULE} of {column} {reference}", where, rates.eer.value)
 
 
 def transfer_within(

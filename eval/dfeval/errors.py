@@ -8,6 +8,8 @@ DfserveError              anything a user can put right: dfcontract.errors
     └── OneClassError     a metric needs bona fide and spoof trials, one class is missing
 """
 
+from collections.abc import Sequence
+
 from dfcontract.errors import CalibrationError, DfserveError, ScoreFileError
 
 __all__ = ["CalibrationError", "DfserveError", "EvalError", "OneClassError", "ProtocolError", "ScoreFileError"]
@@ -24,5 +26,7 @@ class ProtocolError(EvalError):
 class OneClassError(EvalError):
     """A metric needs bona fide and spoof trials, and one class is missing."""
 
-    def __init__(self, n_bonafide: int, n_spoof: int, metric: str = "the metric") -> None:
-        super().__init__(f"{metric} needs bona fide and spoof trials; found {n_bonafide} bona fide and {n_spoof} spoof")
+    def __init__(self, n_bonafide: int, n_spoof: int, metric: str = "the metric", notes: Sequence[str] = ()) -> None:
+        """State what was found; ``notes`` are the reasons that may lie in the files."""
+        found = f"found {n_bonafide} bona fide and {n_spoof} spoof"
+        super().__init__("; ".join((f"{metric} needs bona fide and spoof trials", found, *notes)))

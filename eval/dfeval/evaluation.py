@@ -125,7 +125,7 @@ def evaluate(trials: Trials, settings: Settings | None = None) -> Evaluation:
     hull = convex_hull(rates)
     basis = Basis(rates, hull, chosen.costs, chosen.asv, chosen.tdcf_costs)
     pooled, thresholds = figures_of(basis)
-    threshold = rates.eer.threshold if chosen.threshold is None else chosen.threshold
+    threshold = rates.decision_at_eer if chosen.threshold is None else chosen.threshold
     speakers = _speakers_in_order(trials)
     replicates = bootstrap(rates, speakers, chosen.n_replicates, chosen.seed) if chosen.n_replicates else None
     columns, notes = _columns(trials, chosen.by)
@@ -160,7 +160,7 @@ def _rates(trials: Trials) -> ErrorRates:
         )
     if not bonafide.size or not spoof.size:
         where = f"an EER among the {matching.n_matched:,} scored trials of {protocol}"
-        raise OneClassError(bonafide.size, spoof.size, where)
+        raise OneClassError(bonafide.size, spoof.size, where, trials.notes())
     return error_rates(bonafide, spoof)
 
 
@@ -218,9 +218,10 @@ def _cautions(rates: ErrorRates) -> list[str]:
 
 def _cautions_of_intervals(rates: ErrorRates, trials: Trials, speakers: NDArray[np.int64] | None) -> list[str]:
     rarer = min(rates.n_bonafide, rates.n_spoof)
+    few = f"only {rarer} {'trial' if rarer == 1 else 'trials'} of the rarer class"
     if rarer < MIN_TRIALS:
-        return [f"only {rarer} trials of the rarer class: under {MIN_TRIALS} there is no interval worth its name"]
-    cautions = [f"only {rarer} trials of the rarer class: mind the intervals"] if rarer < 100 else []
+        return [f"{few}: under {MIN_TRIALS} there is no interval worth its name"]
+    cautions = [f"{few}: mind the intervals"] if rarer < 100 else []
     if speakers is None and trials.speakers is not None:
         cautions.append(
             f"a class has under {MIN_SPEAKERS} speakers: intervals draw single trials, and are too narrow where trials "

@@ -105,7 +105,7 @@ def source_of_trials(trials: Trials, target: Target | None = None) -> Source:
             raise
         notes.append(f"no calibration, hence no Cllr and no actual DCF: {error}")
     if target is None:
-        threshold, rule = rates.eer.threshold, EER_RULE
+        threshold, rule = rates.decision_at_eer, EER_RULE
     else:
         calibration = calibration or fit(trials, "isotonic", target)
         threshold, rule = calibration.threshold.score, calibration.threshold.rule
@@ -155,7 +155,7 @@ def transfer(source: Source, trials: Trials, settings: Settings | None = None, n
         n_spoof=int((~is_bonafide).sum()),
         figures={key: figures[key] for key in TITLES if key in figures},
         intervals={key: interval for key, interval in intervals.items() if interval is not None} if enough else {},
-        own_threshold=evaluation.rates.eer.threshold,
+        own_threshold=evaluation.rates.decision_at_eer,
         notes=tuple(evaluation.notes),
     )
 

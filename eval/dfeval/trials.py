@@ -53,7 +53,7 @@ class Matching:
     def notes(self) -> list[str]:
         """A sentence for each thing that did not match, the worst first; empty when everything did."""
         sentences = (
-            (self.n_matched and self.n_distinct == 1, "all scores are the same: no figure below means anything", ""),
+            (self.n_matched > 1 and self.n_distinct == 1, "all scores are the same: no figure means anything", ""),
             (self.n_missing, "{:,} of {:,} trials have no score and are left out", "missing"),
             (self.n_not_finite, "{:,} scores are NaN or infinite and are left out", "not_finite"),
             (self.n_conflicting, "{:,} repeated ids have differing scores: the first counts", "conflicting"),

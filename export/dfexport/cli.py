@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from dfcontract.errors import DfserveError
-from dfcontract.startup import completed
+from dfcontract.startup import completed, described
 from dfexport.errors import ExportError
 from dfexport.formats import FORMATS
 from dfexport.precision import FP32, PRECISIONS
@@ -69,7 +69,11 @@ def build_parser() -> argparse.ArgumentParser:
     )
     listing.set_defaults(run=_list)
 
-    building = commands.add_parser("build", help="export detectors into a model repository")
+    building = commands.add_parser(
+        "build",
+        help="export detectors into a model repository",
+        epilog="Example: dfexport build aasist --checkpoint runs/best.pth --as phone",
+    )
     building.add_argument("names", nargs="+", metavar="NAME", help="a detector (see list)")
     building.add_argument("--as", dest="served_name", metavar="NAME", help="the model's name at the server")
     building.add_argument("--calibration", type=Path, metavar="FILE", help="what dfeval calibrate wrote, for the card")
@@ -119,7 +123,7 @@ def build_parser() -> argparse.ArgumentParser:
             metavar="DIR",
             help=f"where models are (default: {REPOSITORY}, and {RANDOM_REPOSITORY} for random weights)",
         )
-    return parser
+    return described(parser)
 
 
 def _add_variant(building: argparse.ArgumentParser) -> None:

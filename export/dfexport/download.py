@@ -120,7 +120,7 @@ def _transfer_with_retries(name: str, url: str, part: Path) -> None:
 def _reason(error: Exception) -> str:
     """In words; an address that can't be reached says why inside of another error."""
     if isinstance(error, urllib.error.URLError) and not isinstance(error, urllib.error.HTTPError):
-        return str(error.reason)
+        return getattr(error.reason, "strerror", None) or str(error.reason)
     return str(error)
 
 

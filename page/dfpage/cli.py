@@ -2,13 +2,14 @@
 
 import argparse
 import logging
+import re
 import socket
 import sys
 from typing import TYPE_CHECKING
 
 from dfclient.calls import DEFAULT_URL
 from dfcontract.errors import DfserveError
-from dfcontract.startup import completed
+from dfcontract.startup import completed, described
 from dfpage.errors import PageInputError
 from dfpage.settings import DEFAULT_MAX_MB, DEFAULT_MAX_MINUTES, DEFAULT_PORT, MEGABYTE, Settings
 
@@ -74,12 +75,15 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="MINUTES",
         help="longest recording; a minute takes up to 12 MB of memory while it is worked on (default: %(default)g)",
     )
-    return parser
+    return described(parser)
 
 
 def _serve(options: argparse.Namespace) -> None:
     if not (0 < options.max_mb < float("inf") and 0 < options.max_minutes < float("inf")):
         raise PageInputError("expected --max-mb and --max-minutes above 0 and finite")
+    for named in options.allow_host:
+        if not named or re.search(r"[\s/@]", named):
+            raise PageInputError(f"--allow-host: expected NAME or NAME:PORT such as page.example.org, found {named!r}")
     if options.host in EVERYWHERE and not options.allow_host:
         raise PageInputError(
             f"--host {options.host or repr('')} listens on every address: say by --allow-host NAME under which of "

@@ -163,7 +163,7 @@ def test_models_and_health(dfclient):
         (["score", "x.wav", "--model", "tiny", "--mode", "sliding", "--hop", "9"], 2, "hop"),
         (["score", "x.wav", "--model", "tiny", "--concurrency", "0"], 2, "concurrency"),
         (["score", "x.wav", "--model", "tiny", "--timeout", "-1"], 2, "timeout"),
-        (["score", "x.wav", "--model", "tiny", "--wait", "-1"], 2, "wait_s: expected seconds"),
+        (["score", "x.wav", "--model", "tiny", "--wait", "-1"], 2, "--wait: expected seconds"),
         (["score", "x.wav", "--model", "tiny", "--format", "asvspoof"], 2, "--out FILE"),
         (["score", "x.wav", "--model", "tiny", "--channels", "left"], 2, "expected channels mix, each or a number"),
         (["score", "x.wav", "--model", "tiny", "--track", "0"], 2, "expected a track's number"),
@@ -176,6 +176,23 @@ def test_mistakes_get_one_line(dfclient, arguments, code, words):
     assert found == code
     last = err.splitlines()[-1] if code == 2 else next(line for line in err.splitlines() if "error" in line)
     assert re.match(rf"dfclient: error: .*{words}", last)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["score", "x.wav", "--hop", "1"], "sliding"),
+        (["score", "x.wav", "--mode", "sliding", "--hop", "-1"], "a hop in seconds, above 0"),
+        (["score", "x.wav", "--mode", "sliding", "--pool", "p200"], "p0 to p100"),
+        (["score", "x.wav", "--out", "."], "found a folder"),
+        (["score", "x.wav", "--url", "127.0.0.1:80010"], "HOST:PORT"),
+        (["stream", "x.wav", "--pool", "median"], "p0 to p100"),
+    ],
+)
+def test_what_no_server_can_put_right_is_found_without_one(capsys, arguments, words):
+    command, *others = arguments
+    assert main([command, "--url", "127.0.0.1:9", "--model", "toy", *others]) == 2
+    assert words in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Every command ends alike when it is cut short, from its first import on."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -65,6 +66,13 @@ def test_a_reader_that_has_had_enough_is_status_1_without_a_word(arguments: list
         command = [sys.executable, *arguments]
         finished = subprocess.run(command, stdout=output, stderr=subprocess.PIPE, check=False)
     assert (finished.returncode, finished.stderr) == (1, b"")
+
+
+@pytest.mark.parametrize("program", [*COMMANDS, "dfpage"])
+def test_each_says_of_which_version_it_is(program: str) -> None:
+    command = [sys.executable, "-m", program, "--version"]
+    finished = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    assert re.fullmatch(r"dfserve \d+\.\d+\.\d+\S*\n", finished.stdout)
 
 
 @pytest.mark.parametrize(

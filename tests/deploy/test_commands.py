@@ -9,8 +9,11 @@ from pathlib import Path
 import pytest
 
 import dfclient
+import tiny_repository
 from dfdeploy import folders
 from dfdeploy.__main__ import main
+from dfdeploy.errors import RepositoryUnusable
+from dfdeploy.repository import built_models
 
 PACKAGES = (folders.CONTRACT, folders.BACKENDS.parent, Path(dfclient.__file__).parent)
 
@@ -94,3 +97,11 @@ def test_an_error_of_the_system_is_one_line(
     monkeypatch.setattr("dfdeploy.setup.make_environment", full)
     assert main(["setup"]) == 1
     assert capsys.readouterr().err == "dfdeploy: error: [Errno 28] No space left on device: '/x/models'\n"
+
+
+def test_where_only_random_weights_were_built_says_how_to_serve_them(tmp_path):
+    tiny_repository.write(tmp_path / "models_random")
+    with pytest.raises(RepositoryUnusable, match=r"build one: make export .*make serve WEIGHTS=random .*models_random"):
+        built_models(tmp_path / "models")
+    with pytest.raises(RepositoryUnusable, match=r"dfexport build aasist\)$"):
+        built_models(tmp_path / "others")

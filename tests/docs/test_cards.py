@@ -7,6 +7,7 @@ from maker import architectures, cards
 
 from dfexport.detectors import antideepfake, df_arena
 from dfexport.layers import xlsr
+from dfexport.precision import PRECISIONS
 from dfexport.registry import DETECTORS
 
 CONFIGS = {
@@ -47,11 +48,19 @@ def xlsr_config(spec):
 
 def test_a_page_has_each_published_figure_once_with_its_source(spec):
     text = next(card.text for card in cards.all_cards() if card.title == spec.name)
-    for eer in spec.eers:
+    for eer in (eer for eer in spec.eers if eer.source != cards.MEASURED):
         assert len(re.findall(rf"^\| {re.escape(eer.data)} \| {eer.percent:g} % \|", text, re.MULTILINE)) >= 1
     for fact in (f"{spec.parameters:,}", spec.checkpoint.licence, spec.checkpoint.page, spec.paper):
         assert fact in text
     assert "None" not in text
+    shown, measured = text.partition("## Measured here")[::2]
+    for eer in spec.eers:
+        assert f"{eer.percent:g} % on {eer.data}" in measured or eer.source != cards.MEASURED
+    assert cards.MEASURED not in shown
+    assert cards.MEASURED in {eer.source for eer in DETECTORS["aasist"].eers}
+    for precision in PRECISIONS:
+        offered = re.search(rf"^\| {precision} \| (?!not offered)", measured, re.MULTILINE)
+        assert bool(offered) == (precision in spec.precisions)
     assert text.count("<svg ") == text.count("</svg>") == 1
 
 

@@ -1,5 +1,6 @@
 """Whatever README and docs tell a reader to type is understood by the commands' own parsers."""
 
+import argparse
 import re
 
 import pages
@@ -70,6 +71,28 @@ def test_wrong_lines_are_found(capsys):
     assert "--modle" in said[1]
     assert said[2:] == ["", "make: no target exprot", "make: no variable JOBZ"]
     assert len(list(pages.command_lines((pages.ROOT / "README.md").read_text()))) > 15
+
+
+def each_command() -> list[argparse.ArgumentParser]:
+    return [command for parser in programs.programs().values() for command in programs.commands(parser)]
+
+
+@pytest.mark.parametrize("command", each_command(), ids=lambda command: command.prog)
+def test_each_help_says_what_the_command_does_by_examples_that_work(command, capsys):
+    assert command.description, "its --help begins with options"
+    example = (command.epilog or "").partition("Example: ")[2]
+    for words in pages.command_lines(f"```sh\n{example}\n```\n"):
+        assert complaint(words, capsys) == ""
+    for action in command._actions:
+        assert action.help or isinstance(action, argparse._SubParsersAction), action.dest
+
+
+def test_a_program_without_a_command_lists_its_commands(capsys):
+    for name, parser in programs.programs().items():
+        if below := programs.children(parser):
+            arguments = parser.parse_args([])
+            assert arguments.run(arguments) == 2
+            assert set(below) <= set(capsys.readouterr().err.split()), name
 
 
 def test_a_block_that_is_not_run_says_why():

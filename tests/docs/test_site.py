@@ -14,6 +14,8 @@ from urllib.parse import unquote, urlsplit
 import pages
 import pytest
 
+import axe_core
+
 pytestmark = pytest.mark.slow
 PATIENCE_MS = 30_000
 
@@ -81,22 +83,44 @@ class Quiet(SimpleHTTPRequestHandler):
         pass
 
 
-def test_a_browser_asks_nobody_else(site):
+@pytest.fixture(scope="module")
+def opened(site):
+    """A browser, and the site's address."""
     sync_api = pytest.importorskip("playwright.sync_api")
-    asked: list[str] = []
     serve = partial(Quiet, directory=site)
     with ThreadingHTTPServer(("127.0.0.1", 0), serve) as server, sync_api.sync_playwright() as playwright:
         Thread(target=server.serve_forever, daemon=True).start()
-        own = f"http://127.0.0.1:{server.server_port}/"
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
-        page = browser.new_page()
-        page.on("request", lambda request: asked.append(request.url))
-        for path in ("index.html", "tutorial.html", "models/sls.html", "reference/python.html"):
-            page.goto(own + path, wait_until="networkidle")
-        page.get_by_placeholder("Search").click()
-        page.keyboard.type("calibrate")
-        page.locator(".md-search-result__item").first.wait_for(timeout=PATIENCE_MS)
+        yield browser, f"http://127.0.0.1:{server.server_port}/"
         browser.close()
         server.shutdown()
+
+
+def test_a_browser_asks_nobody_else(opened):
+    browser, own = opened
+    asked: list[str] = []
+    page = browser.new_page()
+    page.on("request", lambda request: asked.append(request.url))
+    for path in ("index.html", "tutorial.html", "models/sls.html", "reference/python.html"):
+        page.goto(own + path, wait_until="networkidle")
+    page.get_by_placeholder("Search").click()
+    page.keyboard.type("calibrate")
+    page.locator(".md-search-result__item").first.wait_for(timeout=PATIENCE_MS)
+    page.close()
     assert len(asked) > 10
     assert [url for url in asked if not url.startswith((own, "data:", "blob:"))] == []
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), (1280, "light")])
+def test_nothing_serious_is_in_the_way_of_anybody(opened, width, scheme, tmp_path):
+    browser, own = opened
+    axe = axe_core.source(tmp_path)
+    context = browser.new_context(
+        color_scheme=scheme, viewport={"width": width, "height": 900}, reduced_motion="reduce"
+    )
+    page, found = context.new_page(), {}
+    for path in ("index.html", "tutorial.html", "models/aasist.html", "models/index.html", "howto/calibrate.html"):
+        page.goto(own + path, wait_until="networkidle")
+        found[path] = axe_core.faults(page, axe)
+    context.close()
+    assert {path: faults for path, faults in found.items() if faults} == {}

@@ -175,3 +175,12 @@ def test_whether_a_threshold_reaches_the_eer(bonafide, spoof):
     closest = int(np.argmin(np.abs(rates.frr - rates.far)))
     reached = {rates.at(threshold) for threshold in (*rates.scores, np.inf)}
     assert rates.has_threshold_at_eer == ((rates.frr[closest], rates.far[closest]) in reached)
+
+
+@given(SCORES, SCORES)
+def test_decisions_at_the_eer_make_its_errors(bonafide, spoof):
+    """The threshold as such is the last score that is rejected: from it on would be one error more."""
+    rates = error_rates(bonafide, spoof)
+    assert (np.mean(rates.at(rates.decision_at_eer)) == rates.eer.value) or not rates.has_threshold_at_eer
+    separate = error_rates(bonafide + 20, spoof)
+    assert separate.at(separate.decision_at_eer) == (0, 0)

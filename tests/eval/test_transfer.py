@@ -46,7 +46,7 @@ def test_rates_are_those_of_the_foreign_threshold(sets):
     home, away = map(trials_of, sets)
     source = source_of_trials(home)
     found = transfer(source, away, Settings(n_replicates=50))
-    assert source.threshold == error_rates(home.bonafide, home.spoof).eer.threshold
+    assert source.threshold == error_rates(home.bonafide, home.spoof).decision_at_eer
     frr, far = (away.bonafide < source.threshold).mean(), (away.spoof >= source.threshold).mean()
     figures = found.figures
     assert (figures["frr"], figures["far"], figures["hter"]) == pytest.approx((frr, far, (frr + far) / 2))

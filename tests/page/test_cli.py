@@ -43,6 +43,7 @@ def test_the_names_that_browsers_may_ask_for(host, more, expected):
         (["--port", "70000"], "0 (any free one) to 65535"),
         (["--max-mb", "0"], "above 0"),
         (["--max-minutes", "nan"], "above 0"),
+        (["--allow-host", "https://page.example"], "expected NAME or NAME:PORT"),
     ],
 )
 def test_what_cannot_be_is_one_line(options, error, capsys):

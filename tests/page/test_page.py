@@ -17,6 +17,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 import audio_forms
 import tiny_repository
+from axe_core import faults
 from dfclient import Detector
 from dfclient.cli.main import main as dfclient
 from dfcontract.calibration import Calibration, Threshold
@@ -248,17 +249,6 @@ def test_nothing_serious_is_in_the_way_of_anybody(browser, served, recordings, a
     assert (empty, full) == ([], [])
     assert "cursor" in spoilt[0]  # it does see a fault where one is
     assert wide == 0
-
-
-def faults(page: Page, axe: str) -> list[str]:
-    page.evaluate(axe)
-    found = page.evaluate("async () => (await axe.run()).violations")
-    return [
-        f"{fault['id']}: {node['html']}"
-        for fault in found
-        if fault["impact"] in ("serious", "critical")
-        for node in fault["nodes"]
-    ]
 
 
 def test_nothing_is_asked_of_anybody_else(context, served, recordings):

@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import math
 import os
 import sys
 import time
@@ -17,8 +18,10 @@ from dfclient.detector import Detector
 from dfclient.errors import InputError
 from dfclient.fused import FusedDetector
 from dfclient.retry import RetryPolicy
+from dfcontract.errors import WindowError
 from dfcontract.fusion import Fusion
 from dfcontract.score_appending import Opening
+from dfcontract.windows import check_choices
 
 NOTICE_EVERY_S = 10.0
 
@@ -41,14 +44,26 @@ def opening_of(options: argparse.Namespace) -> Opening:
 
 
 def check_out(out: Path | None, inputs: Iterable[str]) -> None:
-    """Refuse to write the score file over what it is made from, whatever the two paths look like."""
-    if out is None or not out.exists():
+    """Refuse a folder, and to write the score file over what it is made from, whatever the two paths look like."""
+    if out is None:
+        return
+    if out.is_dir():
+        raise InputError(f"--out {out}: expected the name of a file to write, found a folder")
+    if not out.exists():
         return
     written = out.stat()
     for path in inputs:
         with suppress(OSError, ValueError):  # what can't be looked at is that recording's own error
             if os.path.samestat(written, os.stat(path)):  # noqa: PTH116
                 raise InputError(f"--out {out} is {path}, one of the inputs: give the score file a name of its own")
+
+
+def check_windowing(mode: str, options: argparse.Namespace) -> None:
+    """Refuse a hop or a pool that no detector can have, before a server is asked for its own."""
+    try:
+        check_choices(mode, options.hop, options.pool)
+    except WindowError as error:
+        raise InputError(str(error)) from None
 
 
 def audio_options_of(options: argparse.Namespace) -> AudioOptions:
@@ -83,6 +98,8 @@ def fused_of(options: argparse.Namespace) -> Iterator[FusedDetector]:
 
 
 def _way_of(options: argparse.Namespace) -> dict[str, Any]:
+    if not 0 <= options.wait < math.inf:
+        raise InputError(f"--wait: expected seconds from 0 on, found {options.wait:g}")
     retry = RetryPolicy(wait_s=options.wait)
     return {"timeout_s": options.timeout, "retry": retry, "credentials": credentials_of(options)}
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from dfclient.errors import DfserveError, InputError
-from dfcontract.startup import completed
+from dfcontract.startup import completed, described
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
@@ -69,7 +69,7 @@ def build_parser() -> argparse.ArgumentParser:
         "health", parents=[server], help="whether server and models are ready; exit code 1 if not"
     )
     health.set_defaults(run=inspect.health)
-    return parser
+    return described(parser)
 
 
 def add_locks(server: argparse.ArgumentParser) -> None:
@@ -94,7 +94,10 @@ def _add_score(commands: Any, parents: list[argparse.ArgumentParser]) -> None:
     from dfcontract.score_file import FORMATS
 
     score = commands.add_parser(
-        "score", parents=parents, help="score files, folders, @list.txt or a manifest .csv with a column path"
+        "score",
+        parents=parents,
+        help="score files, folders, @list.txt or a manifest .csv with a column path",
+        epilog="Example: dfclient score recordings/ --model aasist --out scores.csv",
     )
     score.add_argument("--model", default="", metavar="NAME", help="which of the server's models (see dfclient models)")
     score.add_argument(
@@ -159,7 +162,12 @@ def _add_stream(commands: Any, parents: list[argparse.ArgumentParser]) -> None:
     from dfclient.cli import stream as command
     from dfcontract.live import ENCODINGS
 
-    stream = commands.add_parser("stream", parents=parents, help="score audio while it plays: a file, or a pipe (-)")
+    stream = commands.add_parser(
+        "stream",
+        parents=parents,
+        help="score audio while it plays: a file, or a pipe (-)",
+        epilog="Example: arecord -t raw -f S16_LE -r 16000 | dfclient stream - --model aasist --hop 1",
+    )
     stream.add_argument("source", metavar="FILE", help="audio file; - for audio from standard input")
     stream.add_argument("--model", required=True, metavar="NAME", help="which of the server's models")
     stream.add_argument("--hop", type=float, metavar="SECONDS", help="from window to window (default: one window)")

@@ -188,8 +188,8 @@ def summary(
         rows: the score file, if there is one.
     """
     done = f"{tally.scored} scored, {tally.failed} failed" + (f", {skipped} already there" if skipped else "")
-    speed = f"{progress.clips_per_s:.1f} clips/s, {progress.real_time_factor:.0f}x real time"
-    lines = [f"{done}, in {progress.elapsed_s:.1f} s ({speed})"]
+    speed = f" ({progress.clips_per_s:.1f} clips/s, {progress.real_time_factor:.0f}x real time)" * bool(tally.scored)
+    lines = [f"{done}, in {progress.elapsed_s:.1f} s{speed}"]
     if tally.scored and threshold:
         lines.append(f"{tally.above} of {tally.scored} above {threshold}")
     if tally.warned:
@@ -201,6 +201,8 @@ def summary(
         )
     if rows is not None:
         lines.append(f"rows: {rows}" + (f"   errors: {errors_path(rows)}" if tally.failed else ""))
+    if not tally.scored:
+        return "\n".join(lines)
     lines.append("a score is one model's opinion, and far less certain on audio unlike the data it was trained on")
     for card in cards:
         if worth := out_of_domain(card.eers, card.trained_on):

@@ -5,7 +5,16 @@ from pathlib import Path
 
 from dfclient.batch import score_set
 from dfclient.cli import report
-from dfclient.cli.console import audio_options_of, check_out, detector_of, fused_of, notice, opening_of, say
+from dfclient.cli.console import (
+    audio_options_of,
+    check_out,
+    check_windowing,
+    detector_of,
+    fused_of,
+    notice,
+    opening_of,
+    say,
+)
 from dfclient.cli.progress import Progress
 from dfclient.clips import clips_from
 from dfclient.detector import Detector, checked_concurrency
@@ -70,6 +79,7 @@ def run(options: argparse.Namespace) -> int:
     if options.out is None and options.format != "csv":
         raise InputError("--format says how to write --out FILE, which was not given")
     audio_options = audio_options_of(options)
+    check_windowing(options.mode, options)
     check_out(options.out, [path.removeprefix("@") for path in options.paths])
     clips = clips_from(options.paths, notice)
     check_out(options.out, [clip.path for clip in clips])

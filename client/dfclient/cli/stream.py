@@ -12,7 +12,7 @@ from types import FrameType
 from dfclient.audio import EACH, AudioOptions, sources
 from dfclient.batch import has_rows, is_written, write_result
 from dfclient.cli import report
-from dfclient.cli.console import audio_options_of, check_out, detector_of, notice, opening_of, say
+from dfclient.cli.console import audio_options_of, check_out, check_windowing, detector_of, notice, opening_of, say
 from dfclient.clips import Clip
 from dfclient.detector import Detector
 from dfclient.errors import AudioError, DfclientError, InputError
@@ -32,6 +32,7 @@ def run(options: argparse.Namespace) -> int:
     opening = opening_of(options)
     clip, raw = _source_named(options)
     chosen = audio_options_of(options)
+    check_windowing(SLIDING, options)
     check_out(options.out, [clip.path])
     with ExitStack() as stack:
         detector = stack.enter_context(detector_of(options))

@@ -11,7 +11,11 @@ def add(commands: "options.Commands") -> None:
     """State the command's options."""
     command = commands.add_parser("calibrate", help="fit a calibration and a threshold, or apply one")
     actions = command.add_subparsers(required=True, metavar="ACTION")
-    fitting = actions.add_parser("fit", help="fit on labelled scores, write JSON")
+    fitting = actions.add_parser(
+        "fit",
+        help="fit on labelled scores, write JSON",
+        epilog="Example: dfeval calibrate fit dev.csv --protocol dev_set.csv --target-frr 0.05 --out calibration.json",
+    )
     options.add_scores(fitting, options.PARTS)
     fitting.add_argument("--kind", type=_kind, default="affine", help="affine or isotonic (default: %(default)s)")
     options.add_target(fitting)
@@ -19,10 +23,14 @@ def add(commands: "options.Commands") -> None:
     fitting.add_argument("--out", type=Path, required=True, metavar="FILE", help="the calibration, JSON")
     options.add_protocol(fitting)
     fitting.set_defaults(run=fit)
-    applying = actions.add_parser("apply", help="add the columns llr and verdict to a score file")
-    applying.add_argument("scores", type=Path, metavar="SCORES")
-    applying.add_argument("--calibration", type=Path, required=True, metavar="FILE")
-    applying.add_argument("--out", type=Path, required=True, metavar="FILE")
+    applying = actions.add_parser(
+        "apply",
+        help="add the columns llr and verdict to a score file",
+        epilog="Example: dfeval calibrate apply eval.csv --calibration calibration.json --out calibrated.csv",
+    )
+    applying.add_argument("scores", type=Path, metavar="SCORES", help="a score file of the same model")
+    applying.add_argument("--calibration", type=Path, required=True, metavar="FILE", help="of dfeval calibrate fit")
+    applying.add_argument("--out", type=Path, required=True, metavar="FILE", help="the score file to write")
     applying.set_defaults(run=apply)
     for action in (fitting, applying):
         options.add_columns(action)

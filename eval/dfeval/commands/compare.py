@@ -8,7 +8,11 @@ from dfeval.errors import EvalError
 
 def add(commands: "options.Commands") -> None:
     """State the command's options."""
-    command = commands.add_parser("compare", help="is one detector better than another on the same trials?")
+    command = commands.add_parser(
+        "compare",
+        help="whether one detector is better than another on the same trials",
+        epilog="Example: dfeval compare aasist.csv sls.csv --protocol protocol.csv",
+    )
     options.add_scores(command, "two detectors, a file each; or more files, named by --name")
     command.set_defaults(run=run)
     options.add_protocol(command)

@@ -11,7 +11,11 @@ from dfeval.formats import FORMATS
 
 def add(commands: "options.Commands") -> None:
     """State the command's options."""
-    command = commands.add_parser("degrade", help="degraded versions of a labelled folder: codecs, noise, rooms …")
+    command = commands.add_parser(
+        "degrade",
+        help="degraded versions of a labelled folder: codecs, noise, rooms …",
+        epilog="Example: dfeval degrade recordings/ --protocol protocol.csv --out degraded --only mp3:64 trim",
+    )
     command.add_argument("folder", type=Path, nargs="?", metavar="FOLDER", help="recordings, with its subfolders")
     command.add_argument("--out", type=Path, metavar="DIR", help="a new folder, beside FOLDER")
     command.add_argument(

@@ -11,7 +11,11 @@ def add(commands: "options.Commands") -> None:
     """State the command's options."""
     command = commands.add_parser("fuse", help="weigh several detectors' scores, or apply the weights")
     actions = command.add_subparsers(required=True, metavar="ACTION")
-    fitting = actions.add_parser("fit", help="fit on labelled scores, write JSON")
+    fitting = actions.add_parser(
+        "fit",
+        help="fit on labelled scores, write JSON",
+        epilog="Example: dfeval fuse fit aasist.csv sls.csv --protocol protocol.csv --out fusion.json",
+    )
     options.add_scores(fitting, "a detector a file")
     options.add_target(fitting)
     options.add_costs(fitting)
@@ -20,8 +24,8 @@ def add(commands: "options.Commands") -> None:
     fitting.set_defaults(run=fit)
     applying = actions.add_parser("apply", help="write a score file of fused scores")
     applying.add_argument("scores", type=Path, nargs="+", metavar="SCORES", help="a detector a file")
-    applying.add_argument("--fusion", type=Path, required=True, metavar="FILE")
-    applying.add_argument("--out", type=Path, required=True, metavar="FILE")
+    applying.add_argument("--fusion", type=Path, required=True, metavar="FILE", help="of dfeval fuse fit")
+    applying.add_argument("--out", type=Path, required=True, metavar="FILE", help="the score file to write")
     applying.set_defaults(run=apply)
     for action in (fitting, applying):
         options.add_columns(action)

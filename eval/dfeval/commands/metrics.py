@@ -8,7 +8,11 @@ from dfeval.commands import options
 
 def add(commands: "options.Commands") -> None:
     """State the command's options."""
-    command = commands.add_parser("metrics", help="figures of one detector, in the terminal or as JSON")
+    command = commands.add_parser(
+        "metrics",
+        help="figures of one detector, in the terminal or as JSON",
+        epilog="Example: dfeval metrics scores.csv --protocol protocol.csv",
+    )
     options.add_scores(command, options.PARTS)
     command.add_argument("--json", action="store_true", help="print JSON instead of tables")
     command.set_defaults(run=run)

@@ -89,9 +89,20 @@ def add_settings(command: argparse.ArgumentParser) -> None:
 def add_asv(command: argparse.ArgumentParser) -> None:
     """The speaker verifier's errors."""
     group = command.add_argument_group("t-DCF: the speaker verifier's errors, from its scores or as given")
-    group.add_argument("--asv-scores", type=Path, metavar="FILE")
+    group.add_argument("--asv-scores", type=Path, metavar="FILE", help="the verifier's, as ASVspoof publishes them")
     group.add_argument("--asv-key", type=Path, metavar="FILE", help="ASVspoof 2021's ASV/trial_metadata.txt")
-    group.add_argument("--asv-rates", type=float, nargs=3, metavar=("P_FA", "P_MISS", "P_FA_SPOOF"))
+    add_asv_rates(group)
+
+
+def add_asv_rates(group: argparse._ActionsContainer) -> None:
+    """The same errors as three numbers."""
+    group.add_argument(
+        "--asv-rates",
+        type=float,
+        nargs=3,
+        metavar=("P_FA", "P_MISS", "P_FA_SPOOF"),
+        help="of the verifier: impostors accepted, targets missed, spoof accepted; shares of 1",
+    )
 
 
 def add_costs(command: argparse.ArgumentParser) -> None:

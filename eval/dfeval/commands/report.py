@@ -10,7 +10,11 @@ from dfeval.errors import EvalError
 
 def add(commands: "options.Commands") -> None:
     """State the command's options."""
-    command = commands.add_parser("report", help="one HTML page with pictures, tables and files; several detectors")
+    command = commands.add_parser(
+        "report",
+        help="one HTML page with pictures, tables and files; several detectors",
+        epilog="Example: dfeval report aasist.csv sls.csv --protocol protocol.csv --out report",
+    )
     options.add_scores(command, "a detector a file")
     command.add_argument("--out", type=Path, required=True, metavar="DIR", help="where index.html and the rest go")
     command.add_argument(

@@ -26,8 +26,8 @@ def add(commands: "options.Commands") -> None:
     table.set_defaults(run=run_table)
     matrix = commands.add_parser("matrix", help="one detector's figure by two columns of the protocol: attack by codec")
     options.add_scores(matrix, options.PARTS)
-    matrix.add_argument("--rows", required=True, metavar="COLUMN")
-    matrix.add_argument("--columns", required=True, metavar="COLUMN")
+    matrix.add_argument("--rows", required=True, metavar="COLUMN", help="of the protocol: a row for each value")
+    matrix.add_argument("--columns", required=True, metavar="COLUMN", help="likewise a column")
     options.add_protocol(matrix)
     options.add_columns(matrix)
     options.add_naming(matrix, several=False)
@@ -42,7 +42,7 @@ def add(commands: "options.Commands") -> None:
         )
         options.add_costs(command)
         options.add_bootstrap(command)
-        command.add_argument("--asv-rates", type=float, nargs=3, metavar=("P_FA", "P_MISS", "P_FA_SPOOF"))
+        options.add_asv_rates(command)
 
 
 def run_table(arguments: argparse.Namespace) -> int:

@@ -8,8 +8,12 @@ from dfeval.commands import options
 
 def add(commands: "options.Commands") -> None:
     """State the command's options."""
-    command = commands.add_parser("timeline", help="picture of the score along a recording (sliding mode)")
-    command.add_argument("scores", type=Path, metavar="SCORES")
+    command = commands.add_parser(
+        "timeline",
+        help="picture of the score along a recording (sliding mode)",
+        epilog="Example: dfeval timeline scores.csv --utt-id call_17 --out call_17.png",
+    )
+    command.add_argument("scores", type=Path, metavar="SCORES", help="of dfclient score --mode sliding")
     command.add_argument("--utt-id", metavar="ID", help="which recording (default: the one with most windows)")
     command.add_argument("--threshold", type=float, help="mark windows below this score as spoof")
     command.add_argument("--out", type=Path, required=True, metavar="FILE", help="a .png or .svg")

@@ -16,7 +16,11 @@ if TYPE_CHECKING:
 
 def add(commands: "options.Commands") -> None:
     """State the command's options."""
-    command = commands.add_parser("transfer", help="a threshold or calibration set on one set, judged on another")
+    command = commands.add_parser(
+        "transfer",
+        help="a threshold or calibration set on one set, judged on another",
+        epilog="Example: dfeval transfer eval.csv --protocol eval_set.csv --from dev.csv --from-protocol dev_set.csv",
+    )
     options.add_scores(command, options.PARTS)
     source = command.add_argument_group("where the threshold comes from (one of --from…, --calibration, --threshold)")
     source.add_argument("--from", dest="origin", type=Path, nargs="+", metavar="SCORES", help="of the set it is set on")

@@ -62,15 +62,28 @@ class ErrorRates:
 
     @cached_property
     def eer(self) -> OperatingPoint:
-        """Equal error rate: the mean of both rates where they are closest."""
-        closest = int(np.argmin(np.abs(self.frr - self.far)))
-        return OperatingPoint(float(self.frr[closest] + self.far[closest]) / 2, float(self.thresholds[closest]))
+        """Equal error rate: the mean of both rates where they are closest, and the last score rejected there."""
+        point = self._at_eer
+        return OperatingPoint(float(self.frr[point] + self.far[point]) / 2, float(self.thresholds[point]))
+
+    @cached_property
+    def decision_at_eer(self) -> float:
+        """The score from which on trials are accepted at the EER: midway between those rejected and those accepted.
+
+        Where no threshold reaches the EER, the trials that share its score are accepted.
+        """
+        rejected, accepted = self.thresholds[self._at_eer : self._at_eer + 2]
+        middle = rejected / 2 + accepted / 2
+        return float(middle if rejected < middle else accepted)
 
     @cached_property
     def has_threshold_at_eer(self) -> bool:
         """False where the rates cross inside a block of equal scores: the EER is then none that a threshold reaches."""
-        closest = int(np.argmin(np.abs(self.frr - self.far)))
-        return bool(closest == self.distinct[np.searchsorted(self.distinct, closest)])
+        return bool(self._at_eer == self.distinct[np.searchsorted(self.distinct, self._at_eer)])
+
+    @cached_property
+    def _at_eer(self) -> int:
+        return int(np.argmin(np.abs(self.frr - self.far)))
 
     @cached_property
     def auc(self) -> float:

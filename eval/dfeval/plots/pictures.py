@@ -32,7 +32,9 @@ def draw_all(evaluations: Sequence[Evaluation], transfers: Sequence[ConditionTra
     yield Picture("roc", "ROC", "Upper left is better; the dotted line is chance.", draw_roc(evaluations))
     for column in columns_of(evaluations):
         figure, left_out = draw_rates(evaluations, column)
-        caption = f"Lines are intervals, hollow marks groups of under 30 trials, dashes the pooled EER{left_out}."
+        groups = [group for evaluation in evaluations for group in evaluation.groups if group.group.column == column]
+        lines = "Lines are intervals" if any(group.interval for group in groups) else "Too few trials for intervals"
+        caption = f"{lines}; hollow marks are groups of under 30 trials, dashes the pooled EER{left_out}."
         yield Picture(f"eer-by-{column}", f"EER by {column}", caption, figure)
     for index, found in enumerate(transfers):
         figure, left_out = draw_condition_transfer(found)

@@ -2,7 +2,7 @@
 
 import { el, figure, plural, short } from "./words.js";
 
-const MARKS = { above: "▲", below: "▼", none: "–", random: "⚠", failed: "✕" };
+const MARKS = { above: "▲", below: "▼", none: "○", random: "⚠", failed: "✕" };
 
 export const markOf = (side) => MARKS[side];
 
@@ -60,7 +60,7 @@ function model(card, row) {
   const facts = {
     version: card.version, weights: card.weights, checkpoint: card.checkpoint_sha256.slice(0, 16) || "unknown", graph: row.identity, precision: card.precision,
     window: card.window, published: card.published_result,
-    "in short": card.out_of_domain, EER: card.eers.join("; "), "trained on": card.trained_on, paper: card.paper, licence: card.licence,
+    "in short": card.out_of_domain, EER: card.eers.length && el("ul", {}, ...card.eers.map((eer) => el("li", {}, eer))), "trained on": card.trained_on, paper: card.paper, licence: card.licence,
   };
   const pairs = Object.entries(facts).filter(([, value]) => value);
   return el("details", {}, el("summary", {}, "The model"), el("dl", {}, ...pairs.flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, value)])));
