@@ -349,7 +349,8 @@ class Detector(Connection):
             for start, answer in zip(decoded.starts, answers, strict=True)
             if isinstance(answer, WindowAnswer)
         ]
-        scored = [cut(waveform.samples, start, card.window_samples) for start in decoded.starts]
+        # What a short clip is repeated to holds no samples that it lacks itself.
+        scored = [waveform.samples[start : start + card.window_samples] for start in decoded.starts]
         warnings = audio.warnings_of(waveform, scored)
         facts = AudioFacts(
             waveform.duration_s, waveform.source_rate_hz, waveform.source_channels, warnings, waveform.channel, options
