@@ -16,6 +16,7 @@ from dfeval import evaluate, join, load_protocol, load_scores
 from dfeval.__main__ import main
 from dfeval.evaluation import Settings
 from dfeval.plots import style
+from dfeval.plots.distributions import shorten
 from dfeval.report import write_report
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -141,6 +142,13 @@ def test_no_cell_is_a_formula(write_small_data, tmp_path):
     assert {row["group"] for row in rows if row["column"] == "system"} == {"'=1+1", "'@SUM(A1)"}
     for row in rows:
         float(row["value"])
+
+
+def test_names_that_differ_at_their_end_stay_different_beside_a_picture():
+    names = [f"neural-vocoder-autoregressive-system-{number:02d}" for number in range(12)]
+    assert len({shorten(name) for name in names}) == 12
+    assert {len(shorten(name)) for name in names} == {34}
+    assert shorten("short") == "short"
 
 
 SCRIPTS = ("音声合成", "हिन्दी", "русский", "한국어")
