@@ -1,6 +1,6 @@
 """What the library asks of a Triton server, as a protocol. `transport.Transport` does it over gRPC, tests in memory."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -136,12 +136,12 @@ def numbers_of(
     return arrays
 
 
-def check_score(card: ModelCard, logits: npt.ArrayLike, score: float) -> None:
+def check_score(card: ModelCard, logits: Iterable[float], score: float) -> None:
     """Refuse a SCORE that does not follow from the LOGITS beside it, as the card's ``score_kind`` says: ContractError.
 
     Every detector's does, so an answer in which it does not was damaged on its way.
     """
-    spoof, bonafide = np.asarray(logits, np.float64)
+    spoof, bonafide = map(float, logits)
     expected = 1 / (1 + np.exp(spoof - bonafide)) if card.score_kind == "softmax" else bonafide
     if not abs(score - expected) <= SCORE_TOLERANCE * max(1.0, abs(expected)):
         raise ContractError(

@@ -2,7 +2,7 @@
 
 import itertools
 import logging
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -38,6 +38,9 @@ ANSWER_ATTEMPTS = 3
 DECODERS = 2  # threads: some 2,000 clips of 4 s a second
 DECODED_AHEAD = DECODERS + 1  # recordings in memory besides those being scored, however long they are
 
+
+# Number, recording, rate in Hz, choice of channels → waveforms: how one of many recordings is decoded.
+Load = Callable[[int, Recording, int, AudioOptions], tuple[audio.Waveform, ...]]
 
 log = logging.getLogger("dfclient")
 
@@ -207,9 +210,13 @@ class Detector(Connection):
         options: AudioOptions = audio.MIXED,
         *,
         concurrency: int = DEFAULT_CONCURRENCY,
+        load: Load | None = None,
     ) -> Generator[Score | Failed, None, None]:
-        """`score_many` with a `windowing` and choice of channels that have been checked already."""
-        return self._scored(recordings, windowing, options, checked_concurrency(concurrency))
+        """`score_many` with a `windowing` and choice of channels that have been checked already.
+
+        `load` decodes in place of `load_recording`, in several threads at once.
+        """
+        return self._scored(recordings, windowing, options, checked_concurrency(concurrency), load or load_recording)
 
     def run_values(self, windowing: Windowing, options: AudioOptions) -> dict[str, Any]:
         """The values of a score file's columns that are the same in every row of a run."""
@@ -247,12 +254,17 @@ class Detector(Connection):
         return LiveCore(self.card, windowing, rate_hz, self._calls.calls.timeout_s, self._calls.policy)
 
     def _scored(
-        self, recordings: Iterable[Recording], windowing: Windowing, options: AudioOptions, concurrency: int
+        self,
+        recordings: Iterable[Recording],
+        windowing: Windowing,
+        options: AudioOptions,
+        concurrency: int,
+        load: Load,
     ) -> Generator[Score | Failed, None, None]:
         decoders = ThreadPoolExecutor(DECODERS, "dfclient-decode")
         senders = ThreadPoolExecutor(concurrency, "dfclient-infer")
         try:
-            decode = partial(self._decode, windowing, options)
+            decode = partial(self._decode, windowing, options, load)
             decoded = ordered_map(decoders, decode, enumerate(recordings), DECODED_AHEAD)
             jobs = ((clip, start) for clips in decoded for clip in clips for start in clip.starts or (0,))
             answered = ordered_map(senders, partial(self._infer_window, windowing), jobs, 2 * concurrency)
@@ -264,16 +276,12 @@ class Detector(Connection):
             senders.shutdown(wait=False, cancel_futures=True)
 
     def _decode(
-        self, windowing: Windowing, options: AudioOptions, numbered: tuple[int, Recording]
+        self, windowing: Windowing, options: AudioOptions, load: Load, numbered: tuple[int, Recording]
     ) -> tuple[_Decoded, ...]:
         number, recording = numbered
-        clip, rate_hz = clip_of(recording, number), self.card.sample_rate_hz
+        clip = clip_of(recording, number)
         try:
-            if isinstance(recording, tuple):
-                waveforms = audio.channels_from_array(*recording, rate_hz, options)
-            else:
-                source = clip.path if isinstance(recording, Clip) else recording
-                waveforms = audio.load_channels(source, rate_hz, options)
+            waveforms = load(number, recording, self.card.sample_rate_hz, options)
         except InputError as error:
             return (_Decoded(clip, error=error),)
         return tuple(
@@ -347,12 +355,26 @@ class Detector(Connection):
             for start, answer in zip(decoded.starts, answers, strict=True)
             if isinstance(answer, WindowAnswer)
         ]
-        scored = [windowing.cut(waveform.samples, start) for start in decoded.starts]
+        # What a short clip is repeated to holds no samples that it lacks itself.
+        scored = [waveform.samples[start : start + windowing.window_samples] for start in decoded.starts]
         warnings = (*windowing.notes(len(waveform.samples)), *audio.warnings_of(waveform, scored))
         facts = AudioFacts(
             waveform.duration_s, waveform.source_rate_hz, waveform.source_channels, warnings, waveform.channel, options
         )
         return Score.of(clip, card, windowing=windowing, windows=windows, facts=facts)
+
+
+def load_recording(
+    _number: int, recording: Recording, rate_hz: int, options: AudioOptions
+) -> tuple[audio.Waveform, ...]:
+    """The waveforms of one of many recordings, the `_number`-th: one for each channel that is scored by itself.
+
+    Raises:
+        InputError: it can't be decoded, or is no recording.
+    """
+    if isinstance(recording, tuple):
+        return audio.channels_from_array(*recording, rate_hz, options)
+    return audio.load_channels(recording.path if isinstance(recording, Clip) else recording, rate_hz, options)
 
 
 def _named(clip: Clip, channel: int | None) -> Clip:

@@ -1,6 +1,9 @@
 """`FusedDetector`: several models of one server whose scores a fusion makes one log-likelihood ratio of."""
 
+import threading
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,7 +14,7 @@ from dfclient.calls import DEFAULT_TIMEOUT_S, DEFAULT_URL, TritonCalls
 from dfclient.clips import Recording
 from dfclient.connection import Connection
 from dfclient.credentials import Credentials
-from dfclient.detector import DEFAULT_CONCURRENCY, Detector, checked_concurrency
+from dfclient.detector import DEFAULT_CONCURRENCY, Detector, checked_concurrency, load_recording
 from dfclient.errors import InputError, ModelNotFound
 from dfclient.results import Failed, Score, run_values
 from dfclient.retry import RetryPolicy
@@ -204,9 +207,21 @@ class FusedDetector(Connection):
     def _scored(
         self, recordings: Sequence[Recording], windowing: Sequence[Windowing], options: AudioOptions, concurrency: int
     ) -> Iterator[FusedScore | Failed]:
+        rates_hz = Counter(card.sample_rate_hz for card in self.cards)
+        loads = {rate_hz: _DecodedOnce(users) for rate_hz, users in rates_hz.items()}
         with ExitStack() as stack:
             streams = [
-                stack.enter_context(closing(detector.score_windowed(recordings, one, options, concurrency=concurrency)))
+                stack.enter_context(
+                    closing(
+                        detector.score_windowed(
+                            recordings,
+                            one,
+                            options,
+                            concurrency=concurrency,
+                            load=loads[detector.card.sample_rate_hz],
+                        )
+                    )
+                )
                 for detector, one in zip(self.detectors, windowing, strict=True)
             ]
             for results in zip(*streams, strict=True):
@@ -226,6 +241,34 @@ class FusedDetector(Connection):
             detector.close()
             raise
         return detector
+
+
+class _DecodedOnce:
+    """Decodes each recording for the first member that asks for it; kept until all have had it.
+
+    The members advance together, so what is kept is what one of them has decoded ahead of the others.
+    """
+
+    def __init__(self, users: int) -> None:
+        self._users, self._lock = users, threading.Lock()
+        self._kept: dict[int, tuple[Future[tuple[audio.Waveform, ...]], int]] = {}  # and how many have not had it
+
+    def __call__(
+        self, number: int, recording: Recording, rate_hz: int, options: AudioOptions
+    ) -> tuple[audio.Waveform, ...]:
+        """The recording's waveforms; errors as of `load_recording`."""
+        with self._lock:
+            future, left = self._kept.get(number, (Future(), self._users))
+            is_first = number not in self._kept
+            self._kept[number] = future, left - 1
+            if left == 1:
+                del self._kept[number]
+        if is_first:
+            try:
+                future.set_result(load_recording(number, recording, rate_hz, options))
+            except BaseException as error:
+                future.set_exception(error)
+        return future.result()
 
 
 def _check_is_the_one(member: Member, card: ModelCard) -> None:

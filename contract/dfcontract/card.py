@@ -10,7 +10,7 @@ import numpy as np
 from dfcontract import published
 from dfcontract.calibration import Calibration
 from dfcontract.errors import CalibrationError, CardError
-from dfcontract.published import Eer
+from dfcontract.published import Eer, Transfer
 from dfcontract.text import number
 from dfcontract.windows import ClipLengths
 
@@ -32,7 +32,8 @@ _TEXTS = (
 _MAX_DIGITS = 18  # of a whole number: no rate or window has more, and Python refuses to read thousands
 _OTHERS = (
     *("sample_rate_hz", "window_samples", "score_polarity", "weights", "threshold", "calibration", "identity"),
-    *("self_check_logits", "self_check_tolerance", "pre_emphasis", "eers", "clip_samples", "sliding_samples"),
+    *("self_check_logits", "self_check_tolerance", "pre_emphasis", "eers", "transfers"),
+    *("clip_samples", "sliding_samples"),
 )
 
 
@@ -62,6 +63,7 @@ class ModelCard:
         threshold: scores from it on were taken for bona fide on the data that ``threshold_source`` names.
         calibration: from scores to log-likelihood ratios, where somebody fitted one.
         eers: the equal error rates that somebody published for these weights.
+        transfers: how thresholds of these weights did on other data than they were set on, as far as somebody says.
         trained_on: what they were trained on; "" where that is not known.
         preparation: what the graph does to a waveform before the network; "" for nothing.
         pre_emphasis: its factor where that is part of the graph, for `windows.cut`; 0 where it is not.
@@ -83,6 +85,7 @@ class ModelCard:
     paper: str = ""
     published_result: str = ""
     eers: tuple[Eer, ...] = ()
+    transfers: tuple[Transfer, ...] = ()
     trained_on: str = ""
     format: str = ""
     precision: str = ""
@@ -153,6 +156,7 @@ class ModelCard:
             threshold=read.finite("threshold"),
             calibration=read.calibration(),
             eers=read.eers(),
+            transfers=read.transfers(),
             self_check=read.self_check(),
             extra={key: value for key, value in parameters.items() if key not in (*_TEXTS, *_OTHERS)},
             **card,
@@ -176,6 +180,8 @@ class ModelCard:
             yield "identity", str(self.identity)
         if self.eers:
             yield "eers", published.to_text(self.eers)
+        if self.transfers:
+            yield "transfers", published.to_text(self.transfers)
         if self.pre_emphasis:
             yield "pre_emphasis", repr(self.pre_emphasis)
         if self.threshold is not None:
@@ -251,6 +257,13 @@ class _Reader:
             return published.from_text(text) if text else ()
         except (ValueError, RecursionError):
             raise self._error("a list of published equal error rates", "eers") from None
+
+    def transfers(self) -> tuple[Transfer, ...]:
+        text = self.parameters.get("transfers")
+        try:
+            return published.transfers_from_text(text) if text else ()
+        except (ValueError, RecursionError):
+            raise self._error("a list of transferred thresholds", "transfers") from None
 
     def self_check(self) -> SelfCheck | None:
         tolerance = self.finite("self_check_tolerance")

@@ -103,7 +103,8 @@ def to_row(values: Mapping[str, Any]) -> Row:
     Raises:
         ScoreFileError: a column that is not known.
     """
-    if unknown := sorted(values.keys() - _BY_NAME.keys()):
+    if not values.keys() <= _BY_NAME.keys():
+        unknown = sorted(values.keys() - _BY_NAME.keys())
         raise ScoreFileError(f"expected the columns {', '.join(NAMES)}, found {', '.join(unknown)}")
     return {column.name: _text(column.kind, values.get(column.name)) for column in COLUMNS}
 

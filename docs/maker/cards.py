@@ -135,6 +135,8 @@ def _figures(spec: DetectorSpec) -> Iterator[str]:
         note = "data of this set was in the training data" if eer.trained_on else ""
         yield f"| {eer.data} | {eer.percent:g} % | {_source(eer.source)} | {note} |"
     yield ""
+    for transfer in spec.transfers:
+        yield f"{str(transfer)[0].upper()}{str(transfer)[1:]}.\n"
     if any(_is_arena(eer.source) for eer in published):
         yield "The Arena's figures for ASVspoof 2021 pool all phases; the authors' are of the `eval` part.\n"
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -12,7 +13,15 @@ from dfeval.metrics.cllr import cllr, cllr_losses, min_cllr
 from dfeval.metrics.convex_hull import Hull
 from dfeval.metrics.dcf import DcfCosts, act_dcf, act_dcf_losses, min_dcf
 from dfeval.metrics.eer import ErrorRates, Floats, OperatingPoint
-from dfeval.metrics.intervals import MIN_ERRORS, MIN_TRIALS, Interval, cost_interval, units_of, variance_of_means
+from dfeval.metrics.intervals import (
+    MIN_CONFUSIONS,
+    MIN_ERRORS,
+    MIN_TRIALS,
+    Interval,
+    cost_interval,
+    units_of,
+    variance_of_means,
+)
 from dfeval.metrics.tdcf import AsvRates, TdcfCosts, TdcfWeights, min_tdcf, weights_2019, weights_2021
 
 Value = OperatingPoint | float
@@ -28,7 +37,7 @@ class Basis:
     asv: AsvRates | None
     tdcf_costs: TdcfCosts = field(default_factory=TdcfCosts)
 
-    @property
+    @cached_property
     def cllr(self) -> float:
         """Cllr of the scores as they are."""
         return cllr(self.rates.scores[self.rates.is_bonafide], self.rates.scores[~self.rates.is_bonafide])
@@ -49,6 +58,8 @@ class Metric:
         losses: what each trial adds to it, in the order of the error rates, where it is the sum of both classes' means:
             its interval then needs no draws. With neither, a figure has no interval.
         is_least: whether it is the least cost over all thresholds, which the trials at hand make look too small.
+        least_errors: of each kind that have to be seen at its threshold, or at the EER's where it has none: with fewer
+            its interval would hold the true figure too seldom, and there is none.
     """
 
     title: str
@@ -60,6 +71,7 @@ class Metric:
     drawn: Callable[[Replicates, Basis], Floats] | None = None
     losses: Callable[[Basis], Floats] | None = None
     is_least: bool = False
+    least_errors: int = 0
 
 
 def _tandem_costs(
@@ -100,6 +112,7 @@ METRICS: Mapping[str, Metric] = {
         "",
         lambda basis: basis.rates.auc,
         drawn=lambda replicates, _: replicates.aucs,
+        least_errors=MIN_CONFUSIONS,
     ),
     "min_dcf": Metric(
         "min DCF",
@@ -112,6 +125,7 @@ METRICS: Mapping[str, Metric] = {
             minimum_costs(replicates, basis.costs.weight_frr, basis.costs.weight_far) / basis.costs.normaliser
         ),
         is_least=True,
+        least_errors=MIN_ERRORS,
     ),
     "act_dcf": Metric(
         "actual DCF",
@@ -121,6 +135,7 @@ METRICS: Mapping[str, Metric] = {
         "ASVspoof 5 plan",
         lambda basis: act_dcf(basis.rates, basis.costs),
         losses=lambda basis: act_dcf_losses(basis.rates, basis.costs),
+        least_errors=MIN_ERRORS,
     ),
     "cllr": Metric(
         "Cllr",
@@ -130,6 +145,7 @@ METRICS: Mapping[str, Metric] = {
         "Brümmer & du Preez 2006",
         lambda basis: basis.cllr,
         losses=lambda basis: cllr_losses(basis.rates),
+        least_errors=MIN_CONFUSIONS,
     ),
     "min_cllr": Metric(
         "min Cllr",
@@ -148,6 +164,7 @@ METRICS: Mapping[str, Metric] = {
         lambda basis: min_tdcf(basis.rates, weights_2019(basis.asv, basis.tdcf_costs)) if basis.asv else None,
         drawn=lambda replicates, basis: _tandem_costs(replicates, basis, weights_2019),
         is_least=True,
+        least_errors=MIN_ERRORS,
     ),
     "min_tdcf_2021": Metric(
         "min t-DCF 2021",
@@ -158,6 +175,7 @@ METRICS: Mapping[str, Metric] = {
         lambda basis: min_tdcf(basis.rates, weights_2021(basis.asv, basis.tdcf_costs)) if basis.asv else None,
         drawn=lambda replicates, basis: _tandem_costs(replicates, basis, weights_2021),
         is_least=True,
+        least_errors=MIN_ERRORS,
     ),
 }
 
@@ -191,11 +209,13 @@ def intervals_of(
     found: dict[str, Interval | None] = {}
     for name, value in figures.items():
         metric = METRICS[name]
+        if metric.least_errors and not _has_enough_errors(metric, basis):
+            continue
         if metric.drawn and metric.is_least:
             found[name] = _interval_of_least(metric, value, basis, replicates)
         elif metric.drawn:
             found[name] = replicates.interval(value, metric.drawn(replicates, basis))
-        elif metric.losses and _has_enough_errors(metric, basis):
+        elif metric.losses:
             variance = variance_of_means(metric.losses(basis), rates.is_bonafide, speakers)
             found[name] = cost_interval(value, variance, units_of(rates.is_bonafide, speakers))
     return {name: interval for name, interval in found.items() if interval is not None}
@@ -205,25 +225,25 @@ def _interval_of_least(metric: Metric, value: float, basis: Basis, replicates: R
     """Interval of a least cost: around what remains of it when the bias that the draws show is taken off.
 
     A minimum over thresholds follows its trials' chances, so it is too small, the more so the fewer errors there are
-    at its threshold; under `MIN_ERRORS` of either kind nothing that was tried held the true figure often enough.
+    at its threshold. How much, the draws say roughly: the square of that bias adds to the variance.
     """
     rates, drawn_of = basis.rates, metric.drawn
-    if drawn_of is None or not _has_enough_errors(metric, basis):
+    if drawn_of is None:
         return None
     drawn, grid = drawn_of(replicates, basis), replicates.points
     on_grid = drawn_of(replace(replicates, frr=rates.frr[grid][None], far=rates.far[grid][None]), basis)[0]
-    unbiased = value - float(drawn.mean() - on_grid)
-    interval = cost_interval(unbiased, float(drawn.var(ddof=1)), replicates.units, drawn.size)
+    bias = float(drawn.mean() - on_grid)
+    interval = cost_interval(value - bias, float(drawn.var(ddof=1)) + bias**2, replicates.units, drawn.size)
     return interval and replace(interval, low=min(interval.low, value), high=max(interval.high, value))
 
 
 def _has_enough_errors(metric: Metric, basis: Basis) -> bool:
-    """Whether at a cost's threshold both kinds of errors were seen often enough; true for what has no threshold."""
+    """Whether both kinds of errors were seen often enough for an interval of the figure."""
     rates, point = basis.rates, metric.compute(basis)
     if not isinstance(point, OperatingPoint):
-        return True
-    # A least cost's threshold is the last score that is rejected, a given one the first that is accepted.
+        point = rates.eer
+    # A least cost's threshold is the last score that is rejected, others the first that is accepted.
     side: Literal["left", "right"] = "right" if metric.is_least else "left"
     n_rejected = int(np.searchsorted(rates.scores, point.threshold, side=side))
     errors = (rates.frr[n_rejected] * rates.n_bonafide, rates.far[n_rejected] * rates.n_spoof)
-    return bool(min(errors) > MIN_ERRORS - 0.5)  # counts, but for rounding
+    return bool(min(errors) > metric.least_errors - 0.5)  # counts, but for rounding

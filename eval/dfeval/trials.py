@@ -170,6 +170,6 @@ def join(scores: DetectorScores, protocol: Protocol) -> Trials:
 
 def _score_ids(table: pd.DataFrame) -> list[str]:
     """The ids, or the paths where ids repeat and paths do not (two folders with files of the same names)."""
-    if "path" in table.columns and table["utt_id"].duplicated().any() and table["path"].is_unique:
-        return [str(path) for path in table["path"]]
-    return [str(utt_id) for utt_id in table["utt_id"]]
+    is_by_path = "path" in table.columns and table["utt_id"].duplicated().any() and table["path"].is_unique
+    column = table["path" if is_by_path else "utt_id"]
+    return list(map(str, column.tolist()))  # to iterate a column itself takes ten times as long

@@ -52,6 +52,7 @@ def model_card(
         paper=spec.paper,
         published_result=spec.result if pretrained else f"none for {weights} weights",
         eers=spec.eers if pretrained else (),
+        transfers=spec.transfers if pretrained else (),
         trained_on=spec.trained_on if pretrained else "",
         format=format,
         precision=precision,

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Literal, Self
 
-from dfcontract.published import Eer
+from dfcontract.published import Eer, Transfer
 from dfcontract.tensors import SAMPLE_RATE_HZ
 from dfcontract.windows import ClipLengths
 from dfexport.errors import ExportError
@@ -90,6 +90,7 @@ class DetectorSpec:
         max_batch_size: clips of one inference, less where what is computed on the way takes much memory: some 140 MB a
             clip for AASIST and 50 for XLS-R (simulated, ONNX Runtime's arena).
         eers: published equal error rates, by data set.
+        transfers: how thresholds of these weights did on other data, as far as somebody says.
         trained_on: what it was trained on, where that is known.
         pre_emphasis: its factor, where the graph begins with one.
         clip: the lengths that it scores, where its authors score whole clips; `with_window` gives it a fixed one.
@@ -111,6 +112,7 @@ class DetectorSpec:
     precisions: tuple[str, ...] = ("fp32", "bf16")
     max_batch_size: int = 32
     eers: tuple[Eer, ...] = ()
+    transfers: tuple[Transfer, ...] = ()
     trained_on: str = ""
     preparation: str = ""
     pre_emphasis: float = 0.0

@@ -8,7 +8,7 @@ import pytest
 import soundfile
 
 import tiny_repository
-from dfclient import Failed, FusedDetector, FusedScore, InputError, ModelNotFound
+from dfclient import Failed, FusedDetector, FusedScore, InputError, ModelNotFound, audio
 from dfclient.__main__ import main
 from dfcontract.fusion import Fusion, LlrThreshold, Member
 from dfcontract.score_file import from_row
@@ -127,6 +127,24 @@ def test_in_python(pair_server, recording):
     assert isinstance(bad, Failed)
     assert [one.card.model for one in good.members] == list(NAMES)
     assert good.llr == pytest.approx(expected_llr(soundfile.read(path, dtype="float32")[0]), abs=1e-4)
+
+
+def test_each_recording_is_decoded_once_for_all_members(pair_server, recording, monkeypatch):
+    paths = [recording(f"{index}.wav", seed=index) for index in range(20)]
+    decoded = []
+
+    def counted(source, *arguments):
+        decoded.append(source)
+        return load_channels(source, *arguments)
+
+    load_channels = audio.load_channels
+    monkeypatch.setattr(audio, "load_channels", counted)
+    with FusedDetector(pair_server.grpc_url, fusion_of()) as fused, paths[0].open("rb") as opened:
+        *results, failed = fused.score_many([*paths[1:], opened, b"no audio"])
+    assert len(decoded) == 21
+    expected = [expected_llr(soundfile.read(path, dtype="float32")[0]) for path in [*paths[1:], paths[0]]]
+    assert [one.llr for one in results] == pytest.approx(expected, abs=1e-4)
+    assert isinstance(failed, Failed)
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 from dfcontract.calibration import Calibration, Threshold
 from dfcontract.card import ModelCard, SelfCheck
 from dfcontract.errors import CardError
-from dfcontract.published import NOT_DISCLOSED, Eer, out_of_domain
+from dfcontract.published import NOT_DISCLOSED, Eer, Transfer, out_of_domain
 from dfcontract.windows import ClipLengths
 
 TEXT = st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=20)
 FLOATS = st.floats(-1e6, 1e6, allow_nan=False)
+PERCENTS = st.floats(0, 100)
 FLOATS_32 = st.floats(-1e6, 1e6, width=32)
 CALIBRATIONS = st.builds(
     Calibration,
@@ -42,7 +43,10 @@ CARDS = st.builds(
     licence=TEXT,
     paper=st.just("") | TEXT,
     published_result=st.just("") | TEXT,
-    eers=st.lists(st.builds(Eer, TEXT, st.floats(0, 100), st.just("") | TEXT, st.booleans()), max_size=3).map(tuple),
+    eers=st.lists(st.builds(Eer, TEXT, PERCENTS, st.just("") | TEXT, st.booleans()), max_size=3).map(tuple),
+    transfers=st.lists(st.builds(Transfer, TEXT, TEXT, PERCENTS, st.none() | PERCENTS, PERCENTS, TEXT), max_size=3).map(
+        tuple
+    ),
     trained_on=st.just("") | TEXT,
     format=st.just("") | TEXT,
     precision=st.just("") | TEXT,
@@ -57,6 +61,7 @@ CARDS = st.builds(
     self_check=st.none() | st.builds(SelfCheck, st.tuples(FLOATS_32, FLOATS_32), st.floats(1e-9, 1)),
     extra=st.dictionaries(st.sampled_from(["arena_extend_strategy", "INFERENCE_MODE", "later"]), TEXT),
 )
+TRANSFER = dataclasses.asdict(Transfer("a set", "another", 78.7, 0.3, 11.2, "somebody"))
 LEAST = {"sample_rate_hz": "16000", "window_samples": "64600", "weights": "custom"}
 
 
@@ -79,6 +84,7 @@ def test_every_field_reaches_the_text():
             ("published_result", "format", "precision", "precision_note", "drift", "preparation"), "changed"
         ),
         "eers": (Eer("a set", 1.5, "somebody", trained_on=True), Eer("another", 2)),
+        "transfers": (Transfer("a set", "another", 78.7, None, 11.2, "somebody"),),
         "trained_on": "a set",
         "pre_emphasis": 0.97,
         "sample_rate_hz": 8000,
@@ -124,6 +130,11 @@ def test_every_field_reaches_the_text():
         ({"eers": '[{"data": "a set", "percent": "low"}]'}, "a list of published equal error rates as eers"),
         ({"eers": '[{"data": "a set", "percent": 183}]'}, "a list of published equal error rates as eers"),
         ({"eers": "[" * 100_000}, "a list of published equal error rates as eers"),
+        ({"transfers": "78.7"}, "a list of transferred thresholds as transfers"),
+        ({"transfers": '[{"data": "a set"}]'}, "a list of transferred thresholds as transfers"),
+        ({"transfers": json.dumps([TRANSFER | {"rejected_percent": 787}])}, "a list of transferred thresholds"),
+        ({"transfers": json.dumps([TRANSFER | {"accepted_percent": "few"}])}, "a list of transferred thresholds"),
+        ({"transfers": json.dumps([TRANSFER | {"source": None}])}, "a list of transferred thresholds"),
         ({"identity": "x"}, "a whole number as identity"),
         ({"self_check_tolerance": "1e-4", "self_check_logits": "1"}, "two numbers as self_check_logits"),
         ({"calibration": "{}"}, "dfeval calibrate fit, then build the model again"),

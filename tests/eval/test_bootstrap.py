@@ -6,12 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import ndtr
 from scipy.stats import beta
+from scipy.stats import t as student
 
 from dfeval.figures import Basis, figures_of, intervals_of
 from dfeval.metrics.bootstrap import N_CELLS, bootstrap, crossing, drawable
 from dfeval.metrics.compare import COMPARABLE, Figure, compare
 from dfeval.metrics.convex_hull import convex_hull
-from dfeval.metrics.dcf import DcfCosts
+from dfeval.metrics.dcf import DcfCosts, min_dcf
 from dfeval.metrics.eer import error_rates
 from dfeval.metrics.intervals import Units, share_interval, variance_of_means
 from dfeval.metrics.tdcf import AsvRates
@@ -184,9 +185,24 @@ def test_every_interval_has_its_figure_inside():
 def test_too_few_trials_or_errors_have_no_interval():
     rng = np.random.default_rng(2)
     assert _intervals(rng.normal(1, 1, 19), rng.normal(-1, 1, 500))[1] == {}
-    few_errors = _intervals(rng.normal(2, 1, 60), rng.normal(-2, 1, 60))[1]  # seven errors at most
-    assert "cllr" in few_errors
-    assert not {"min_dcf", "act_dcf", "min_tdcf_2019"} & set(few_errors)
+    some_errors = _intervals(rng.normal(1.2, 1, 60), rng.normal(-1.2, 1, 60))[1]  # five to nine of each kind
+    assert set(some_errors) == {"eer", "auc", "cllr"}
+    few_errors = _intervals(rng.normal(2, 1, 60), rng.normal(-2, 1, 60))[1]  # one or two
+    assert set(few_errors) == {"eer"}
+
+
+def test_the_interval_of_a_least_cost_lies_around_it_less_its_bias_which_adds_to_the_variance():
+    rng = np.random.default_rng(4)
+    rates, costs = error_rates(rng.normal(1, 1, 300), rng.normal(0, 1, 300)), DcfCosts()
+    basis, replicates = Basis(rates, convex_hull(rates), costs, None), bootstrap(rates, None, 200)
+    value = min_dcf(rates, costs).value
+    drawn = (costs.weight_frr * replicates.frr + costs.weight_far * replicates.far).min(axis=1) / costs.normaliser
+    bias = drawn.mean() - value  # every threshold is on the grid
+    assert bias < -0.005
+    interval = intervals_of({"min_dcf": value}, basis, replicates, None)["min_dcf"]
+    assert np.sqrt(interval.low * interval.high) == pytest.approx(value - bias, abs=1e-12)
+    reach = student.ppf(0.975, 299) * np.sqrt(drawn.var(ddof=1) + bias**2) / (value - bias)
+    assert np.log(interval.high / interval.low) / 2 == pytest.approx(reach, rel=1e-9)
 
 
 def test_the_eers_interval_holds_the_true_one_with_twenty_trials_of_a_class():

@@ -5,13 +5,18 @@ import json
 import re
 import shutil
 import subprocess
+import warnings
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
 
 from dfdeploy.machine import missing_line
 from dfeval import evaluate, join, load_protocol, load_scores
+from dfeval.__main__ import main
 from dfeval.evaluation import Settings
+from dfeval.plots import style
+from dfeval.plots.distributions import shorten
 from dfeval.report import write_report
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -137,3 +142,50 @@ def test_no_cell_is_a_formula(write_small_data, tmp_path):
     assert {row["group"] for row in rows if row["column"] == "system"} == {"'=1+1", "'@SUM(A1)"}
     for row in rows:
         float(row["value"])
+
+
+def test_names_that_differ_at_their_end_stay_different_beside_a_picture():
+    names = [f"neural-vocoder-autoregressive-system-{number:02d}" for number in range(12)]
+    assert len({shorten(name) for name in names}) == 12
+    assert {len(shorten(name)) for name in names} == {34}
+    assert shorten("short") == "short"
+
+
+SCRIPTS = ("音声合成", "हिन्दी", "русский", "한국어")
+
+
+def test_names_in_any_script_are_text_on_the_page_and_one_note_at_most(write_small_data, tmp_path, monkeypatch, capsys):
+    """On a machine that has no fonts but Matplotlib's own, a picture shows boxes, which is said once."""
+    monkeypatch.setattr(style, "_PATHS", {"DejaVu Sans": style._PATHS["DejaVu Sans"]})
+    monkeypatch.setitem(style.STYLE, "font.family", ["DejaVu Sans"])
+    scores, protocol = write_small_data(tmp_path)
+    name = " ".join(SCRIPTS)
+    protocol.write_text(protocol.read_text().replace("fish", name), encoding="utf-8")
+    command = ["report", scores, "--protocol", protocol, "--bootstrap", "0", "--out", tmp_path / "report"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert main(list(map(str, command))) == 0
+    note = [line for line in capsys.readouterr().err.splitlines() if "font" in line]
+    assert len(note) == 1
+    missing = {character for script in SCRIPTS if script != "русский" for character in script}
+    assert set(note[0].partition("no font here has ")[2].partition(":")[0]) == missing
+    pictures = re.findall(r"<svg .*?</svg>", (tmp_path / "report" / "index.html").read_text("utf-8"), re.DOTALL)
+    assert any(name in picture for picture in pictures)
+
+
+@pytest.mark.slow  # draws forty groups of seven detectors
+def test_seven_detectors_and_forty_groups_are_a_page_of_three_megabytes_at_most(tmp_path):
+    rng = np.random.default_rng(0)
+    systems = [f"{SCRIPTS[i % 4]} neural-vocoder-{i:02d}" for i in range(40)]
+    kinds = [("-", "bonafide") if i % 4 == 0 else (systems[i % 40], "spoof") for i in range(4000)]
+    rows = [f"u{i},{label},{system},s{i % 60}" for i, (system, label) in enumerate(kinds)]
+    (tmp_path / "protocol.csv").write_text("\n".join(["utt_id,label,system,speaker", *rows]), encoding="utf-8")
+    for number in range(7):
+        values = rng.normal([1.0 if label == "bonafide" else -1.0 for _, label in kinds], 1.5)
+        lines = [f"u{i},{value:.5f},detector-{number}-with-a-name-of-its-own" for i, value in enumerate(values)]
+        (tmp_path / f"{number}.csv").write_text("\n".join(["utt_id,score,model", *lines]))
+    loaded, settings = load_protocol(tmp_path / "protocol.csv", "csv"), Settings(n_replicates=20, by=("system",))
+    paths = sorted(tmp_path.glob("[0-9].csv"))
+    page = write_report([evaluate(join(load_scores(path), loaded), settings) for path in paths], tmp_path / "report")
+    assert page.stat().st_size < 3_000_000
+    assert all(system in page.read_text("utf-8") for system in systems[1:4])

@@ -85,6 +85,7 @@ def _transport_stream(head: bytes) -> bool | None:
 
 CONTAINERS = (
     Container("WAV", _begins(b"RIFF????WAVE"), (".wav", ".wave"), "wav", walk_chunks(extents.WAV), True),
+    Container("FLAC", _begins(b"fLaC"), (".flac",), "flac", walk_flac, True, glance=glance_flac, is_over=is_flac_over),
     Container("RIFX", _begins(b"RIFX????WAVE"), (), "wav", walk_chunks(extents.RIFX), True),
     Container(
         "RF64",
@@ -109,7 +110,6 @@ CONTAINERS = (
         "CAF", _begins(b"caff\0\1"), (".caf",), "caf", walk_chunks(extents.CAF), True, is_live=False, is_doubted=True
     ),
     Container("NIST", _begins(b"NIST_1A\n"), (".sph", ".nist"), "nistsphere", walk_nist, True, is_doubted=True),
-    Container("FLAC", _begins(b"fLaC"), (".flac",), "flac", walk_flac, True, glance=glance_flac, is_over=is_flac_over),
     Container("Ogg", _begins(b"OggS"), (".ogg", ".oga", ".opus", ".spx", ".ogv"), "ogg", walk_ogg, True),
     Container(
         "MP3",

@@ -43,6 +43,7 @@ def _facts(card: ModelCard, *, takes_streams: bool) -> Iterator[tuple[str, str]]
     yield from (("", str(eer)) for eer in card.eers[1:])
     if worth := out_of_domain(card.eers, card.trained_on):
         yield "in short", worth
+    yield from (("elsewhere", str(transfer)) for transfer in card.transfers)
     yield from (
         (label, text)
         for label, text in (

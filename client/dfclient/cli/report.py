@@ -207,6 +207,9 @@ def summary(
     for card in cards:
         if worth := out_of_domain(card.eers, card.trained_on):
             lines.append(worth if len(cards) == 1 else f"{card.model}: {worth}")
+        if card.transfers:
+            worst = max(card.transfers, key=lambda one: one.rejected_percent)
+            lines.append(str(worst) if len(cards) == 1 else f"{card.model}: {worst}")
     return "\n".join(lines)
 
 

@@ -18,6 +18,7 @@ LEVEL = 0.95
 MAX_LOG = 500.0  # keeps a hopelessly wide interval finite
 MIN_TRIALS = 20  # of each class: with fewer, no kind of interval held the true figure as often as it says
 MIN_ERRORS = 10  # of each kind at the threshold of a cost: with fewer, its interval lies too low
+MIN_CONFUSIONS = 5  # the same at the EER's threshold, of a figure without a threshold of its own
 MIN_SPEAKERS = 10  # of each class: fewer draws of fewer speakers say little about the speakers that were not recorded
 
 

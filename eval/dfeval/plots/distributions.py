@@ -82,8 +82,11 @@ def _row_label(figures: GroupFigures) -> str:
 
 
 def shorten(name: str, longest: int = 34) -> str:
-    """A group's name short enough to stand beside a picture."""
-    return name if len(name) <= longest else name[: longest - 1] + "…"
+    """A group's name short enough to stand beside a picture: without its middle, since many differ at their end."""
+    if len(name) <= longest:
+        return name
+    end = (longest - 1) // 2
+    return f"{name[: longest - 1 - end]}…{name[-end:]}"
 
 
 def _mark_threshold(ax: Axes, evaluation: Evaluation) -> None:

@@ -21,7 +21,7 @@ def draw_rates(evaluations: Sequence[Evaluation], column: str) -> tuple[Figure, 
     mean = {name: np.mean([figures[name].eer for figures in by_detector if name in figures]) for name in names}
     ranked = sorted(names, key=lambda name: (-mean[name], name))
     shown = ranked[:MAX_ROWS][::-1]
-    spread = 0.17 if len(evaluations) > 1 else 0.0
+    spread = min(0.085 * len(evaluations), 0.36) if len(evaluations) > 1 else 0.0
     offsets = np.linspace(spread, -spread, len(evaluations))
     figure, ax = axes((6.4, 1.5 + (0.32 + 0.1 * len(evaluations)) * len(shown)))
     for index, (evaluation, figures) in enumerate(zip(evaluations, by_detector, strict=True)):

@@ -1,9 +1,10 @@
 """AASIST's two sizes."""
 
-from dfcontract.published import Eer
+from dfcontract.published import Eer, Transfer
 from dfexport.rows.common import ASVSPOOF_2019_LA_TRAIN, MEASURED, arena
 from dfexport.spec import Checkpoint, DetectorSpec, OperatingPoint, RemoteFile
 
+_CORPUS = "301 clips of 16 other systems"
 _AASIST_PAGE = "https://github.com/clovaai/aasist"
 _AASIST_WEIGHTS = "https://raw.githubusercontent.com/clovaai/aasist/main/models/weights"
 _AASIST_MIRROR = "https://cdn.jsdelivr.net/gh/clovaai/aasist@main/models/weights"  # a CDN of public GitHub repositories
@@ -40,8 +41,9 @@ ROWS: tuple[DetectorSpec, ...] = (
             *arena(("ASVspoof 2021 LA, all phases", 12.35), ("ASVspoof 2021 DF, all phases", 17.04)),
             *arena(("In-the-Wild", 43.01), ("SONAR", 57.61), ("CD-ADD", 51.05), ("ODSS", 50.41)),
             *arena(("LibriSeVoc", 37.98), ("HABLA", 37.36), ("DECRO", 29.74)),
-            Eer("301 clips of 16 other systems", 34.6, MEASURED),
+            Eer(_CORPUS, 34.6, MEASURED),
         ),
+        transfers=(Transfer("ASVspoof 2019 LA eval", _CORPUS, 58.5, 18.1, 34.6, MEASURED),),
         trained_on=ASVSPOOF_2019_LA_TRAIN,
     ),
     DetectorSpec(
@@ -61,7 +63,7 @@ ROWS: tuple[DetectorSpec, ...] = (
             *arena(("ASVspoof 2021 LA, all phases", 13.15), ("ASVspoof 2021 DF, all phases", 15.96)),
             *arena(("In-the-Wild", 44.45), ("ASVspoof 5", 37.53), ("CD-ADD", 50.72), ("DeepVoice", 49.68)),
             *arena(("ODSS", 47.14), ("HABLA", 34.84)),
-            Eer("301 clips of 16 other systems", 35.5, MEASURED),
+            Eer(_CORPUS, 35.5, MEASURED),
         ),
         trained_on=ASVSPOOF_2019_LA_TRAIN,
     ),

@@ -1,7 +1,7 @@
 """SSL_Anti-spoofing's two checkpoints."""
 
-from dfcontract.published import Eer
-from dfexport.rows.common import ASVSPOOF_2019_LA_TRAIN, arena, drive
+from dfcontract.published import Eer, Transfer
+from dfexport.rows.common import ASVSPOOF_2019_LA, ASVSPOOF_2019_LA_TRAIN, arena, drive
 from dfexport.spec import XLSR_PRECISIONS, Checkpoint, DetectorSpec, OperatingPoint, RemoteFile
 
 _SSL_PAGE = "https://github.com/TakHemlata/SSL_Anti-spoofing"
@@ -48,6 +48,16 @@ ROWS: tuple[DetectorSpec, ...] = (
             *arena(("ASVspoof 2019 LA", 0.22), ("ASVspoof 2021 LA, all phases", 8.11)),
             *arena(("ASVspoof 2021 DF, all phases", 8.32), ("In-the-Wild", 11.22), ("ASVspoof 5", 16.25)),
             *arena(("SONAR", 46.12), ("CD-ADD", 38.57), ("CFAD", 17.28), ("LibriSeVoc", 11.21)),
+        ),
+        transfers=(
+            Transfer(
+                ASVSPOOF_2019_LA,
+                "In-the-Wild",
+                78.7,
+                None,
+                11.2,
+                "arXiv 2606.21584, of an SSL-AASIST, probably these weights",
+            ),
         ),
         trained_on=ASVSPOOF_2019_LA_TRAIN,
     ),
