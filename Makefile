@@ -12,7 +12,7 @@ GPU ?=
 PROFILE ?= $(if $(GPU),gpu)
 PACKAGES ?= install
 IMAGE ?= cpu
-# How many files of tests run at once; each process has its own servers and exports.
+# How many files of tests run at once; each process has its own servers, and all share what was exported.
 JOBS ?= 1
 # Empty: chosen by whether there is an NVIDIA driver (deploy/dfdeploy/machine.py).
 export TORCH_INDEX_URL ?=
@@ -71,7 +71,7 @@ bench: setup ## speed: server, ONNX Runtime, PyTorch and client in turns; bench.
 
 test: setup $(OLD_ORT) ## everything that proves it, against a real server (JOBS=2: two files of tests at once)
 	@$(BIN)/python -m pytest -m 'not slow and not wheel and not faults and not image' \
-	  $(if $(filter-out 1,$(JOBS)),-n $(JOBS) --dist loadfile)
+	  $(if $(filter-out 1,$(JOBS)),-n $(JOBS) --dist loadgroup --no-loadscope-reorder)
 
 test-slow: setup $(OLD_ORT) ## the tests that take minutes each
 	@$(BIN)/python $(PIP_INSTALL) -c constraints.txt 'ray[data]' pyspark

@@ -14,6 +14,20 @@ from dfdeploy.embedded import Server
 from dfdeploy.environment import default_folder
 
 pytest_plugins = ["no_skips", "export_once"]
+# Their files take longest: begun last, one of them would keep one process busy while the others have nothing to do.
+LONGEST_FIRST = ("export", "e2e")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where several processes run (`--dist loadgroup`), a file's tests stay together, since they share servers.
+
+    A file whose parts share nothing names them apart (`pytest.mark.xdist_group`).
+    """
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group("/".join(item.path.with_suffix("").parts[-2:])))
+    items.sort(key=lambda item: item.path.parent.name not in LONGEST_FIRST)
 
 
 @pytest.hookimpl(wrapper=True)

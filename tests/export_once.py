@@ -1,8 +1,9 @@
-"""An export that several tests ask for is made once a session.
+"""An export that several tests ask for is made once a run.
 
 Nearly all of a build is torch's exporter at work, up to half a minute a time, and tests build the same few networks
-again and again. The first build of a network with its weights is real; a later one gets a copy of the file, with its
-own identity put in, and all that a build does besides (parity, self-check, configuration) happens anew.
+again and again. The first build of a network with its weights is real; a later one, also in another process of the same
+run, gets a copy of the file, with its own identity put in, and all that a build does besides (parity, self-check,
+configuration) happens anew.
 """
 
 import dataclasses
@@ -18,6 +19,7 @@ import pytest
 from dfcontract.tensors import IDENTITY
 from dfexport.formats import FORMATS
 from dfexport.formats.onnx import write_onnx
+from once import made_once, run_folder
 
 if TYPE_CHECKING:
     from dfexport.formats.served import ServedDetector
@@ -26,10 +28,10 @@ BUFFER = "identity"  # the module's own, which is no weight
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _export_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Writes of ONNX files go through a folder of this session's."""
+def _export_once(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Writes of ONNX files go through a folder of this run's."""
     rows = dict(FORMATS)
-    made = tmp_path_factory.mktemp("exports")
+    made = run_folder(request, "exports")
     for name, row in rows.items():
         if row.write is write_onnx:
             FORMATS[name] = dataclasses.replace(row, write=_remembering(row.write, made))
@@ -41,16 +43,17 @@ def _remembering(
     write: "Callable[[ServedDetector, int, Path], None]", made: Path
 ) -> "Callable[[ServedDetector, int, Path], None]":
     def written(served: "ServedDetector", window_samples: int, path: Path) -> None:
-        folder = made / _digest(served, window_samples)
-        if not folder.is_dir():
-            write(served, window_samples, path)
-            folder.mkdir()
-            for file in _files(path):
-                shutil.copy2(file, folder)
-            return
-        for file in folder.iterdir():
+        is_first = False
+
+        def make(folder: Path) -> None:
+            nonlocal is_first
+            is_first = True
+            write(served, window_samples, folder / path.name)
+
+        for file in made_once(made / _digest(served, window_samples), make).iterdir():
             shutil.copy2(file, path.with_name(file.name))
-        _put_identity(path, int(served.identity))
+        if not is_first:
+            _put_identity(path, int(served.identity))
 
     return written
 
@@ -66,11 +69,6 @@ def _digest(served: "ServedDetector", window_samples: int) -> str:
             digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
             digest.update(tensor.numpy().tobytes())
     return digest.hexdigest()
-
-
-def _files(path: Path) -> list[Path]:
-    """The graph, and the weights beside it where they are too large for it."""
-    return [file for file in (path, path.with_name(f"{path.name}.data")) if file.is_file()]
 
 
 def _put_identity(path: Path, identity: int) -> None:

@@ -44,6 +44,7 @@ def test_the_human_example_scores_as_the_original_scores_it(pretrained: tuple[st
     np.testing.assert_allclose(logits_of(network, ROOT / "examples/human.flac"), expected[name], atol=1e-4)
 
 
+@pytest.mark.slow  # what is exported from both answers every tenth clip: tests/e2e/test_corpus.py
 def test_every_twentieth_clip_of_the_corpus_scores_as_the_original(pretrained: tuple[str, torch.nn.Module]) -> None:
     if not CORPUS.is_dir():
         pytest.skip(f"the corpus is not here ({CORPUS})")

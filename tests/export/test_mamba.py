@@ -101,7 +101,8 @@ class Scan(torch.nn.Module):
 
 
 @pytest.mark.parametrize(
-    "steps", [7, 208, pytest.param(1, marks=pytest.mark.slow), pytest.param(201, marks=pytest.mark.slow)]
+    "steps",
+    [208, *(pytest.param(steps, marks=pytest.mark.slow) for steps in (1, 7, 201))],  # 201: test_mamba_runtimes
 )
 def test_onnx_runtime_scans_as_the_loop_does_for_any_batch_and_step(steps: int, tmp_path: Path) -> None:
     names = ("x", "step", "decay", "b", "c")

@@ -48,7 +48,7 @@ class Inspected(nn.Module):
 
     def forward(self, waveform: Tensor) -> tuple[Tensor, ...]:
         layers = self.detector.encoder.layer_outputs(waveform)
-        features = self.detector.encoder(waveform)
+        features = self.detector.encoder.finished(layers[-1])
         thinned = torch.stack(layers, 1)[:, :, ::20, ::64]
         return *self.served(features), features[:, ::20, ::64], thinned
 
