@@ -174,7 +174,7 @@ def score_frame(
     names = [str(name) for name in (frame["utt_id"] if "utt_id" in frame.columns else paths)]
     # A row's number is its recording's name on the way, so that each result finds its row again.
     clips = [Clip(path, str(row)) for row, path in enumerate(paths) if isinstance(path, str)]
-    in_flight = {} if concurrency is None else {"concurrency": concurrency}
+    in_flight: dict[str, Any] = {} if concurrency is None else {"concurrency": concurrency}
     results = list(detector.score_windowed(clips, windowing, options, **in_flight))
     results += [_no_path(row, path) for row, path in enumerate(paths) if not isinstance(path, str)]
     placed = sorted(((int(result.utt_id.partition("#")[0]), result) for result in results), key=lambda pair: pair[0])
