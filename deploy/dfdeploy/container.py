@@ -97,8 +97,20 @@ def command(
         *engines_mount(profile),
         f"--user={_user()}" if profile == TENSORRT else "--user=1000:1000",
         "--shm-size=1g",
-        *([image] if image else nvidia_command(profile, http_inference=http_inference, tls=tls and tls.inside())),
+        *(
+            our_command(image, profile)
+            if image
+            else nvidia_command(profile, http_inference=http_inference, tls=tls and tls.inside())
+        ),
     ]
+
+
+def our_command(image: str, profile: str) -> list[str]:
+    """An image of ours and what it is told: of its own accord one serves the profile of what it was made for.
+
+    TensorRT is the GPU image's alone; the one for CPUs refuses the option.
+    """
+    return [image, *([f"--model-config-name={profile}"] if profile == TENSORRT else [])]
 
 
 def nvidia_command(profile: str, *, http_inference: bool = False, tls: Tls | None = None) -> list[str]:

@@ -100,6 +100,14 @@ def test_tensorrt_keeps_its_engines_in_a_folder_of_this_users(
         container.check_profile(tmp_path, ["old"], "tensorrt")
 
 
+@pytest.mark.parametrize(("profile", "told"), [("gpu", []), ("tensorrt", ["--model-config-name=tensorrt"])])
+def test_our_gpu_image_is_told_of_tensorrt(profile: str, told: list[str]) -> None:
+    command = container.command(
+        Path("/data/models"), profile=profile, host="127.0.0.1", host_ports=PORTS, image="dfserve:gpu"
+    )
+    assert command[command.index("dfserve:gpu") + 1 :] == told
+
+
 def test_the_embedded_server_has_no_tensorrt(tiny_models: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["serve", f"--repository={tiny_models}", "--profile=tensorrt"]) == 1
     assert "--profile tensorrt goes with --server docker" in capsys.readouterr().err
