@@ -135,6 +135,19 @@ def test_three_files_say_the_same(made_up: Report, tmp_path: Path) -> None:
     assert rows[9]["not_measured_because"].startswith("PyTorch is not installed")
 
 
+def test_in_process_the_authors_network_is_the_eager_one(tmp_path: Path) -> None:
+    rows = [row_of(f"{PYTORCH}authors", 8, 1, 2.0, 1.0), row_of(f"{PYTORCH}bf16", 8, 1, 8.0, 5.0)]
+    report.write(Report({}, rows), tmp_path / "bench.json")
+    with (tmp_path / "bench.csv").open() as file:
+        assert [float(row["speedup_over_eager"]) for row in csv.DictReader(file)] == [1.0, 4.5]
+
+
+def test_thousands_are_no_powers_of_ten() -> None:
+    figures = (None, 0.01234, 12.34, 999.4, 1528.5, 764_811.0)
+    assert [report.text(figure) for figure in figures] == ["not measured", "0.0123", "12.3", "999", "1,528", "764,811"]
+    assert report.text(0.123, ".0%") == "12%"
+
+
 def test_the_page_is_one_file_that_fills_nothing_in(made_up: Report) -> None:
     page = report.page(made_up)
     assert not re.search(r'(?:src|href)="(?!#)', page)

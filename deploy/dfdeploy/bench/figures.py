@@ -10,6 +10,7 @@ from statistics import median
 # Ways to run a model; those in PyTorch alone have the names of `dfexport.speed.ways`, after a mark.
 EAGER, DIRECT, SERVED = "eager", "onnxruntime", "triton"
 PYTORCH = "pytorch "
+AUTHORS = f"{PYTORCH}authors"  # in-process; its name is that of `dfexport.speed.ways`
 MEANING = {
     EAGER: "eager PyTorch, as the authors' code computes it",
     DIRECT: "ONNX Runtime in-process, as the backend calls it",

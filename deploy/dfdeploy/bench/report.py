@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import jinja2
 
 from dfdeploy.bench import pictures
-from dfdeploy.bench.figures import DIRECT, EAGER, MEANING, PYTORCH, SERVED, Report, Row, ratio
+from dfdeploy.bench.figures import AUTHORS, DIRECT, EAGER, MEANING, PYTORCH, SERVED, Report, Row, ratio
 from dfdeploy.bench.server_statistics import PHASES
 
 CSV_HEADER = (
@@ -21,6 +21,7 @@ CSV_HEADER = (
 )
 PHASE_NAMES = dict(zip(PHASES, ("queue", "input", "computing", "output"), strict=True))
 NOT_MEASURED = "not measured"
+WHOLE_FROM = 1000  # three digits of such a figure would be a power of ten
 SHORT_NOTE = (
     "Windows a second at the best load. Speed-up: Triton through gRPC, one request at a time, over eager PyTorch as "
     "the authors' code computes it, with as many windows. Serving costs: what is lost against ONNX Runtime "
@@ -124,12 +125,14 @@ def meaning(way: str) -> str:
 
 
 def text(value: float | None, form: str = ".3g") -> str:
-    """A figure, or the word that there is none."""
-    return NOT_MEASURED if value is None else format(value, form)
+    """A figure, or the word that there is none; thousands are not written as powers of ten."""
+    if value is None:
+        return NOT_MEASURED
+    return f"{value:,.0f}" if form == ".3g" and abs(value) >= WHOLE_FROM else format(value, form)
 
 
 def _csv_row(report: Report, row: Row) -> tuple[object, ...]:
-    eager = report.row(row.model, EAGER, row.batch)
+    eager = report.row(row.model, EAGER, row.batch) or report.row(row.model, AUTHORS, row.batch)
     measured = (row.windows_per_s, *(row.percentile_ms(name) for name in ("p50", "p90", "p99")))
     phases = (row.phase_ms(phase) for phase in PHASES)
     executions = " ".join(f"{size}:{count}" for size, count in row.batches.items())
