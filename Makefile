@@ -13,7 +13,8 @@ PROFILE ?= $(if $(GPU),gpu)
 PACKAGES ?= install
 IMAGE ?= cpu
 # How many files of tests run at once; each process has its own servers, and all share what was exported.
-JOBS ?= 1
+# Two where there are two cores: a process holds up to 5 GB.
+JOBS ?= $(if $(filter 1,$(shell nproc 2>/dev/null || echo 1)),1,2)
 # Empty: chosen by whether there is an NVIDIA driver (deploy/dfdeploy/machine.py).
 export TORCH_INDEX_URL ?=
 
@@ -69,7 +70,7 @@ lab: $(APP) ## the notebooks, in Jupyter Lab
 bench: setup ## speed: server, ONNX Runtime, PyTorch and client in turns; bench.json, .csv and .html
 	@WEIGHTS_DIR=$(WEIGHTS_DIR) $(BIN)/dfdeploy bench --repository $(REPOSITORY) $(if $(PROFILE),--profile $(PROFILE))
 
-test: setup $(OLD_ORT) ## everything that proves it, against a real server (JOBS=2: two files of tests at once)
+test: setup $(OLD_ORT) ## everything that proves it, against a real server (JOBS=1: one file of tests at a time)
 	@$(BIN)/python -m pytest -m 'not slow and not wheel and not faults and not image' \
 	  $(if $(filter-out 1,$(JOBS)),-n $(JOBS) --dist loadgroup --no-loadscope-reorder)
 
