@@ -15,7 +15,7 @@ from tritonclient.utils import InferenceServerException
 
 import tiny_repository
 from dfcontract.tensors import WARMUP_FILE
-from dfdeploy import doors, gpus, selfcheck
+from dfdeploy import doors, selfcheck
 from dfdeploy.__main__ import main
 from dfdeploy.embedded import Server
 from dfdeploy.errors import DeployError, ModelsUnusable, RepositoryUnusable
@@ -305,7 +305,7 @@ def test_an_empty_repository_says_what_to_do(tmp_path: Path) -> None:
         Server(tmp_path)
 
 
-@pytest.mark.skipif(bool(gpus.listed()), reason="this machine has a GPU")
+@pytest.mark.skipif(shutil.which("nvidia-smi") is not None, reason="this machine has a GPU")
 def test_the_profile_of_gpus_without_one_says_what_to_do(tiny_models: Path) -> None:
     with pytest.raises(DeployError, match="Triton sees no GPU here: leave --profile gpu out"):
         Server(tiny_models, profile="gpu").start()
