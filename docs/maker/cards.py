@@ -135,8 +135,7 @@ def _figures(spec: DetectorSpec) -> Iterator[str]:
         note = "data of this set was in the training data" if eer.trained_on else ""
         yield f"| {eer.data} | {eer.percent:g} % | {_source(eer.source)} | {note} |"
     yield ""
-    for transfer in spec.transfers:
-        yield f"{str(transfer)[0].upper()}{str(transfer)[1:]}.\n"
+    yield from _transfers(spec, is_own=False)
     if any(_is_arena(eer.source) for eer in published):
         yield "The Arena's figures for ASVspoof 2021 pool all phases; the authors' are of the `eval` part.\n"
 
@@ -149,6 +148,13 @@ def _source(source: str) -> str:
     if _is_arena(source):
         return f"[{ARENA}]({ARENA_PAGE})"
     return source or "its authors"
+
+
+def _transfers(spec: DetectorSpec, *, is_own: bool) -> Iterator[str]:
+    """How a threshold of one set did on another, a sentence each."""
+    for transfer in spec.transfers:
+        if (transfer.source == MEASURED) == is_own:
+            yield f"{str(transfer)[0].upper()}{str(transfer)[1:]}.\n"
 
 
 def _measured(spec: DetectorSpec) -> Iterator[str]:
@@ -167,6 +173,7 @@ def _measured(spec: DetectorSpec) -> Iterator[str]:
     yield "| | |\n|---|---|"
     yield from (f"| {name} | {words} |" for name, words in found.items() if words)
     yield ""
+    yield from _transfers(spec, is_own=True)
     if longest := served.get("longest"):
         yield f"The longest clip takes {longest}.\n"
     if builds := [row for row in _measured_rows("builds") if row["model"].startswith(f"`{spec.name}`")]:

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import struct
 from pathlib import Path
 from tempfile import gettempdir
@@ -24,8 +25,8 @@ def post(client, path: str, file: Path, **parameters: str):
 
 
 def kept() -> list[Path]:
-    """What lies in the private folders of pages."""
-    return [path for folder in Path(gettempdir()).glob("dfpage-*") for path in folder.iterdir()]
+    """What lies in the private folders of this process's pages; another's may be at work."""
+    return [path for folder in Path(gettempdir()).glob(f"dfpage-{os.getpid()}-*") for path in folder.iterdir()]
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ def _facts(card: ModelCard, *, takes_streams: bool) -> Iterator[tuple[str, str]]
     else:
         whole = f"{card.clip.least:,} to {card.clip.most:,} samples at {card.sample_rate_hz:,} Hz"
         yield "window", f"the whole clip, {whole}; of a longer one the mean of windows of {card.clip.most:,} samples"
-        yield "sliding and live", f"{window}: not what its authors score"
+        yield "sliding, live", f"{window}: not what its authors score"
     yield "live", "yes" if takes_streams else "no"
     if card.preparation:
         yield "preparation", card.preparation
