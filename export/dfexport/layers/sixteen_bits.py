@@ -182,7 +182,7 @@ class PositionProduct(nn.Module):
         reach = self.reach * BLOCK_FRAMES
         # A row of one frame more than the reach, repeated and cut into rows of the reach, moves on by a frame a row.
         row = torch.cat((self.weight, self.zeros), 3)
-        places = row.repeat(1, 1, 1, BLOCK_FRAMES)[..., : BLOCK_FRAMES * reach]
+        places = torch.cat([row] * BLOCK_FRAMES, 3)[..., : BLOCK_FRAMES * reach]
         places = places.reshape(
             self.groups, self.width, self.width, BLOCK_FRAMES, reach
         )  # (group, out, in, place, frame)
