@@ -72,7 +72,7 @@ bench: setup ## speed: server, ONNX Runtime, PyTorch and client in turns; bench.
 
 test: setup $(OLD_ORT) ## everything that proves it, against a real server (JOBS=1: one file of tests at a time)
 	@$(BIN)/python -m pytest -m 'not slow and not wheel and not faults and not image' \
-	  $(if $(filter-out 1,$(JOBS)),-n $(JOBS) --dist loadgroup --no-loadscope-reorder)
+	  $(if $(filter-out 1,$(JOBS)),-n $(JOBS) --dist loadfile --no-loadscope-reorder)
 
 test-slow: setup $(OLD_ORT) ## the tests that take minutes each
 	@$(BIN)/python $(PIP_INSTALL) -c constraints.txt 'ray[data]' pyspark

@@ -18,16 +18,23 @@ pytest_plugins = ["no_skips", "export_once"]
 LONGEST_FIRST = ("export", "e2e")
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where several processes run (`--dist loadgroup`), a file's tests stay together, since they share servers.
-
-    A file whose parts share nothing names them apart (`pytest.mark.xdist_group`).
-    """
-    for item in items:
-        if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group("/".join(item.path.with_suffix("").parts[-2:])))
+    """Where several processes run, they begin with these."""
     items.sort(key=lambda item: item.path.parent.name not in LONGEST_FIRST)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
+    """A file's tests stay in one process, since they share servers; those of each newer family may go to another."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class ByFileAndFamily(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file, _, test = nodeid.partition("::")
+            is_family = file.endswith("test_more_families.py") and "server" not in test
+            return f"{file}[{test.rpartition('[')[2]}" if is_family and "[" in test else file
+
+    return ByFileAndFamily(config, log)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -94,10 +94,7 @@ def params_of(slow: frozenset[str] = frozenset()) -> list:
         pytest.param(
             case,
             id=case.name,
-            marks=(
-                pytest.mark.xdist_group(f"export/{case.name}"),
-                *((pytest.mark.slow,) if case.large or case.name in slow else ()),
-            ),
+            marks=(pytest.mark.slow,) if case.large or case.name in slow else (),
         )
         for case in CASES
     ]
