@@ -18,6 +18,8 @@ from dfexport.signals import wave
 pytestmark = pytest.mark.faults
 W, RATE_HZ = tiny_repository.WINDOW_SAMPLES, 16_000
 N_CLIENTS = 4
+# Before the next server goes, as deploy/kubernetes has it: a client tries an address that refused it once a second.
+READY_FOR_S = 5
 
 
 @pytest.fixture
@@ -83,6 +85,7 @@ class Place:
         load.wait_for_more()
         self.server = Server(self.repository, grpc_port=int(self.url.rpartition(":")[2]))
         self.server.start()
+        time.sleep(READY_FOR_S)
         load.wait_for_more()
 
 
