@@ -100,7 +100,7 @@ test-reference: $(APP) ## our XLS-R encoder against fairseq, our Mamba layer aga
 	@TORCH_INDEX_URL=$(TORCH_INDEX_URL) sh tests/reference/run.sh $(PYTHON)
 
 check: $(APP) ## ruff, mypy, import-linter (who may import whom), hadolint, shellcheck, known vulnerabilities of what is pinned
-	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports && $(BIN)/mypy
+	@$(BIN)/ruff check --no-cache . && $(BIN)/ruff format --no-cache --check . && $(BIN)/lint-imports && $(BIN)/mypy
 	@$(BIN)/hadolint deploy/docker/*.Dockerfile && $(BIN)/shellcheck $$(git ls-files '*.sh')
 	@$(BIN)/python deploy/audit.py
 

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from containers import ENGINE, TAG, Running, detached, engine, make_readable
 
 import tiny_repository
 from authority import Authority
+from containers import ENGINE, TAG, Running, detached, engine, make_readable
 from dfclient import Credentials, Detector, RetryPolicy
 from dfclient.errors import ServerUnavailable
 from dfclient.retry import NO_RETRIES
