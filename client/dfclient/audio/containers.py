@@ -9,7 +9,7 @@ from dfclient.audio.extents import Extent, Walk, walk_au, walk_chunks, walk_ebml
 from dfclient.audio.files import Reader
 from dfclient.audio.flac import glance_flac, is_flac_over, walk_flac
 from dfclient.audio.frames import adts_frame, begins_with_frames, walk_amr, walk_frames
-from dfclient.audio.mpeg import is_mpeg_damaged, mpeg_count_in_tag, mpeg_frame, mpeg_run
+from dfclient.audio.mpeg import is_mpeg_damaged, mpeg_count_in_tag, mpeg_frame, mpeg_runs
 from dfclient.audio.ogg import walk_ogg
 from dfclient.audio.tags import tags_end
 
@@ -116,7 +116,7 @@ CONTAINERS = (
         _frames(mpeg_frame),
         (".mp3", ".mp2", ".mpga"),
         "mp3",
-        walk_frames(mpeg_frame, mpeg_count_in_tag, mpeg_run, is_mpeg_damaged),
+        walk_frames(mpeg_frame, mpeg_count_in_tag, mpeg_runs, is_mpeg_damaged),
         True,
     ),
     Container("ADTS", _frames(adts_frame), (".aac", ".adts"), "aac", walk_frames(adts_frame)),

@@ -1,7 +1,8 @@
 """Extents of recordings that are made of frames without an index: MPEG audio, ADTS and AMR. See `extents.py`."""
 
 import re
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from dfclient.audio.extents import Extent, Walk
@@ -11,8 +12,8 @@ from dfclient.audio.tags import tags_end
 RESYNC_BYTES = 1 << 16  # so far the next frame is searched for behind something that is none
 HEAD_BYTES = 56  # of a frame: enough for what says how long a recording is
 SYNC = re.compile(b"\xff")
-LONGEST_FRAME = 2881  # of MPEG audio: layer 2, 160 kbit/s, 8 kHz
-RUN_FRAMES = 8
+RUN_FRAMES = (64, 8, 1)
+MANY = sys.maxsize
 LONGEST_HEAD = 7  # bytes that a frame's head itself takes
 
 Kind = tuple[int, ...]  # what stays the same within a recording: rate, layer, mono or not …
@@ -24,6 +25,15 @@ class Frame:
 
     n_bytes: int
     kind: Kind
+
+
+@dataclass(frozen=True)
+class Run:
+    """Sound frames of one kind, one behind the other."""
+
+    pattern: re.Pattern[bytes]
+    n_frames: int
+    most_bytes: int  # that so many can take
 
 
 FrameAt = Callable[[bytes], Frame | None]  # the first bytes of a frame → what they say; None: no frame begins so
@@ -58,12 +68,12 @@ def begins_with_frames(frame_at: FrameAt, head: bytes) -> bool | None:
 def walk_frames(
     frame_at: FrameAt,
     count_in_tag: Callable[[bytes], int | None] | None = None,
-    run_of: Callable[[Kind], re.Pattern[bytes]] | None = None,
+    runs_of: Callable[[Kind], Sequence[Run]] | None = None,
     is_damaged: Callable[[bytes, Kind], bool] | None = None,
 ) -> Walk:
     """The walk of recordings made of such frames.
 
-    `run_of` gives a pattern that matches RUN_FRAMES sound frames of a kind at once: to look at each takes longer.
+    `runs_of` gives patterns of many sound frames of a kind, the longest first: to look at each takes longer.
     `is_damaged` says of one by its first bytes that no decoder can decode it.
 
     One ends where frames of another kind begin, where another tag stands (a frame of its own, the first, which says how
@@ -94,11 +104,9 @@ def walk_frames(
                 count += 1
             damaged += is_damaged is not None and is_damaged(head, kind)
             end = at = at + frame.n_bytes
-            while run_of and (count + RUN_FRAMES < promised or not promised) and at < reader.size:
-                after = reader.match_end(run_of(kind), at, RUN_FRAMES * LONGEST_FRAME)
-                if after is None:
-                    break
-                end, at, count = after, after, count + RUN_FRAMES
+            if runs_of:
+                at, n_frames = _passed_over(reader, runs_of(kind), at, promised - count if promised else MANY)
+                end, count = at, count + n_frames
             if count == promised:
                 end_as_promised = end
             if promised and count > promised + 1:
@@ -113,6 +121,18 @@ def walk_frames(
         return Extent(min(end, reader.size), share, skipped_bytes=skipped, warnings=warnings)
 
     return walk
+
+
+def _passed_over(reader: Reader, runs: Sequence[Run], at: int, most: int) -> tuple[int, int]:
+    """Where the sound frames that begin at `at` end, and how many they are, of which no more than `most` are wanted."""
+    passed = 0
+    for run in runs:
+        while passed + run.n_frames <= most and at < reader.size:
+            after = reader.match_end(run.pattern, at, run.most_bytes)
+            if after is None:
+                break
+            at, passed = after, passed + run.n_frames
+    return at, passed
 
 
 def _is_followed(reader: Reader, frame_at: FrameAt, at: int, frame: Frame) -> bool:

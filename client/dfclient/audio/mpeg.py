@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable
 from functools import cache
 
-from dfclient.audio.frames import RUN_FRAMES, Frame, Kind
+from dfclient.audio.frames import RUN_FRAMES, Frame, Kind, Run
 
 
 def _mpeg_frames(*, is_mono: bool) -> dict[bytes, Frame]:
@@ -116,8 +116,8 @@ def _bits(at: int, n_bits: int, values: Collection[int]) -> bytes:
 
 
 @cache
-def mpeg_run(kind: Kind) -> re.Pattern[bytes]:
-    """RUN_FRAMES sound frames of one kind, none of them a tag's: for most of a recording in a hurry."""
+def mpeg_runs(kind: Kind) -> tuple[Run, ...]:
+    """Sound frames of one kind, none of them a tag's, for most of a recording in a hurry."""
     by_size: dict[int, list[bytes]] = defaultdict(list)
     for head, frame in _MPEG[kind[3]].items():
         if frame.kind == kind:
@@ -129,7 +129,10 @@ def mpeg_run(kind: Kind) -> re.Pattern[bytes]:
     seconds = _one_of(head[0] for heads in by_size.values() for head in heads)
     tags = b"|".join(b".{%d}(?:Xing|Info)" % at for at in _tag_places(kind))
     one = b"(?!%s|.{%d}VBRI|%s)\xff%s(?:%s)" % (tags, VBRI_AT, _impossible(kind), seconds, sizes)
-    return re.compile(b"(?:%s){%d}" % (one, RUN_FRAMES), re.DOTALL)
+    return tuple(
+        Run(re.compile(b"(?:%s){%d}" % (one, n_frames), re.DOTALL), n_frames, n_frames * max(by_size))
+        for n_frames in RUN_FRAMES
+    )
 
 
 def _one_of(values: Iterable[int]) -> bytes:

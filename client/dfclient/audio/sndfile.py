@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
+
 from dfclient.audio.extents import Extent
 from dfclient.audio.files import Reader, Section
 from dfclient.audio.promises import keep_promise
@@ -52,11 +54,12 @@ def blocks(file: Any, extent: Extent) -> Iterator[Block]:
     frames, most = 0, BLOCK_SAMPLES // channels
     try:
         while wanted := min(most, max(file.frames - frames, LEAST_FRAMES if stated is None else 0)):
-            samples = file.read(wanted, dtype="float32", always_2d=True)
-            if not len(samples):
+            samples = np.empty((wanted, channels), np.float32)
+            found = file.buffer_read_into(samples, "float32")
+            if not found:
                 break
-            frames += len(samples)
-            yield Block(samples, rate_hz)
+            frames += found
+            yield Block(samples[:found], rate_hz)
     except soundfile.LibsndfileError as error:
         raise AudioError(f"damaged: {_reason(error)}, after {frames / rate_hz:.2f} s") from None
     keep_promise(extent, frames, rate_hz, frames_stated=stated)
