@@ -7,6 +7,7 @@ import pytest
 import soundfile
 
 import audio_forms
+import hostile_audio
 from dfclient import audio
 from dfclient.audio import flac, mpeg
 from dfclient.errors import AudioError
@@ -61,6 +62,47 @@ def test_each_is_read_at_its_own_rate_and_channel_count(tmp_path, suffix):
     np.testing.assert_array_equal(loaded.samples[RATE_HZ:], audio.from_array(stereo, 48000, RATE_HZ).samples)
     assert (loaded.source_rate_hz, loaded.source_channels, loaded.duration_s) == (RATE_HZ, 1, 2.0)
     assert "its sample rate changes: 16000 Hz, then 48000 Hz" in loaded.warnings
+
+
+FOLLOWING = ("a.wav", "a.aiff", "a.au", "a.caf", "a.w64", "a.sph", "a.flac", "a.opus", "a.mp3", "a.rf64")
+FOLLOWING += ("a.aac", "a.m4a", "a.mka", "a.wma", "a.amr", "a.flv", "a.avi")
+
+
+@pytest.fixture(scope="module")
+def of_each_kind(tmp_path_factory):
+    """Half a second in every container, and how long it is by itself."""
+    pytest.importorskip("av", reason="the extra `containers` is not installed")
+    contents = hostile_audio.originals(tmp_path_factory.mktemp("kinds"))
+    return {name: (content, audio.load(content, RATE_HZ).duration_s) for name, content in contents.items()}
+
+
+@pytest.mark.parametrize("first", FOLLOWING)
+def test_recordings_of_two_kinds_are_both_read(of_each_kind, first):
+    """No walk takes another recording's beginning for a part of its own."""
+    for second in (*FOLLOWING, "a.wv"):
+        (before, before_s), (after, after_s) = of_each_kind[first], of_each_kind[second]
+        loaded = audio.load(before + after, RATE_HZ)
+        assert loaded.duration_s == pytest.approx(before_s + after_s, abs=0.05), second
+
+
+@pytest.mark.parametrize("first", ["a.wv", "a.ts", "a.ac3"])
+def test_what_follows_where_no_end_is_known_is_not_passed_over_in_silence(of_each_kind, first):
+    content = of_each_kind[first][0] + of_each_kind["a.wav"][0]
+    try:
+        assert audio.load(content, RATE_HZ).warnings
+    except AudioError as error:
+        assert str(error).startswith("damaged: ")
+
+
+@pytest.mark.parametrize("name", ["a.flv", "a.avi"])
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.9])
+def test_cut_short_where_chunks_hold_sound_and_pictures(of_each_kind, name, share):
+    content = of_each_kind[name][0]
+    try:
+        (warning,) = audio.load(content[: int(len(content) * share)], RATE_HZ).warnings
+        assert "may have been cut short" in warning
+    except AudioError as error:
+        assert str(error).startswith("damaged: ")
 
 
 @pytest.mark.parametrize(("first_rate_hz", "second_rate_hz"), [(16000, 44100), (44100, 16000), (8000, 22050)])

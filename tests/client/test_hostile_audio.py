@@ -12,7 +12,7 @@ MAX_MB = 1024
 
 def decoded(count: int, seed: int, *options: str) -> tuple[dict, str]:
     """What came of so many mutations, and the lines about what should not be."""
-    program = Path(__file__).parent / "hostile_audio.py"
+    program = Path(__file__).parents[1] / "hostile_audio.py"
     ran = subprocess.run(
         [sys.executable, program, str(count), str(seed), *options], capture_output=True, text=True, check=True
     )

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from dfclient.audio import extents
-from dfclient.audio.extents import Extent, Walk, walk_au, walk_chunks, walk_ebml, walk_flv, walk_nist, walk_ts
+from dfclient.audio.extents import Extent, Walk, walk_au, walk_avi, walk_chunks, walk_ebml, walk_flv, walk_nist, walk_ts
 from dfclient.audio.files import Reader
 from dfclient.audio.flac import glance_flac, is_flac_over, walk_flac
 from dfclient.audio.frames import adts_frame, begins_with_frames, walk_amr, walk_frames
@@ -130,7 +130,7 @@ CONTAINERS = (
     Container("Matroska", _begins(extents.EBML), (".webm", ".mka", ".mkv"), "matroska", walk_ebml),
     Container("ASF", _begins(extents.ASF_HEADER), (".wma", ".asf", ".wmv"), "asf", walk_chunks(extents.ASF)),
     Container("AMR", _begins(b"#!AMR\n", b"#!AMR-WB\n"), (".amr", ".awb"), "amr", walk_amr),
-    Container("AVI", _begins(b"RIFF????AVI "), (".avi",), "avi", is_live=False),
+    Container("AVI", _begins(b"RIFF????AVI "), (".avi",), "avi", walk_avi, is_live=False),
     Container("FLV", _begins(b"FLV\x01"), (".flv",), "flv", walk_flv),
     Container("MPEG-TS", _transport_stream, (".ts", ".mts", ".m2ts"), "mpegts", walk_ts),
     Container("WavPack", _begins(b"wvpk"), (".wv",), "wv"),

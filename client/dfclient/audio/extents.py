@@ -20,12 +20,16 @@ ASF_DATA = bytes.fromhex("3626b2758e66cf11a6d900aa0062ce6c")
 W64_RIFF = b"riff" + bytes.fromhex("2e91cf11a5d628db04c10000")
 W64_DATA = b"data" + bytes.fromhex("f3acd3118cd100c04f8edb8a")
 TS_PACKET_BYTES = 188
-FLV_HEADER_BYTES = 9
+FLV_HEADER_BYTES, FLV_TAG_HEAD_BYTES = 9, 11
+FLV_TAGS = (b"\x08", b"\x09", b"\x12")  # audio, video, script
 EBML = b"\x1aE\xdf\xa3"
 EBML_SEGMENT = b"\x18S\x80g"
 
 # What the next recording may begin with. MP4 has its own rule, since its first four bytes are a size.
-STARTS = (b"RIFF", b"RF64", b"BW64", b"FORM", b"caff", b"fLaC", b"OggS", b"#!AMR", EBML, W64_RIFF, ASF_HEADER)
+STARTS = (
+    *(b"RIFF", b"RF64", b"BW64", b"FORM", b"caff", b"fLaC", b"OggS", b"#!AMR", b".snd", b"NIST_1A"),
+    *(b"wvpk", b"FLV\x01", b"TTA1", b"MAC ", b"Creative Voice File", EBML, W64_RIFF, ASF_HEADER),
+)
 
 
 @dataclass(frozen=True)
@@ -115,7 +119,7 @@ def walk_chunks(chunks: Chunks) -> Walk:
         at, promised, found, has_audio = start + chunks.header_bytes, 0, 0, False
         patches: dict[int, bytes] = {}
         warnings: tuple[str, ...] = ()
-        while at < reader.size and not (has_audio and _begins_another(reader, at)):
+        while at < reader.size and not (has_audio and begins_another(reader, at)):
             chunk = _chunk_at(reader, chunks, start, at)
             if chunk is None:
                 break
@@ -185,10 +189,11 @@ def _holds_samples(reader: Reader, chunks: Chunks, start: int, chunk: _Chunk) ->
 def _after(reader: Reader, chunks: Chunks, start: int, end: int) -> int:
     """Where the chunk after one that ends at `end` begins; sloppy writers leave the padding out."""
     padded = end + -(end - start) % chunks.align
-    return end if padded != end and _begins_another(reader, end) else padded
+    return end if padded != end and begins_another(reader, end) else padded
 
 
-def _begins_another(reader: Reader, at: int) -> bool:
+def begins_another(reader: Reader, at: int) -> bool:
+    """Whether a recording of a container that can be told by its first bytes begins at `at`."""
     head = reader.at(at, 16)
     return head.startswith(STARTS) or head[4:8] == b"ftyp"
 
@@ -226,9 +231,25 @@ def walk_nist(reader: Reader, start: int) -> Extent:
 
 
 def walk_flv(reader: Reader, start: int) -> Extent:
-    """FLV: nothing says how long it is; its header, of 9 bytes in every version, says where it begins."""
+    """FLV: after a header, of 9 bytes in every version, tags of audio, video and script, each with its size."""
     is_right = reader.number(start + 5, 4, "big") == FLV_HEADER_BYTES
-    return Extent(reader.size, warnings=() if is_right else ("damaged: its header states a wrong length of its own",))
+    warnings = () if is_right else ("damaged: its header states a wrong length of its own",)
+    end = at = start + FLV_HEADER_BYTES + 4  # behind each tag stands its size once more, behind the header a 0
+    while reader.at(at, 1) in FLV_TAGS and (size := reader.number(at + 1, 3, "big")) is not None:
+        end = at = at + FLV_TAG_HEAD_BYTES + size + 4
+    if end > reader.size:
+        warnings = (*warnings, "its last tag is incomplete: it may have been cut short")
+    return Extent(min(end, reader.size), warnings=warnings)
+
+
+def walk_avi(reader: Reader, start: int) -> Extent:
+    """AVI: a RIFF that states its size, and further ones (AVIX) where that would be more than 1 GB."""
+    at = start
+    while (size := reader.number(at + 4, 4)) and size < UNKNOWN_BYTES:
+        at += 8 + size + size % 2
+        if reader.at(at, 4) != b"RIFF" or reader.at(at + 8, 4) != b"AVIX":
+            return _stated(reader, start, at - start)
+    return Extent(reader.size)
 
 
 def walk_ts(reader: Reader, start: int) -> Extent:

@@ -5,14 +5,14 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from dfclient.audio.extents import Extent, Walk
+from dfclient.audio.extents import Extent, Walk, begins_another
 from dfclient.audio.files import Reader
 from dfclient.audio.tags import tags_end
 
 RESYNC_BYTES = 1 << 16  # so far the next frame is searched for behind something that is none
 HEAD_BYTES = 56  # of a frame: enough for what says how long a recording is
 SYNC = re.compile(b"\xff")
-RUN_FRAMES = (64, 8, 1)
+RUN_FRAMES = (64, 8, 1)  # of each run, in the order in which they are tried
 MANY = sys.maxsize
 LONGEST_HEAD = 7  # bytes that a frame's head itself takes
 
@@ -156,7 +156,7 @@ def walk_amr(reader: Reader, start: int) -> Extent:
     """AMR: after a line that names it, frames whose first byte gives their length."""
     magic = next(magic for magic in _AMR_BYTES if reader.at(start, len(magic)) == magic)
     at = start + len(magic)
-    while (head := reader.at(at, len(magic))) and not head.startswith(b"#!AMR"):
+    while (head := reader.at(at, 1)) and not begins_another(reader, at):
         if head[0] & 0x83:  # padding bits, always 0
             return Extent(at)
         at += _AMR_BYTES[magic][head[0] >> 3 & 15]

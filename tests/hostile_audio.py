@@ -1,6 +1,6 @@
 """Mutations of small recordings of every kind, decoded under bounds of time and memory; a program and a test's helper.
 
-    python tests/client/hostile_audio.py COUNT [SEED] [--decoder hang|crash] [--limit-s S]
+    python tests/hostile_audio.py COUNT [SEED] [--decoder hang|crash] [--limit-s S]
 
 A process of its own decodes them one by one and is killed at one that takes too long. What should not be is a line: a
 crash, a hang, another exception than AudioError, samples that are not finite, and a recording that was read without a
@@ -26,7 +26,6 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
 import audio_forms
 from dfclient import audio
 from dfclient.errors import AudioError
