@@ -95,14 +95,11 @@ def test_what_follows_where_no_end_is_known_is_not_passed_over_in_silence(of_eac
 
 
 @pytest.mark.parametrize("name", ["a.flv", "a.avi"])
-@pytest.mark.parametrize("share", [0.3, 0.6, 0.9])
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.9, 0.99])
 def test_cut_short_where_chunks_hold_sound_and_pictures(of_each_kind, name, share):
     content = of_each_kind[name][0]
-    try:
-        (warning,) = audio.load(content[: int(len(content) * share)], RATE_HZ).warnings
-        assert "may have been cut short" in warning
-    except AudioError as error:
-        assert str(error).startswith("damaged: ")
+    with pytest.raises(AudioError, match="damaged: "):
+        audio.load(content[: int(len(content) * share)], RATE_HZ)
 
 
 @pytest.mark.parametrize(("first_rate_hz", "second_rate_hz"), [(16000, 44100), (44100, 16000), (8000, 22050)])

@@ -248,7 +248,9 @@ def walk_avi(reader: Reader, start: int) -> Extent:
     while (size := reader.number(at + 4, 4)) and size < UNKNOWN_BYTES:
         at += 8 + size + size % 2
         if reader.at(at, 4) != b"RIFF" or reader.at(at + 8, 4) != b"AVIX":
-            return _stated(reader, start, at - start)
+            missing = at - reader.size
+            cut = f"the last {missing} bytes that its header promises are missing" if missing > 1 else ""  # 1: padding
+            return Extent(min(at, reader.size), cut=cut)
     return Extent(reader.size)
 
 
