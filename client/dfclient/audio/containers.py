@@ -5,10 +5,18 @@ from dataclasses import dataclass
 from functools import partial
 
 from dfclient.audio import extents
-from dfclient.audio.extents import Extent, Walk, walk_au, walk_avi, walk_chunks, walk_ebml, walk_flv, walk_nist, walk_ts
+from dfclient.audio.extents import Extent, Walk, walk_au, walk_avi, walk_chunks, walk_ebml, walk_flv, walk_nist
 from dfclient.audio.files import Reader
 from dfclient.audio.flac import glance_flac, is_flac_over, walk_flac
-from dfclient.audio.frames import adts_frame, begins_with_frames, walk_amr, walk_frames
+from dfclient.audio.frames import (
+    TS_PACKET_BYTES,
+    adts_frame,
+    begins_with_frames,
+    walk_amr,
+    walk_frames,
+    walk_ts,
+    walk_wavpack,
+)
 from dfclient.audio.mpeg import is_mpeg_damaged, mpeg_count_in_tag, mpeg_frame, mpeg_runs
 from dfclient.audio.ogg import walk_ogg
 from dfclient.audio.tags import tags_end
@@ -78,9 +86,9 @@ def _never(_head: bytes) -> bool:
 
 def _transport_stream(head: bytes) -> bool | None:
     """MPEG-TS: a byte 0x47 every 188 bytes."""
-    if any(byte != 0x47 for byte in head[: extents.TS_PACKET_BYTES * 4 : extents.TS_PACKET_BYTES]):
+    if any(byte != 0x47 for byte in head[: TS_PACKET_BYTES * 4 : TS_PACKET_BYTES]):
         return False
-    return True if len(head) > extents.TS_PACKET_BYTES * 3 else None
+    return True if len(head) > TS_PACKET_BYTES * 3 else None
 
 
 CONTAINERS = (
@@ -133,7 +141,7 @@ CONTAINERS = (
     Container("AVI", _begins(b"RIFF????AVI "), (".avi",), "avi", walk_avi, is_live=False),
     Container("FLV", _begins(b"FLV\x01"), (".flv",), "flv", walk_flv),
     Container("MPEG-TS", _transport_stream, (".ts", ".mts", ".m2ts"), "mpegts", walk_ts),
-    Container("WavPack", _begins(b"wvpk"), (".wv",), "wv"),
+    Container("WavPack", _begins(b"wvpk"), (".wv",), "wv", walk_wavpack),
     Container("TTA", _begins(b"TTA1"), (".tta",), "tta", is_live=False),
     Container("Monkey's Audio", _begins(b"MAC "), (".ape",), "ape", is_live=False),
     Container("VOC", _begins(b"Creative Voice File"), (".voc",), "voc", is_sndfile=True),

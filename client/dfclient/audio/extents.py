@@ -19,7 +19,6 @@ ASF_HEADER = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
 ASF_DATA = bytes.fromhex("3626b2758e66cf11a6d900aa0062ce6c")
 W64_RIFF = b"riff" + bytes.fromhex("2e91cf11a5d628db04c10000")
 W64_DATA = b"data" + bytes.fromhex("f3acd3118cd100c04f8edb8a")
-TS_PACKET_BYTES = 188
 FLV_HEADER_BYTES, FLV_TAG_HEAD_BYTES = 9, 11
 FLV_TAGS = (b"\x08", b"\x09", b"\x12")  # audio, video, script
 EBML = b"\x1aE\xdf\xa3"
@@ -252,13 +251,6 @@ def walk_avi(reader: Reader, start: int) -> Extent:
             cut = f"the last {missing} bytes that its header promises are missing" if missing > 1 else ""  # 1: padding
             return Extent(min(at, reader.size), cut=cut)
     return Extent(reader.size)
-
-
-def walk_ts(reader: Reader, start: int) -> Extent:
-    """MPEG-TS: packets of one size, and nothing that says how many."""
-    left = (reader.size - start) % TS_PACKET_BYTES
-    warnings = ("its last packet is incomplete: it may have been cut short",) if left else ()
-    return Extent(reader.size, warnings=warnings)
 
 
 def walk_ebml(reader: Reader, start: int) -> Extent:

@@ -14,6 +14,9 @@ HEAD_BYTES = 56  # of a frame: enough for what says how long a recording is
 SYNC = re.compile(b"\xff")
 RUN_FRAMES = (64, 8, 1)  # of each run, in the order in which they are tried
 MANY = sys.maxsize
+TS_PACKET_BYTES, TS_PACKETS_AT_ONCE = 188, 64
+TS_PACKETS = re.compile(b"(?:G.{%d}){1,%d}" % (TS_PACKET_BYTES - 1, TS_PACKETS_AT_ONCE), re.DOTALL)
+WAVPACK_INITIAL_BLOCK, WAVPACK_UNKNOWN_TOTAL = 1 << 11, 0xFFFFFFFF
 LONGEST_HEAD = 7  # bytes that a frame's head itself takes
 
 Kind = tuple[int, ...]  # what stays the same within a recording: rate, layer, mono or not …
@@ -163,3 +166,31 @@ def walk_amr(reader: Reader, start: int) -> Extent:
     if at > reader.size:
         return Extent(reader.size, warnings=("its last frame is incomplete: it may have been cut short",))
     return Extent(at)
+
+
+def walk_ts(reader: Reader, start: int) -> Extent:
+    """MPEG-TS: packets of one size, and nothing that says how many."""
+    end = start
+    while (after := reader.match_end(TS_PACKETS, end, TS_PACKETS_AT_ONCE * TS_PACKET_BYTES)) is not None:
+        end = after
+    if not begins_another(reader, end):
+        end = reader.size
+    left = (end - start) % TS_PACKET_BYTES
+    warnings = ("its last packet is incomplete: it may have been cut short",) if left else ()
+    return Extent(end, warnings=warnings)
+
+
+def walk_wavpack(reader: Reader, start: int) -> Extent:
+    """WavPack: blocks, whose heads say how many bytes follow, where their first sample stands, and how many there are.
+
+    The head is that of WavPack's format, version 4: block_index, block_samples and flags are its last three numbers but
+    one. Several blocks of one index hold the channels of one stretch, of which the first is marked.
+    """
+    at, total = start, reader.number(start + 12, 4)
+    while reader.at(at, 4) == b"wvpk" and (size := reader.number(at + 4, 4)) is not None:
+        index, samples, flags = (reader.number(at + offset, 4) or 0 for offset in (16, 20, 24))
+        if at > start and index == 0 and samples and flags & WAVPACK_INITIAL_BLOCK:
+            break
+        at += 8 + size
+    cut = "it ends within a block" if at > reader.size else ""
+    return Extent(min(at, reader.size), frames=None if total == WAVPACK_UNKNOWN_TOTAL else total, cut=cut)
