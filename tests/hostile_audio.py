@@ -48,6 +48,7 @@ SNDFILE = {  # name → format and subtype
     "a.w64": ("W64", "PCM_16"),
     "a.rf64": ("RF64", "PCM_16"),
     "a.sph": ("NIST", "PCM_16"),
+    "a.voc": ("VOC", "PCM_16"),
 }
 FFMPEG = {  # name → codec and muxer
     "a.m4a": ("aac", "ipod"),
@@ -63,6 +64,7 @@ FFMPEG = {  # name → codec and muxer
     "a.wv": ("wavpack", "wv"),
     "a.ac3": ("ac3", "ac3"),
     "a.avi": ("pcm_s16le", "avi"),
+    "a.tta": ("tta", "tta"),
 }
 RATES_HZ = {"libopus": 48000, "libopencore_amrnb": 8000, "ac3": 48000, "a.flv": 44100}
 

@@ -65,7 +65,7 @@ def test_each_is_read_at_its_own_rate_and_channel_count(tmp_path, suffix):
 
 
 FOLLOWING = ("a.wav", "a.aiff", "a.au", "a.caf", "a.w64", "a.sph", "a.flac", "a.opus", "a.mp3", "a.rf64")
-FOLLOWING += ("a.aac", "a.m4a", "a.mka", "a.wma", "a.amr", "a.flv", "a.avi", "a.wv")
+FOLLOWING += ("a.aac", "a.m4a", "a.mka", "a.wma", "a.amr", "a.flv", "a.avi", "a.wv", "a.voc", "a.tta")
 
 
 @pytest.fixture(scope="module")

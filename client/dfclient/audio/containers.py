@@ -15,6 +15,8 @@ from dfclient.audio.frames import (
     walk_amr,
     walk_frames,
     walk_ts,
+    walk_tta,
+    walk_voc,
     walk_wavpack,
 )
 from dfclient.audio.mpeg import is_mpeg_damaged, mpeg_count_in_tag, mpeg_frame, mpeg_runs
@@ -142,9 +144,9 @@ CONTAINERS = (
     Container("FLV", _begins(b"FLV\x01"), (".flv",), "flv", walk_flv),
     Container("MPEG-TS", _transport_stream, (".ts", ".mts", ".m2ts"), "mpegts", walk_ts),
     Container("WavPack", _begins(b"wvpk"), (".wv",), "wv", walk_wavpack),
-    Container("TTA", _begins(b"TTA1"), (".tta",), "tta", is_live=False),
+    Container("TTA", _begins(b"TTA1"), (".tta",), "tta", walk_tta, is_live=False),
     Container("Monkey's Audio", _begins(b"MAC "), (".ape",), "ape", is_live=False),
-    Container("VOC", _begins(b"Creative Voice File"), (".voc",), "voc", is_sndfile=True),
+    Container("VOC", _begins(b"Creative Voice File"), (".voc",), "voc", walk_voc, is_sndfile=True),
     Container("audio behind an ID3 tag", _begins(b"ID3"), (), ""),  # as it comes: in a file tags are stepped over
     # Told apart by the decoders themselves.
     Container("AC-3", _never, (".ac3",), "ac3"),

@@ -21,6 +21,8 @@ from dfclient.audio.tags import tags_end
 from dfclient.errors import AudioError, DfclientError
 
 MAX_RECORDINGS = 10_000  # in one file
+# Of rare kinds, whose decoders stop at the end of the first recording, or read on through whatever follows.
+UNCHECKED = "of this kind of file it is not checked whether it is whole, or whether another recording follows in it"
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,7 @@ def _pieces(reader: Reader, recording: Recording, say: Say) -> Iterator[Piece]:
         if headerless:
             say(f"no header: read as {headerless} because its name says so")
         glanced = container.glance(reader, body) if container and container.glance and count == 0 else None
-        piece = Piece(container, at, glanced or _walked(reader, container, body), headerless)
+        piece = Piece(container, at, glanced or _walked(reader, container, body, headerless), headerless)
         at = _next_start(reader, piece.extent.end)
         if count == 0 and at >= reader.size > piece.extent.end and not piece.extent.patches:
             # The only one. Decoders step over the tags themselves, and read a whole file faster than a part of it.
@@ -106,9 +108,11 @@ def _pieces(reader: Reader, recording: Recording, say: Say) -> Iterator[Piece]:
         say(f"its last {reader.size - at} bytes were not read: no audio that is known")
 
 
-def _walked(reader: Reader, container: Container | None, body: int) -> Extent:
+def _walked(reader: Reader, container: Container | None, body: int, headerless: str = "") -> Extent:
     """The extent of a recording whose first byte behind tags is at `body`."""
-    return container.walk(reader, body) if container and container.walk else Extent(reader.size)
+    if container and container.walk:
+        return container.walk(reader, body)
+    return Extent(reader.size, warnings=() if headerless else (UNCHECKED,))
 
 
 def _next_start(reader: Reader, end: int) -> int:

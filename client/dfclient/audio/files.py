@@ -66,8 +66,8 @@ class Reader:
 
     def _read(self, offset: int, n_bytes: int) -> bytes:
         self.file.seek(self.origin + offset)
-        content = self.file.read(n_bytes) or b""
-        wanted = min(n_bytes, self.size - offset)
+        wanted = min(n_bytes, self.size - offset)  # a damaged header may ask for more memory than there is
+        content = self.file.read(wanted) or b""
         while len(content) < wanted and (more := self.file.read(wanted - len(content))):  # some files read in parts
             content += more
         return content

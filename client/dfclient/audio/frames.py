@@ -5,6 +5,8 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from dfclient.audio.extents import Extent, Walk, begins_another
 from dfclient.audio.files import Reader
 from dfclient.audio.tags import tags_end
@@ -16,6 +18,7 @@ RUN_FRAMES = (64, 8, 1)  # of each run, in the order in which they are tried
 MANY = sys.maxsize
 TS_PACKET_BYTES, TS_PACKETS_AT_ONCE = 188, 64
 TS_PACKETS = re.compile(b"(?:G.{%d}){1,%d}" % (TS_PACKET_BYTES - 1, TS_PACKETS_AT_ONCE), re.DOTALL)
+TTA_HEADER_BYTES = 22
 WAVPACK_INITIAL_BLOCK, WAVPACK_UNKNOWN_TOTAL = 1 << 11, 0xFFFFFFFF
 LONGEST_HEAD = 7  # bytes that a frame's head itself takes
 
@@ -194,3 +197,24 @@ def walk_wavpack(reader: Reader, start: int) -> Extent:
         at += 8 + size
     cut = "it ends within a block" if at > reader.size else ""
     return Extent(min(at, reader.size), frames=None if total == WAVPACK_UNKNOWN_TOTAL else total, cut=cut)
+
+
+def walk_voc(reader: Reader, start: int) -> Extent:
+    """Creative Voice: blocks, each with its kind and size, to one of kind 0, which has no size."""
+    at = start + (reader.number(start + 20, 2) or 0)
+    while (kind := reader.number(at, 1)) and (size := reader.number(at + 1, 3)) is not None:
+        at += 4 + size
+    cut = "it ends within a block" if at > reader.size else ""
+    return Extent(min(at + (kind == 0), reader.size), cut=cut)
+
+
+def walk_tta(reader: Reader, start: int) -> Extent:
+    """True Audio: a header with rate and number of samples, a table of the frames' sizes, a checksum, the frames."""
+    rate_hz, samples = reader.number(start + 10, 4) or 0, reader.number(start + 14, 4) or 0
+    frame_samples = 256 * rate_hz // 245
+    if not frame_samples:
+        return Extent(reader.size)
+    n_frames = -(-samples // frame_samples)
+    table = reader.at(start + TTA_HEADER_BYTES, 4 * n_frames)
+    end = start + TTA_HEADER_BYTES + 4 * n_frames + 4 + int(np.frombuffer(table[: len(table) & ~3], "<u4").sum())
+    return Extent(min(end, reader.size), frames=samples)
