@@ -11,7 +11,7 @@ import pytest
 
 from dfdeploy.bench import report, server_statistics
 from dfdeploy.bench.figures import DIRECT, EAGER, PYTORCH, SERVED, Ceiling, Report, Row, Sample, ratio
-from dfdeploy.bench.rounds import Plan, Turn, in_turns
+from dfdeploy.bench.rounds import LEAST_REQUESTS, TURN_S, Plan, Turn, in_turns
 from dfdeploy.bench.server_statistics import PHASES, Statistics
 from dfdeploy.bench.workers import NotMeasured
 from dfdeploy.machine import missing_line
@@ -87,6 +87,15 @@ def test_a_model_that_takes_no_batch_is_still_kept_busy() -> None:
     assert plan.loads == [(1, 1), (1, 4), (2, 1), (8, 1), (8, 2)]
     assert plan.up_to(1).loads == [(1, 1), (1, 4), (1, 2)]
     assert Plan(batches=(8,)).up_to(4).batches == (1,)
+
+
+def test_a_turn_is_as_long_for_a_large_model_as_for_a_small_one() -> None:
+    small, large = Plan().taking(0.01), Plan().taking(1.0)
+    assert small.requests(1, 1) == TURN_S / 0.01
+    assert small.requests(8, 2) == TURN_S / 0.01 // 8
+    assert small.requests(1, 300) == 600  # each connection sends more than once
+    assert large.requests(1, 1) == large.requests(8, 2) == LEAST_REQUESTS
+    assert large.windows == max(Plan().batches) < small.windows
 
 
 def test_statistics_are_what_came_since(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,14 +15,6 @@ from dfdeploy import folders, machine
 from dfdeploy.environment import missing_libraries
 from dfdeploy.errors import DeployError, EnvironmentIncomplete
 
-MEASUREMENT_REQUESTS = 30
-# Its figures are means over three windows, accepted as they are: on a machine with other work the batcher of Triton
-# 24.10 now and then sleeps half a second beside a waiting request, and "unstable" is no figure. The p99 shows it.
-STABILITY_PERCENT = 10_000
-WINDOWS = 3
-# A window in which nothing was answered, on a machine that is very busy, makes no mean: it is measured again.
-ATTEMPTS, UNSTABLE = 3, "Failed to obtain stable measurement"
-
 
 @dataclass(frozen=True)
 class Load:
@@ -65,9 +57,13 @@ class PerfAnalyzer:
         concurrency: int,
         *,
         batch: int = 1,
-        requests: int = MEASUREMENT_REQUESTS,
+        requests: int,
     ) -> Load:
-        """Keep ``concurrency`` requests of ``batch`` windows each in flight.
+        """Keep ``concurrency`` requests of ``batch`` windows each in flight, and take the figures as they come.
+
+        A number of requests instead of perf_analyzer's search for stable windows: on a machine with other work the
+        batcher of Triton 24.10 now and then sleeps half a second beside a waiting request, and "unstable" is no
+        figure. The p99 shows it, and turns show what changes with time.
 
         Args:
             url: gRPC address.
@@ -75,7 +71,7 @@ class PerfAnalyzer:
             data: what is sent in turn, as `dfclient.perfdata` writes it.
             concurrency: requests in flight.
             batch: windows of a request.
-            requests: of each measurement, at least; there are three.
+            requests: in all.
         """
         with tempfile.TemporaryDirectory(prefix="dfserve-bench-") as folder:
             table = Path(folder) / "table.csv"
@@ -86,17 +82,11 @@ class PerfAnalyzer:
                 "-b": batch,
                 "--input-data": data,
                 "--concurrency-range": concurrency,
-                "--measurement-mode": "count_windows",
-                "--measurement-request-count": max(requests, 2 * concurrency),
-                "-s": STABILITY_PERCENT,
-                "-r": WINDOWS,
+                "--request-count": requests,
                 "-f": table,
             }
             command = [str(self.binary), *(str(part) for option in options.items() for part in option), "--verbose-csv"]
-            for _ in range(ATTEMPTS):
-                finished = subprocess.run(command, env=self.variables, capture_output=True, text=True, check=False)
-                if finished.returncode == 0 or UNSTABLE not in finished.stdout + finished.stderr:
-                    break
+            finished = subprocess.run(command, env=self.variables, capture_output=True, text=True, check=False)
             if finished.returncode or not table.is_file():
                 raise DeployError(f"perf_analyzer, {concurrency} in flight: {_complaint(finished)}")
             return _load_of(next(csv.DictReader(table.open(newline=""))), batch)
