@@ -1,10 +1,14 @@
 """What the client itself costs when it scores thousands of files, and whether decoding keeps ahead of inference.
 
-    python benchmarks/scoring.py FOLDER [--files N] [--rounds N] [--other CHECKOUT] [--onnx MODEL]
+    python benchmarks/scoring.py FOLDER [--files N] [--block N] [--rounds N] [--other CHECKOUT]
+    python benchmarks/scoring.py FOLDER [--files N] --onnx MODEL...
 
-The folder's recordings under N names are scored into a file. The server is one in memory that answers at once; with
-`--other`, another checkout does the same in turns. With `--onnx` a model answers instead, on all cores: what counts
-then is the share of time in which fewer windows than cores were at the server, because too little had been decoded.
+The folder's recordings under N names are scored into files, block by block, by a server in memory that answers at once.
+With `--other`, another checkout scores each block, too, and the two take turns to go first.
+
+With `--onnx` these models answer instead, on all cores, to the folder's formats one by one. What counts then is the
+share of time in which fewer windows than cores were at the server, because too little had been decoded. Begin and end
+of a run are in it, so let a run take some tens of seconds.
 """
 
 import argparse
@@ -20,6 +24,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
 
 ROOT = Path(__file__).parents[1]
 ROOMS = ("contract", "client")
@@ -109,31 +115,74 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="benchmarks/scoring.py", description=__doc__)
     parser.add_argument("folder", type=Path, help="recordings")
     parser.add_argument("--files", type=int, default=10_000, help="(default: %(default)s)")
-    parser.add_argument("--rounds", type=int, default=3, help="(default: %(default)s)")
+    parser.add_argument("--block", type=int, default=500, help="files that are scored at a time (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=1, help="(default: %(default)s)")
     parser.add_argument("--other", type=Path, help="another checkout, to compare with")
-    parser.add_argument("--onnx", help="a detector's model.onnx, to answer instead of a fixed answer")
+    parser.add_argument("--onnx", nargs="+", help="detectors' model.onnx, to answer instead of a fixed answer")
     arguments = parser.parse_args()
-    sources = sorted(path for path in arguments.folder.rglob("*") if path.is_file())
-    checkouts = [checkout for checkout in (ROOT, arguments.other) if checkout]
-    workers = [begun(checkout, arguments.onnx) for checkout in checkouts]
-    taken: list[list[list[float]]] = [[] for _ in workers]
+    sources = sorted(path.resolve() for path in arguments.folder.rglob("*") if path.is_file())
     with tempfile.TemporaryDirectory() as folder:
-        (clips := Path(folder) / "clips").mkdir()
-        for number in range(arguments.files):
-            source = sources[number % len(sources)].resolve()
-            (clips / f"{number:05}{source.suffix}").symlink_to(source)
-        for _ in range(arguments.rounds):
-            for worker, times in zip(workers, taken, strict=True):
-                times.append(_asked(worker, [str(clips), str(Path(folder) / "scores.csv")]))
-    for checkout, times in zip(checkouts, taken, strict=True):
-        for wall_s, cpu_s, starved in times:
-            share = f", too little decoded {starved:.1%} of the time" if arguments.onnx else ""
-            print(f"{checkout}: {wall_s:.2f} s, {cpu_s:.2f} s of CPU{share}")
-    if len(taken) > 1:
-        for place, name in enumerate(("wall", "CPU")):
-            ours, theirs = (min(each[place] for each in times) for times in taken)
-            print(f"{name}, least to least: {ours / theirs:.3f}")
+        if arguments.onnx:
+            Console().print(starvation(arguments.onnx, sources, arguments.files, Path(folder)))
+        else:
+            checkouts = [checkout for checkout in (ROOT, arguments.other) if checkout]
+            Console().print(costs(checkouts, sources, arguments, Path(folder)))
     return 0
+
+
+def costs(checkouts: list[Path], sources: list[Path], arguments: argparse.Namespace, folder: Path) -> Table:
+    """A row a checkout: what it took in all, and in proportion to the last one's."""
+    blocks = []
+    for start in range(0, arguments.files, arguments.block):
+        numbers = range(start, min(start + arguments.block, arguments.files))
+        blocks.append(linked(folder / f"block{start}", [sources[number % len(sources)] for number in numbers]))
+    workers = [begun(checkout, None) for checkout in checkouts]
+    for worker in workers:  # once for nothing: what is loaded at first use is no cost of a file
+        _asked(worker, [str(blocks[0]), str(folder / "scores.csv")])
+    taken = np.zeros((len(workers), arguments.rounds * len(blocks), 2))
+    for turn, block in enumerate(blocks * arguments.rounds):
+        order = range(len(workers)) if turn % 2 == 0 else reversed(range(len(workers)))
+        for index in order:
+            taken[index, turn] = _asked(workers[index], [str(block), str(folder / "scores.csv")])[:2]
+    table = Table(title=f"{arguments.rounds * arguments.files} files in {taken.shape[1]} blocks")
+    for column in ("checkout", "wall s", "CPU s", "CPU ms a file", "ratio of CPU", "blocks that took less"):
+        table.add_column(column)
+    for checkout, times in zip(checkouts, taken, strict=True):
+        wall_s, cpu_s = times.sum(axis=0)
+        is_less = times[:, 1] < taken[-1, :, 1]
+        table.add_row(
+            str(checkout),
+            f"{wall_s:.1f}",
+            f"{cpu_s:.1f}",
+            f"{1000 * cpu_s / arguments.rounds / arguments.files:.2f}",
+            f"{cpu_s / taken[-1, :, 1].sum():.3f}",
+            f"{is_less.sum()} of {len(is_less)}",
+        )
+    return table
+
+
+def starvation(models: list[str], sources: list[Path], n_files: int, folder: Path) -> Table:
+    """A row a model and format: how long the server had less to do than it could."""
+    table = Table(title=f"{n_files} files of each format on {os.cpu_count()} cores")
+    for column in ("model", "format", "wall s", "CPU s", "too little decoded"):
+        table.add_column(column)
+    for model in models:
+        for suffix in sorted({source.suffix for source in sources}):
+            of_format = [source for source in sources if source.suffix == suffix]
+            clips = linked(folder / f"{len(table.rows)}", [of_format[n % len(of_format)] for n in range(n_files)])
+            worker = begun(ROOT, model)
+            wall_s, cpu_s, starved = _asked(worker, [str(clips), str(folder / "scores.csv")])
+            worker.communicate()
+            table.add_row(model, suffix, f"{wall_s:.1f}", f"{cpu_s:.1f}", f"{starved:.1%}")
+    return table
+
+
+def linked(folder: Path, sources: list[Path]) -> Path:
+    """A folder of links to recordings, which may stand there several times."""
+    folder.mkdir()
+    for number, source in enumerate(sources):
+        (folder / f"{number:05}{source.suffix}").symlink_to(source)
+    return folder
 
 
 def _asked(worker: subprocess.Popen[str], question: list[str]) -> list[float]:
