@@ -35,11 +35,11 @@ REFUSED = {
     "headerless.raw": "not readable as audio",
 }
 # Scores of the reference, which decoded with FFmpeg frame by frame, resampled with soxr and asked ONNX Runtime, and how
-# far off they may be. A minimum over windows moves more than a mean where they begin some milliseconds apart, as after
-# Opus' padding; the first recording alone would give 1.26.
+# far off they may be. The -6.3 that is written beside the chained Opus is not of our windows: decoded as the reference
+# does (the samples lie as ours, to the sample), they give -5.69; the first recording alone would give 1.26.
 SCORED = {
     "human_16k_then_48k.aac": (1.85, 0.06, {"mode": "sliding"}),
-    "real_then_fake.opus": (-6.3, 0.7, {"mode": "sliding", "hop_s": 1.0, "pool": "min"}),
+    "real_then_fake.opus": (-5.69, 0.06, {"mode": "sliding", "hop_s": 1.0, "pool": "min"}),
     "human_51.m4a": (4.17, 0.06, {}),
     "dub_first_original_default.mkv": (3.97, 0.06, {}),
 }
