@@ -108,6 +108,15 @@ def run(capsys):
     return run_main
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_group_of_one_trial_has_rates_and_no_intervals(tmp_path):
+    scores, protocol = write(tmp_path, "few", [1.0, 2.0, 3.0], [-1.0, 0.5])
+    protocol.write_text(protocol.read_text().replace("few0,bonafide,a", "few0,bonafide,alone"))
+    found = {one.name: one for one in transfer_by(Source(0.0, "as given"), trials_of((scores, protocol)), "codec")}
+    alone = found["codec alone (against all spoof)"]
+    assert (alone.n_bonafide, alone.figures["frr"], alone.figures["far"], alone.intervals) == (1, 0.0, 0.5, {})
+
+
 def test_the_command_says_what_the_threshold_does(run, sets):
     (home, home_protocol), (away, away_protocol) = sets
     words = (away, "--protocol", away_protocol, "--from", home, "--from-protocol", home_protocol, "--bootstrap", 20)
