@@ -63,6 +63,7 @@ class Metric:
         losses: what each trial adds to it, in the order of the error rates, where it is the sum of both classes' means.
         weights: of both error rates, where it is a cost.
         step: the least by which it differs from 0 or 1 without being it, where it lies between them.
+        max_perfect: share of draws of 1 beyond which there is no interval.
     """
 
     title: str
@@ -75,6 +76,7 @@ class Metric:
     losses: Callable[[Basis], Floats] | None = None
     weights: Callable[[Basis], TdcfWeights | None] | None = None
     step: Callable[[ErrorRates], float] | None = None
+    max_perfect: float = 1.0
 
 
 def _dcf_weights(basis: Basis) -> TdcfWeights:
@@ -131,6 +133,7 @@ METRICS: Mapping[str, Metric] = {
         lambda basis: basis.rates.auc,
         drawn=lambda replicates, _: replicates.aucs,
         step=lambda rates: 1 / (rates.n_bonafide * rates.n_spoof),
+        max_perfect=MAX_SEPARATED,
     ),
     "min_dcf": Metric(
         "min DCF",
@@ -233,9 +236,9 @@ def intervals_of(
 
 
 def _interval_of_share(metric: Metric, value: float, rates: ErrorRates, drawn: Floats, units: Units) -> Interval | None:
-    """Interval of a figure between 0 and 1: none of an AUC where too many draws show no confusion at all."""
+    """Interval of a figure between 0 and 1, where not too many draws are perfect."""
     step = metric.step(rates) if metric.step else 0.0
-    if not metric.is_rate and np.mean(drawn > 1 - step / 2) > MAX_SEPARATED:
+    if not drawn.size or np.mean(drawn > 1 - step / 2) > metric.max_perfect:
         return None
     return share_interval(value, drawn, step, units)
 
@@ -260,6 +263,8 @@ def _interval_of_cost(
     # A minimum over thresholds follows its trials' chances, so it is too small; by how much, the draws say roughly.
     # The upper end goes up by that, no further than a detector of no use, the lower end by half of it.
     drawn, grid = metric.drawn(replicates, basis), replicates.points
+    if not drawn.size:
+        return None
     found = replace(replicates, frr=rates.frr[grid][None], far=rates.far[grid][None])
     bias = float(drawn.mean() - metric.drawn(found, basis)[0])
     value = alone + float(curve.min()) / weights.normaliser
