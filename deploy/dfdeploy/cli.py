@@ -190,7 +190,9 @@ def _add_bench(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--rounds", type=_positive, default=3, metavar="N", help="turns of each way (default: %(default)s)"
     )
-    parser.add_argument("--calls", type=_positive, default=100, metavar="N", help="calls for the overhead: %(default)s")
+    parser.add_argument(
+        "--calls", type=_positive, metavar="N", help="calls for the overhead; default: 15 s of each kind"
+    )
     parser.add_argument("--clips", type=Path, metavar="DIR", help="recordings to send; default: the examples")
     parser.add_argument("--quick", action="store_true", help="one short round, to see that all of it runs")
     parser.add_argument(

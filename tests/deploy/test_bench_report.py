@@ -11,9 +11,11 @@ import pytest
 
 from dfdeploy.bench import report, server_statistics
 from dfdeploy.bench.figures import DIRECT, EAGER, PYTORCH, SERVED, Ceiling, Report, Row, Sample, ratio
-from dfdeploy.bench.rounds import Plan, Turn, in_turns
+from dfdeploy.bench.perf_analyzer import load_of
+from dfdeploy.bench.rounds import LEAST_REQUESTS, TURN_S, Plan, Turn, in_turns
 from dfdeploy.bench.server_statistics import PHASES, Statistics
 from dfdeploy.bench.workers import NotMeasured
+from dfdeploy.errors import DeployError
 from dfdeploy.machine import missing_line
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -87,6 +89,33 @@ def test_a_model_that_takes_no_batch_is_still_kept_busy() -> None:
     assert plan.loads == [(1, 1), (1, 4), (2, 1), (8, 1), (8, 2)]
     assert plan.up_to(1).loads == [(1, 1), (1, 4), (1, 2)]
     assert Plan(batches=(8,)).up_to(4).batches == (1,)
+
+
+def test_a_turn_is_as_long_for_a_large_model_as_for_a_small_one() -> None:
+    small, large = Plan().taking(0.05), Plan().taking(1.0)
+    assert small.requests(1, 1) == TURN_S / 0.05
+    assert small.requests(8, 2) == TURN_S / 0.05 // 8
+    assert small.requests(1, 300) == 600  # each connection sends more than once
+    assert large.requests(1, 1) == large.requests(8, 2) == LEAST_REQUESTS
+    assert large.windows == max(Plan().batches) < small.windows
+
+
+def test_a_load_is_what_its_requests_took_and_not_whole_seconds() -> None:
+    second = 1_000_000_000
+    spans = [(0, 1.0), (0.2, 1.4), (1.0, 2.5)]
+    requests = [{"timestamp": round(a * second), "response_timestamps": [round(b * second)]} for a, b in spans]
+    experiment = {
+        "experiment": {"mode": "concurrency", "value": 2},
+        "requests": requests,
+        "window_boundaries": [0, 3 * second],
+    }
+    load = load_of({"experiments": [experiment]}, batch=4)
+    assert (load.concurrency, load.batch) == (2, 4)
+    assert load.windows_per_s == pytest.approx(3 * 4 / 2.5)
+    assert load.p50_ms == pytest.approx(1_200)
+    unanswered = {"timestamp": 0, "response_timestamps": []}
+    with pytest.raises(DeployError, match="1 of 4 requests were not answered"):
+        load_of({"experiments": [experiment | {"requests": [*requests, unanswered]}]}, batch=4)
 
 
 def test_statistics_are_what_came_since(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -39,7 +39,9 @@ from dfdeploy.repository import built_models, parameters, read_config
 
 SENT_WINDOWS = 16  # of real speech, sent in turn
 HOP_S = 1.0
-CLIPS, QUICK_CLIPS, QUICK_CALLS = 300, 12, 5
+QUICK_CLIPS, QUICK_CALLS = 12, 5
+# What the client scores takes some half a minute: beside that its own start, half a second, is what users feel of it.
+CLIENT_S, LEAST_CLIPS, MOST_CLIPS = 25.0, 24, 300
 PRECISIONS = ["fp32", "bf16", "int8", "fp16"]
 WANTED_OVERHEAD_PERCENT = 5.0
 WANTED_CLIENT_PERCENT = 95.0
@@ -105,17 +107,18 @@ def _measure_all(
             if workers.is_onnx(arguments.repository / model):
                 overheads[model] = _overhead(arguments, model)
             pytorch, known = _pytorch(arguments, model, stack)
-            clips = stack.enter_context(_speech(arguments, known))
+            server = stack.enter_context(_server(arguments))
+            window_s = overhead.window_s(server, model)
+            clips = stack.enter_context(_speech(arguments, known, window_s))
             facts |= {"speech": clips.described} | ({"PyTorch": str(known["torch"])} if known else {})
             gflop |= {model: known["gflop"]} if known else {}
             data = stack.enter_context(_sent(arguments.repository / model, clips.sources))
-            server = stack.enter_context(_server(arguments))
             found = rounds.measure(
                 server,
                 analyzer,
                 model,
                 data,
-                plan=_plan(arguments, model),
+                plan=_plan(arguments, model, window_s),
                 pytorch=pytorch,
                 environment_dir=arguments.server_env,
             )
@@ -149,10 +152,12 @@ def _overhead(arguments: argparse.Namespace, model: str) -> Overhead:
     )
 
 
-def _plan(arguments: argparse.Namespace, model: str) -> Plan:
+def _plan(arguments: argparse.Namespace, model: str, window_s: float) -> Plan:
     largest = max(read_config(arguments.repository / model, arguments.profile).max_batch_size, 1)
-    plan = QUICK if arguments.quick else Plan(tuple(arguments.concurrency), tuple(arguments.batch), arguments.rounds)
-    return plan.up_to(largest)
+    if arguments.quick:
+        return QUICK.up_to(largest)
+    plan = Plan(tuple(arguments.concurrency), tuple(arguments.batch), arguments.rounds)
+    return plan.up_to(largest).taking(window_s)
 
 
 def _server(arguments: argparse.Namespace) -> Server:
@@ -169,9 +174,10 @@ def _pytorch(arguments: argparse.Namespace, model: str, stack: ExitStack) -> tup
         return str(error), {}
 
 
-def _speech(arguments: argparse.Namespace, known: dict[str, Any]) -> AbstractContextManager[Speech]:
+def _speech(arguments: argparse.Namespace, known: dict[str, Any], window_s: float) -> AbstractContextManager[Speech]:
     examples = Path(known["recordings"]) if known else None
-    return speech(arguments.clips, examples, QUICK_CLIPS if arguments.quick else CLIPS)
+    clips = QUICK_CLIPS if arguments.quick else min(max(round(CLIENT_S / window_s), LEAST_CLIPS), MOST_CLIPS)
+    return speech(arguments.clips, examples, clips)
 
 
 @contextmanager

@@ -65,8 +65,8 @@ def client_rate(server: Server, analyzer: PerfAnalyzer, model: str, data: Path, 
     count = len(clips_from([str(clips)]))  # as many as `dfclient score` finds: a folder may hold a README, too
 
     def server_per_s() -> float:
-        load = analyzer.measure(server.grpc_url, model, data, DEFAULT_CONCURRENCY, requests=count // 3)
-        return load.windows_per_s
+        requests = max(count // 2, 2 * DEFAULT_CONCURRENCY)
+        return analyzer.measure(server.grpc_url, model, data, DEFAULT_CONCURRENCY, requests=requests).windows_per_s
 
     servers, clients = [server_per_s()], []
     for _ in range(ROUNDS):

@@ -9,6 +9,7 @@ import re
 import shutil
 import tempfile
 import time
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from dfdeploy.embedded import Server
 
 TURN_CALLS = 5
 WARM_UP_CALLS = 3
+EACH_S, LEAST_CALLS, MOST_CALLS = 15.0, 20, 200
 
 
 @dataclass(frozen=True)
@@ -37,31 +39,43 @@ class Overhead:
         return 100 * (self.served_ms / self.direct_ms - 1)
 
 
-def measure(repository: Path, model: str, *, profile: str, calls: int, environment_dir: Path | None) -> Overhead:
+def window_s(server: Server, model: str) -> float:
+    """What a request of one window takes: by it the length of everything that follows is chosen.
+
+    Args:
+        server: that serves it, with nothing else to do.
+        model: its name.
+    """
+    waveform = np.fromfile(server.repository / model / WARMUP_FILE, "<f4")
+    with closing(Transport(server.grpc_url)) as transport:
+        return min(_call_served(transport, model, waveform, WARM_UP_CALLS))
+
+
+def measure(repository: Path, model: str, *, profile: str, calls: int | None, environment_dir: Path | None) -> Overhead:
     """Compare, in turns of a few calls.
 
     Args:
         repository: holds ``model``, in ONNX format.
         model: its name.
         profile: ``cpu`` or ``gpu``.
-        calls: of each kind, at least.
+        calls: of each kind, at least; default: what some `EACH_S` take.
         environment_dir: the server's environment; default see `environment.default_folder`.
     """
     waveform = np.fromfile(repository / model / WARMUP_FILE, "<f4")
     direct_s: list[float] = []
     served_s: list[float] = []
-    with (
-        tempfile.TemporaryDirectory(prefix="dfserve-bench-") as folder,
-        direct(repository / model, profile, environment_dir) as worker,
-        Server(_without_delay(repository / model, Path(folder)), profile=profile, environment_dir=environment_dir) as s,
-    ):
-        transport = Transport(s.grpc_url)
-        _call_directly(worker, WARM_UP_CALLS)
+    with ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="dfserve-bench-"))
+        worker = stack.enter_context(direct(repository / model, profile, environment_dir))
+        alone = _without_delay(repository / model, Path(folder))
+        server = stack.enter_context(Server(alone, profile=profile, environment_dir=environment_dir))
+        transport = stack.enter_context(closing(Transport(server.grpc_url)))
+        call_s = min(_call_directly(worker, WARM_UP_CALLS))
         _call_served(transport, model, waveform, WARM_UP_CALLS)
-        while len(direct_s) < calls:
+        wanted = calls or min(max(round(EACH_S / call_s), LEAST_CALLS), MOST_CALLS)
+        while len(direct_s) < wanted:
             direct_s += _call_directly(worker, TURN_CALLS)
             served_s += _call_served(transport, model, waveform, TURN_CALLS)
-        transport.close()
     return Overhead(
         direct_ms=1e3 * float(np.median(direct_s)),
         served_ms=1e3 * float(np.median(served_s)),

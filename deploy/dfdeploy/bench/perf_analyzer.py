@@ -4,24 +4,20 @@ It comes inside the wheel ``tritonclient==2.51.0``; later ones need a newer glib
 ``--help``, and the guide "Triton Performance Analyzer".
 """
 
-import csv
+import json
 import os
 import subprocess
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from dfdeploy import folders, machine
 from dfdeploy.environment import missing_libraries
 from dfdeploy.errors import DeployError, EnvironmentIncomplete
-
-MEASUREMENT_REQUESTS = 30
-# Its figures are means over three windows, accepted as they are: on a machine with other work the batcher of Triton
-# 24.10 now and then sleeps half a second beside a waiting request, and "unstable" is no figure. The p99 shows it.
-STABILITY_PERCENT = 10_000
-WINDOWS = 3
-# A window in which nothing was answered, on a machine that is very busy, makes no mean: it is measured again.
-ATTEMPTS, UNSTABLE = 3, "Failed to obtain stable measurement"
 
 
 @dataclass(frozen=True)
@@ -65,9 +61,13 @@ class PerfAnalyzer:
         concurrency: int,
         *,
         batch: int = 1,
-        requests: int = MEASUREMENT_REQUESTS,
+        requests: int,
     ) -> Load:
-        """Keep ``concurrency`` requests of ``batch`` windows each in flight.
+        """Keep ``concurrency`` requests of ``batch`` windows each in flight, and take the figures as they come.
+
+        A number of requests instead of perf_analyzer's search for stable windows: on a machine with other work the
+        batcher of Triton 24.10 now and then sleeps half a second beside a waiting request, and "unstable" is no
+        figure. The p99 shows it, and turns show what changes with time.
 
         Args:
             url: gRPC address.
@@ -75,10 +75,10 @@ class PerfAnalyzer:
             data: what is sent in turn, as `dfclient.perfdata` writes it.
             concurrency: requests in flight.
             batch: windows of a request.
-            requests: of each measurement, at least; there are three.
+            requests: in all.
         """
         with tempfile.TemporaryDirectory(prefix="dfserve-bench-") as folder:
-            table = Path(folder) / "table.csv"
+            export = Path(folder) / "requests.json"
             options = {
                 "-m": model,
                 "-i": "grpc",
@@ -86,30 +86,43 @@ class PerfAnalyzer:
                 "-b": batch,
                 "--input-data": data,
                 "--concurrency-range": concurrency,
-                "--measurement-mode": "count_windows",
-                "--measurement-request-count": max(requests, 2 * concurrency),
-                "-s": STABILITY_PERCENT,
-                "-r": WINDOWS,
-                "-f": table,
+                "--request-count": requests,
+                "--profile-export-file": export,
             }
-            command = [str(self.binary), *(str(part) for option in options.items() for part in option), "--verbose-csv"]
-            for _ in range(ATTEMPTS):
-                finished = subprocess.run(command, env=self.variables, capture_output=True, text=True, check=False)
-                if finished.returncode == 0 or UNSTABLE not in finished.stdout + finished.stderr:
-                    break
-            if finished.returncode or not table.is_file():
+            command = [str(self.binary), *(str(part) for option in options.items() for part in option)]
+            finished = subprocess.run(command, env=self.variables, capture_output=True, text=True, check=False)
+            if finished.returncode or not export.is_file():
                 raise DeployError(f"perf_analyzer, {concurrency} in flight: {_complaint(finished)}")
-            return _load_of(next(csv.DictReader(table.open(newline=""))), batch)
+            return load_of(json.loads(export.read_bytes()), batch)
 
 
-def _load_of(row: dict[str, str], batch: int) -> Load:
+def load_of(export: Mapping[str, Any], batch: int) -> Load:
+    """What the single requests that perf_analyzer exported come to.
+
+    Its own table divides by the whole seconds after which it looks, up to a second more than the requests took.
+
+    Args:
+        export: its ``--profile-export-file``, times in nanoseconds.
+        batch: windows of a request.
+
+    Raises:
+        DeployError: a request was not answered.
+    """
+    (experiment,) = export["experiments"]
+    requests = experiment["requests"]
+    answers = [request["response_timestamps"] for request in requests]
+    if not all(answers) or not answers:
+        raise DeployError(f"perf_analyzer: {answers.count([])} of {len(answers)} requests were not answered")
+    sent_ns = np.array([request["timestamp"] for request in requests], dtype=np.int64)
+    received_ns = np.array([times[-1] for times in answers], dtype=np.int64)
+    p50_ms, p90_ms, p99_ms = np.percentile((received_ns - sent_ns) / 1e6, [50, 90, 99])
     return Load(
-        concurrency=int(row["Concurrency"]),
+        concurrency=int(experiment["experiment"]["value"]),
         batch=batch,
-        windows_per_s=float(row["Inferences/Second"]),
-        p50_ms=float(row["p50 latency"]) / 1e3,
-        p90_ms=float(row["p90 latency"]) / 1e3,
-        p99_ms=float(row["p99 latency"]) / 1e3,
+        windows_per_s=batch * len(answers) / (1e-9 * float(received_ns.max() - sent_ns.min())),
+        p50_ms=float(p50_ms),
+        p90_ms=float(p90_ms),
+        p99_ms=float(p99_ms),
     )
 
 

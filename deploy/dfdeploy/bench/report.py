@@ -150,8 +150,8 @@ def tables(report: Report) -> Iterator[dict[str, Any]]:
             "title": "In short",
             "note": SHORT_NOTE,
             "header": (
-                *("model", "eager, windows/s", "ONNX Runtime, windows/s", "Triton, windows/s", "speed-up, batch 1"),
-                *("speed-up, largest batch", "serving costs", "share of the ceiling"),
+                *("model", "eager", "ONNX Runtime", "Triton", "speed-up, batch 1", "speed-up, largest batch"),
+                *("serving costs", "of the ceiling"),
             ),
             "rows": [(model, *_summary_cells(summary(report, model))) for model in report.models],
         }

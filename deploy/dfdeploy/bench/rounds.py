@@ -15,6 +15,11 @@ from dfdeploy.embedded import Server
 from dfdeploy.repository import parameters
 
 FP32, PRODUCTS = "fp32", "products"
+# A turn is long enough that a clock's tick or a scheduler's slice is nothing beside it; more rounds say more than
+# longer turns, since ratios are taken round by round.
+TURN_S = 5.0
+# perf_analyzer's export repeats each waveform it sent as text, half a megabyte a window, so there are not too many.
+MOST_WINDOWS, MOST_SENT, LEAST_REQUESTS = 32, 250, 6
 
 
 @dataclass(frozen=True)
@@ -26,18 +31,27 @@ class Plan:
         batches: windows of a request, one request at a time; and of a call of the ways without a server.
         rounds: turns of everything.
         windows: in a turn of a way without a server, at least; one call takes them all where its batch is as large.
-        requests: perf_analyzer's, a measurement.
+        sent: windows that perf_analyzer sends in a turn, about.
     """
 
     concurrency: tuple[int, ...] = (1, 2, 4, 8, 16)
     batches: tuple[int, ...] = (1, 2, 4, 8)
     rounds: int = 3
     windows: int = 8
-    requests: int = 20
+    sent: int = 40
 
     def up_to(self, batch: int) -> "Plan":
         """The same for a model that takes no larger batch."""
         return replace(self, batches=tuple(size for size in self.batches if size <= batch) or (1,))
+
+    def taking(self, window_s: float) -> "Plan":
+        """The same with turns of some `TURN_S`, where a window takes ``window_s``: a large model's end, too."""
+        fitting = round(TURN_S / window_s)
+        return replace(self, windows=min(max(fitting // 2, self.windows), MOST_WINDOWS), sent=min(fitting, MOST_SENT))
+
+    def requests(self, batch: int, concurrency: int) -> int:
+        """How many perf_analyzer sends in a turn: enough that its first and last one weigh little."""
+        return max(self.sent // batch, 2 * concurrency, LEAST_REQUESTS)
 
     @property
     def loads(self) -> list[tuple[int, int]]:
@@ -47,7 +61,7 @@ class Plan:
         return list(dict.fromkeys(loads))
 
 
-QUICK = Plan(concurrency=(1, 2), batches=(1, 2), rounds=1, windows=1, requests=10)
+QUICK = Plan(concurrency=(1, 2), batches=(1, 2), rounds=1, windows=1, sent=10)
 
 
 @dataclass(frozen=True)
@@ -84,7 +98,8 @@ def timed(worker: Worker, batch: int, windows: int, **question: object) -> Sampl
 def served(server: Server, analyzer: PerfAnalyzer, row: Row, data: Path, plan: Plan) -> Sample:
     """One measurement of perf_analyzer, with what the server's counters say of it."""
     before = server_statistics.read(server.http_url, row.model)
-    found = analyzer.measure(server.grpc_url, row.model, data, row.concurrency, batch=row.batch, requests=plan.requests)
+    requests = plan.requests(row.batch, row.concurrency)
+    found = analyzer.measure(server.grpc_url, row.model, data, row.concurrency, batch=row.batch, requests=requests)
     taken = server_statistics.read(server.http_url, row.model).since(before)
     return Sample(
         windows_per_s=found.windows_per_s,
