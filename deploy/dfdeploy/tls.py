@@ -80,20 +80,20 @@ class Tls:
         """The name or address that the server's certificate is made out to.
 
         Raises:
-            DeployError: see `told`.
+            DeployError: see `certificate`.
         """
         # A certificate for *.example.org is one for each of those names.
-        return _names(self.told())[0].replace("*", "triton")
+        return _names(self.certificate())[0].replace("*", "triton")
 
     def expiry(self) -> dict[str, str]:
         """The environment variable that tells a server's live models when its certificate ends.
 
         Raises:
-            DeployError: see `told`.
+            DeployError: see `certificate`.
         """
-        return {TLS_EXPIRY_VARIABLE: str(ssl.cert_time_to_seconds(self.told()["notAfter"]))}
+        return {TLS_EXPIRY_VARIABLE: str(ssl.cert_time_to_seconds(self.certificate()["notAfter"]))}
 
-    def told(self) -> dict[str, Any]:
+    def certificate(self) -> dict[str, Any]:
         """Shake hands with oneself; what Python's ssl tells of the server's certificate.
 
         Raises:
@@ -120,12 +120,12 @@ class Tls:
             except ssl.SSLError as error:
                 reason = getattr(error, "verify_message", "") or error.reason
                 raise DeployError(f"{judged}: this certificate would be refused: {reason}") from None
-        told = client_end.getpeercert() or {}
-        if not _names(told):
+        found = client_end.getpeercert() or {}
+        if not _names(found):
             raise DeployError(
                 f"{self.tls_cert}: it is made out to no name or address (subjectAltName), so no client takes it"
             )
-        return told
+        return found
 
     def inside(self) -> "Tls":
         """The same files where `mounts` puts them in a container."""
@@ -172,8 +172,8 @@ def of(options: Namespace | None = None) -> Tls | None:
     return Tls(**files)
 
 
-def _names(told: dict[str, Any]) -> list[str]:
-    return [str(name) for kind, name in told.get("subjectAltName", ()) if kind in ("DNS", "IP Address")]
+def _names(certificate: dict[str, Any]) -> list[str]:
+    return [str(name) for kind, name in certificate.get("subjectAltName", ()) if kind in ("DNS", "IP Address")]
 
 
 def _variable(name: str) -> str:
