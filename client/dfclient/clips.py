@@ -10,7 +10,7 @@ from typing import BinaryIO
 import numpy.typing as npt
 
 from dfclient.errors import InputError
-from dfclient.listings import in_folder, is_listing, listed
+from dfclient.listings import in_folder, is_listing, listed, local
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def _expand(argument: str, say: Callable[[str], None]) -> Iterator[tuple[str, st
     elif is_listing(argument):
         yield from listed(argument, say)
     else:
-        yield os.path.normpath(argument), ""
+        yield local(argument), ""
 
 
 def _ignore(_notice: str) -> None:

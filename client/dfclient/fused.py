@@ -165,10 +165,11 @@ class FusedDetector(Connection):
         """
         windowings = tuple(detector.windowing(mode, hop_s, pool) for detector in self.detectors)
         for member, windowing in zip(self.fusion.members, windowings, strict=True):
-            if member.windows and member.windows != windowing.words:
+            if not member.cutting.suits(windowing.cutting):
                 raise InputError(
-                    f"the fusion was fitted on scores of {member.detector} with windows cut so: {member.windows}; "
-                    f"found: {windowing.words}; choose that with --mode, --hop and --pool, or fit it on such scores"
+                    f"the fusion was fitted on scores of {member.detector} with windows cut so: {member.cutting}; "
+                    f"found: {windowing.cutting}; choose that with --mode, --hop and --pool, serve the model with "
+                    "such windows, or fit it on such scores"
                 )
         return windowings
 

@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from dfclient.audio.containers import AUDIO_SUFFIXES
+from dfclient.audio.remote import is_remote
 from dfclient.errors import InputError
 from dfcontract.text_table import ID_NAMES, Layout, TextTableError, layout_of, rows_of, text_of
 
@@ -181,9 +182,24 @@ def _text(field: str, encoding: str) -> str:
 
 def _beside(listing: str, entry: str) -> str:
     """`entry` as a path: absolute, or beside the listing, or as it stands (from the working directory)."""
+    entry = local(entry)
     beside = os.path.join(os.path.dirname(listing), entry)  # noqa: PTH118, PTH120  # these take any name
     is_here = not os.path.exists(beside) and os.path.exists(entry)  # noqa: PTH110
     return os.path.normpath(entry if is_here else beside)
+
+
+def local(path: str) -> str:
+    """A path of this machine, in its shortest form.
+
+    Raises:
+        InputError: it is an object store's address.
+    """
+    if is_remote(path) and not os.path.exists(path):  # noqa: PTH110
+        raise InputError(
+            f"{path}: expected files of this machine, found an address: copy it here, or score it with "
+            "dfclient.score_frame (docs/bulk.md)"
+        )
+    return os.path.normpath(path)
 
 
 def _read(listing: str) -> bytes:

@@ -10,7 +10,7 @@ from dfclient.errors import DfclientError
 from dfcontract.calibration import Calibration
 from dfcontract.card import ModelCard
 from dfcontract.text import number
-from dfcontract.windows import PROTOCOL, Windowing, in_words, pool_scores
+from dfcontract.windows import PROTOCOL, Cutting, Windowing, in_words, pool_scores
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ class Score:
     def calibration(self) -> Calibration | None:
         """The card's, where it was fitted on recordings that were cut as this one was."""
         words = in_words(self.mode, self.pool, "" if self.hop_s is None else number(self.hop_s))
-        return calibration_for(self.card, words)
+        return calibration_for(self.card, Cutting(words, str(self.card.longest_samples(self.mode))))
 
     @property
     def llr(self) -> float | None:
@@ -160,13 +160,18 @@ class Failed:
 def run_values(card: ModelCard, windowing: Windowing, choice: AudioOptions) -> dict[str, Any]:
     """The values of a score file's columns that are the same in every row of a run."""
     cut = {"mode": windowing.mode, "pool": windowing.pool_stated, "hop_s": windowing.hop_s}
-    return {**_of_card(card, calibration_for(card, windowing.words), windowing.mode), **cut, **_of_choice(choice)}
+    return {**_of_card(card, calibration_for(card, windowing.cutting), windowing.mode), **cut, **_of_choice(choice)}
 
 
-def calibration_for(card: ModelCard, words: str) -> Calibration | None:
-    """The card's calibration, unless it was fitted on recordings that were cut otherwise than `words` say."""
+def calibration_for(card: ModelCard, cutting: Cutting) -> Calibration | None:
+    """The card's calibration, unless it was fitted on recordings that were cut otherwise."""
     calibration = card.calibration
-    return calibration if calibration is not None and calibration.suits(words) else None
+    return calibration if calibration is not None and calibration.cutting.suits(cutting) else None
+
+
+def window_calibration(card: ModelCard) -> Calibration | None:
+    """The card's calibration, where it says something of a window alone."""
+    return calibration_for(card, Cutting(PROTOCOL, str(card.window_samples)))
 
 
 def _of_choice(choice: AudioOptions) -> dict[str, Any]:
@@ -174,7 +179,6 @@ def _of_choice(choice: AudioOptions) -> dict[str, Any]:
 
 
 def _of_card(card: ModelCard, calibration: Calibration | None, mode: str) -> dict[str, Any]:
-    whole_clips = card.clip if mode == PROTOCOL else None
     return {
         "model": card.model,
         "version": card.version,
@@ -182,7 +186,7 @@ def _of_card(card: ModelCard, calibration: Calibration | None, mode: str) -> dic
         "checkpoint_sha256": card.checkpoint_sha256,
         "identity": str(card.identity or ""),
         "precision": card.precision,
-        "window_samples": whole_clips.most if whole_clips else card.window_samples,
+        "window_samples": card.longest_samples(mode),
         "calibration_sha256": "" if calibration is None else calibration.digest,
         "fusion_sha256": "",
         "members": (),

@@ -31,14 +31,15 @@ import numpy as np
 import numpy.typing as npt
 
 from dfcontract.errors import CalibrationError
+from dfcontract.windows import Cutting
 
 SCHEMA = "dfserve-calibration-1"
 UNITS = "natural-log likelihood ratio, bona fide over spoof"
 PARAMETERS = {"affine": ("slope", "intercept"), "isotonic": ("scores", "llrs")}
 BONA_FIDE, SPOOF = "bona_fide", "spoof"  # verdicts
-# Keys of `fitted_on` by which a calibration says what it is for: how recordings were cut, in the words of
-# `dfcontract.windows.in_words`, and the score file's column, where that is another than `score`.
-WINDOWS, SCORE_COLUMN = "windows", "score_column"
+# Keys of `fitted_on` by which a calibration says what it is for: how recordings were cut (both parts of
+# `dfcontract.windows.Cutting`), and the score file's column, where that is another than `score`.
+WINDOWS, WINDOW_SAMPLES, SCORE_COLUMN = "windows", "window_samples", "score_column"
 # And the nine scores that cut those it was fitted on into ten equal parts, for whoever watches whether they drift.
 DECILES = "score_deciles"
 N_DECILES = 9
@@ -80,10 +81,10 @@ class Calibration:
         """Nine scores that rise, between which a tenth each of those lies that it was fitted on; () if not known."""
         return tuple(self.fitted_on.get(DECILES, ()))
 
-    def suits(self, windows: str) -> bool:
-        """Whether it is for scores of recordings that were cut so; yes where either side does not say."""
-        stated = self.fitted_on.get(WINDOWS)
-        return not stated or not windows or stated == windows
+    @property
+    def cutting(self) -> Cutting:
+        """How the recordings were cut that it was fitted on; it says nothing about scores of others."""
+        return Cutting(self.fitted_on.get(WINDOWS, ""), self.fitted_on.get(WINDOW_SAMPLES, ""))
 
     @property
     def digest(self) -> str:
@@ -126,6 +127,9 @@ class Calibration:
         check_numbers("threshold", [threshold.score, threshold.llr])
         if not isinstance(known["fitted_on"]["protocol"], str):
             raise ValueError("fitted_on names no protocol")
+        for name in (WINDOWS, WINDOW_SAMPLES):
+            if not isinstance(stated := known["fitted_on"].get(name, ""), str):
+                raise ValueError(f"{name}: expected text, found {stated!r}")
         if deciles := known["fitted_on"].get(DECILES):
             check_numbers(DECILES, deciles)
             if len(deciles) != N_DECILES or any(a > b for a, b in pairwise(deciles)):

@@ -12,7 +12,7 @@ from dfcontract.calibration import Calibration
 from dfcontract.errors import CalibrationError, CardError
 from dfcontract.published import Eer, Transfer
 from dfcontract.text import number
-from dfcontract.windows import ClipLengths
+from dfcontract.windows import PROTOCOL, ClipLengths
 
 WEIGHTS = ("pretrained", "custom", "random")
 RANDOM = "random"
@@ -105,6 +105,10 @@ class ModelCard:
     def window_s(self) -> float:
         """Length of one window."""
         return self.window_samples / self.sample_rate_hz
+
+    def longest_samples(self, mode: str) -> int:
+        """The most of a recording that is scored at once: a window, or in protocol mode the longest whole clip."""
+        return self.clip.most if self.clip is not None and mode == PROTOCOL else self.window_samples
 
     @property
     def window_words(self) -> str:

@@ -6,6 +6,7 @@
        {"detector": "aasist", "weight": 0.71,
         "kind": "affine", "parameters": {"slope": 0.26, "intercept": 0.26},      its own calibration
         "weights": "pretrained", "checkpoint_sha256": "…", "windows": "protocol",
+        "window_samples": "64600",
         "figures": {"eer": 0.35, "cllr": 0.89}},                               alone, on the trials it was fitted on
        …],
      "intercept": -0.1,
@@ -30,6 +31,7 @@ from dfcontract.calibration import (
     BONA_FIDE,
     SPOOF,
     UNITS,
+    WINDOW_SAMPLES,
     check_numbers,
     check_parameters,
     checked_content,
@@ -40,6 +42,7 @@ from dfcontract.calibration import (
     to_json,
 )
 from dfcontract.errors import CalibrationError
+from dfcontract.windows import Cutting
 
 SCHEMA = "dfserve-fusion-1"
 
@@ -54,6 +57,7 @@ class Member:
         kind, parameters: its calibration, as in `dfcontract.calibration`.
         weights, checkpoint_sha256, windows: of the scores that it was fitted on; None where they did not say.
         figures: its own, on the trials that the fusion was fitted on.
+        window_samples: of those scores, too; "" where they did not say.
     """
 
     detector: str
@@ -64,6 +68,12 @@ class Member:
     checkpoint_sha256: str | None
     windows: str | None
     figures: Mapping[str, float]
+    window_samples: str = ""
+
+    @property
+    def cutting(self) -> Cutting:
+        """How the recordings were cut that it was fitted on."""
+        return Cutting(self.windows or "", self.window_samples)
 
 
 @dataclass(frozen=True)
@@ -162,7 +172,11 @@ class Fusion:
 
     def _body(self) -> dict[str, Any]:
         own = asdict(self)
-        own["members"] = list(own["members"])
+        # A fusion of before window lengths were written down keeps its digest.
+        own["members"] = [
+            {name: value for name, value in member.items() if value or name != WINDOW_SAMPLES}
+            for member in own["members"]
+        ]
         return {"schema": SCHEMA, "units": UNITS, **own.pop("extra"), **own}
 
 

@@ -38,6 +38,9 @@ LEAST_SAMPLES_KEY = "least_samples"  # how short a stream may be sent as it is; 
 
 # Of a server that stops: see dfdeploy.backends.live.drain.
 DRAIN_DIR_VARIABLE, STOP_FILE = "DFSERVE_LIVE_DRAIN_DIR", "stop"
+# When a server's certificate ends, in Unix seconds: whoever starts a server with TLS sets it, and live models, which
+# are ours in whatever server, show it to Prometheus.
+TLS_EXPIRY_VARIABLE = "DFSERVE_TLS_EXPIRY_S"
 
 MAX_STREAMS = 1024  # each holds its last window: 258 KB for 64,600 samples
 IDLE_TIMEOUT_S = 60  # a stream that sends nothing for so long is forgotten

@@ -35,6 +35,27 @@ class ClipLengths(NamedTuple):
     most: int
 
 
+class Cutting(NamedTuple):
+    """How recordings were cut, as score files, calibrations and fusions state it; "" where that is not known.
+
+    Attributes:
+        words: mode, pooling and hop, as `in_words` puts them.
+        window_samples: the most that was scored at once, in digits: a window's length, or the longest whole clip's.
+    """
+
+    words: str
+    window_samples: str = ""
+
+    def suits(self, other: "Cutting") -> bool:
+        """Whether scores of recordings cut in both ways can be held against each other, as far as both say."""
+        return all(own == theirs for own, theirs in zip(self, other, strict=True) if own and theirs)
+
+    def __str__(self) -> str:
+        """For errors and people: `protocol, at most 64600 samples at once`."""
+        longest = f"at most {self.window_samples} samples at once" if self.window_samples else ""
+        return ", ".join(filter(None, (self.words, longest)))
+
+
 @dataclass(frozen=True)
 class Windowing:
     """How recordings are cut and their windows' scores pooled, checked against a detector's window.
@@ -93,9 +114,10 @@ class Windowing:
         return self.pool if self.mode == SLIDING else ""
 
     @property
-    def words(self) -> str:
-        """Mode, pooling and hop as figures and calibrations state them: `sliding, mean, hop 1 s`."""
-        return in_words(self.mode, self.pool_stated, "" if self.hop_s is None else number(self.hop_s))
+    def cutting(self) -> Cutting:
+        """The same as calibrations state it: `sliding, mean, hop 1 s` and `64600`."""
+        words = in_words(self.mode, self.pool_stated, "" if self.hop_s is None else number(self.hop_s))
+        return Cutting(words, str(self.window_samples))
 
     def starts(self, n_samples: int) -> list[int]:
         """First sample of each window of a clip of `n_samples`, in order; WindowError for an empty clip."""

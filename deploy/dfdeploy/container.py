@@ -76,7 +76,8 @@ def command(
     address = _address(host)
     inside = {name: port for name, port in CONTAINER_PORTS.items() if not (tls and name == "http")}
     published = [f"--publish={address}:{host_ports[name]}:{port}" for name, port in inside.items()]
-    secured = [*tls.mounts(with_check=bool(image)), *(tls.variables() if image else [])] if tls else []
+    told = (tls.variables() if image else tls.expiry_variables()) if tls else []
+    secured = [*tls.mounts(with_check=bool(image)), *told] if tls else []
     return [
         engine,
         "run",

@@ -87,6 +87,7 @@ class Server:
         self._triton: psutil.Process | None = None
         self._backends: list[psutil.Process] = []
         self._run_dir = Path()
+        self._tls_expiry: dict[str, str] = {}
 
     def __enter__(self) -> Self:
         """Start, unless started; inside, the server is ready and answers right."""
@@ -146,8 +147,7 @@ class Server:
         """
         self._environment = self._environment or environment.find(self._environment_dir)
         self._ports = ports.resolve(self._ports or self._wanted_ports)
-        if self.tls:
-            self.tls.name()  # before Triton loads its models for nothing
+        self._tls_expiry = self.tls.expiry() if self.tls else {}  # files that can't work end it here, before Triton
         sweep()
         while True:
             try:
@@ -181,7 +181,7 @@ class Server:
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env=found.variables(self._run_dir) | {DRAIN_DIR_VARIABLE: str(drain_dir)},
+                env=found.variables(self._run_dir) | {DRAIN_DIR_VARIABLE: str(drain_dir)} | self._tls_expiry,
                 start_new_session=True,
             )
         try:

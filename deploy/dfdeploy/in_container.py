@@ -18,7 +18,7 @@ def main() -> None:
     try:
         secured = tls.of()
         if secured:
-            secured.name()
+            os.environ.update(secured.expiry())
         ours = [
             option for option in container.triton_command("gpu", tls=secured) if option.partition("=")[0] not in given
         ]

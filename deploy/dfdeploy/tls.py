@@ -8,11 +8,11 @@ goes with them (its user guide, "Secure deployment considerations").
 import os
 import ssl
 from argparse import Namespace
-from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dfcontract.live import TLS_EXPIRY_VARIABLE
 from dfdeploy.errors import DeployError
 
 if TYPE_CHECKING:
@@ -77,10 +77,28 @@ class Tls:
         return [f"--ca={self.tls_cert}", f"--server-name={self.name()}", *own]
 
     def name(self) -> str:
-        """Shake hands with oneself; the name or address that the server's certificate is made out to.
+        """The name or address that the server's certificate is made out to.
 
         Raises:
-            DeployError: a file can't be read, is no such thing, has expired, or does not go with another one.
+            DeployError: see `certificate`.
+        """
+        # A certificate for *.example.org is one for each of those names.
+        return _names(self.certificate())[0].replace("*", "triton")
+
+    def expiry(self) -> dict[str, str]:
+        """The environment variable that tells a server's live models when its certificate ends.
+
+        Raises:
+            DeployError: see `certificate`.
+        """
+        return {TLS_EXPIRY_VARIABLE: str(ssl.cert_time_to_seconds(self.certificate()["notAfter"]))}
+
+    def certificate(self) -> dict[str, Any]:
+        """Shake hands with oneself; what Python's ssl tells of the server's certificate.
+
+        Raises:
+            DeployError: a file can't be read, is no such thing, has expired, or does not go with another one; or the
+                certificate is made out to nobody.
         """
         server, client = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         client.check_hostname = False  # the name is what we want to know
@@ -102,7 +120,12 @@ class Tls:
             except ssl.SSLError as error:
                 reason = getattr(error, "verify_message", "") or error.reason
                 raise DeployError(f"{judged}: this certificate would be refused: {reason}") from None
-        return _name_of(self.tls_cert, client_end.getpeercert() or {})
+        found = client_end.getpeercert() or {}
+        if not _names(found):
+            raise DeployError(
+                f"{self.tls_cert}: it is made out to no name or address (subjectAltName), so no client takes it"
+            )
+        return found
 
     def inside(self) -> "Tls":
         """The same files where `mounts` puts them in a container."""
@@ -119,6 +142,10 @@ class Tls:
     def variables(self) -> list[str]:
         """A container engine's options that tell an image of ours, and its health check, of the files inside."""
         return [f"--env={_variable(name)}={path}" for name, path in self.inside()._files().items()]
+
+    def expiry_variables(self) -> list[str]:
+        """A container engine's options that tell NVIDIA's image what ours find out themselves; see `expiry`."""
+        return [f"--env={name}={value}" for name, value in self.expiry().items()]
 
     def _files(self) -> dict[str, Path]:
         return {field.name: path for field in fields(self) if (path := getattr(self, field.name))}
@@ -145,12 +172,8 @@ def of(options: Namespace | None = None) -> Tls | None:
     return Tls(**files)
 
 
-def _name_of(cert: Path, told: Mapping[str, Any]) -> str:
-    """The first name or address in what Python's ssl tells of a certificate."""
-    names = [str(name) for kind, name in told.get("subjectAltName", ()) if kind in ("DNS", "IP Address")]
-    if not names:
-        raise DeployError(f"{cert}: it is made out to no name or address (subjectAltName), so no client takes it")
-    return names[0].replace("*", "triton")  # a certificate for *.example.org is one for each of those names
+def _names(certificate: dict[str, Any]) -> list[str]:
+    return [str(name) for kind, name in certificate.get("subjectAltName", ()) if kind in ("DNS", "IP Address")]
 
 
 def _variable(name: str) -> str:

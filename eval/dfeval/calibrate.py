@@ -13,7 +13,17 @@ from typing import Any
 import numpy as np
 
 from dfcontract import score_file
-from dfcontract.calibration import DECILES, N_DECILES, PARAMETERS, SCORE_COLUMN, WINDOWS, Calibration, Threshold, llr_of
+from dfcontract.calibration import (
+    DECILES,
+    N_DECILES,
+    PARAMETERS,
+    SCORE_COLUMN,
+    WINDOW_SAMPLES,
+    WINDOWS,
+    Calibration,
+    Threshold,
+    llr_of,
+)
 from dfcontract.score_file import Row
 from dfcontract.text import number
 from dfcontract.text_table import TextTableError, number_of
@@ -150,10 +160,10 @@ def check_suits(calibration: Calibration, scores: DetectorScores) -> None:
             f"{scores.name}: scored by the checkpoint {theirs[:12]}…, but the calibration is for {ours[:12]}…; "
             "fit one for this detector"
         )
-    if not calibration.suits(scores.mode or ""):
+    if not calibration.cutting.suits(scores.cutting):
         raise CalibrationError(
-            f"{scores.name}: expected windows as the calibration was fitted on ({calibration.fitted_on[WINDOWS]}), "
-            f"found {scores.mode}; score the recordings that way, or fit another calibration"
+            f"{scores.name}: expected windows as the calibration was fitted on ({calibration.cutting}), "
+            f"found {scores.cutting}; score the recordings that way, or fit another calibration"
         )
     column, expected = _other_column(scores), calibration.fitted_on.get(SCORE_COLUMN)
     if column != expected:
@@ -164,7 +174,7 @@ def check_suits(calibration: Calibration, scores: DetectorScores) -> None:
 
 
 def _described(trials: Trials) -> dict[str, Any]:
-    mode = trials.source.mode
+    stated = dict(zip((WINDOWS, WINDOW_SAMPLES), trials.source.cutting, strict=True))
     return {
         "protocol": trials.protocol.description,
         "phase": trials.protocol.phase,
@@ -172,7 +182,7 @@ def _described(trials: Trials) -> dict[str, Any]:
         "n_bonafide": int(trials.bonafide.size),
         "n_spoof": int(trials.spoof.size),
         "trials_sha256": _trials_digest(trials),
-        **({WINDOWS: mode} if mode else {}),
+        **{name: text for name, text in stated.items() if text},
         **({SCORE_COLUMN: column} if (column := _other_column(trials.source)) else {}),
     }
 

@@ -1,7 +1,9 @@
 """Figures as a terminal shows them."""
 
 import math
+import shutil
 import sys
+import textwrap
 from collections.abc import Iterable, Sequence
 
 from rich.console import Console
@@ -14,13 +16,15 @@ from dfeval.metrics.intervals import Interval
 from dfeval.transfer import RATES, TITLES, Source, Transfer
 
 NOTHING = "-"
+MIN_WIDTH = 80  # of a table: in a narrower window its lines go on below rather than lose digits
+HEADER_CHARACTERS = 9  # in a line of a header above stacked figures: no word of one is longer
 RANDOM_BANNER = " RANDOM WEIGHTS  {}: the graph is right, its scores mean nothing "
 
 
 def console() -> Console:
     """Where figures go: as wide as the terminal, and wide enough for a file."""
     # No markup: ids and names come from files, and may hold what looks like it.
-    width = None if sys.stdout.isatty() else 110
+    width = max(MIN_WIDTH, shutil.get_terminal_size().columns) if sys.stdout.isatty() else 110
     return Console(soft_wrap=True, highlight=False, markup=False, emoji=False, width=width)
 
 
@@ -59,25 +63,31 @@ def show_comparison(comparison: Comparison, first: str, second: str, out: Consol
 
 
 def show_transfers(detector: str, source: Source, found: Sequence[Transfer], out: Console) -> None:
-    """Print what a source's threshold does on data sets: a row of rates, their intervals below."""
+    """Print what a source's threshold does on data sets: a row of rates, the ends of their intervals below.
+
+    What a set is called takes as many lines as it needs, with its trials counted below it.
+    """
     where = f", set on {source.data}" if source.data else ""
     at_home = f", where the EER is {rate(source.eer)}" if source.eer is not None else ""
     out.print(f"{detector} at the threshold {source.threshold:.6g} ({source.rule}){where}{at_home}", style="bold")
     names = [name for name in TITLES if any(name in one.figures for one in found)]
-    table = _table("", ["bona fide", "spoof", *(TITLES[name] for name in names)])
+    levels = {interval.level for one in found for interval in one.intervals.values()}
+    caption = "below each figure: both ends of its {:.0%} interval".format(*levels) if levels else None
+    table = _table("", [textwrap.fill(TITLES[name], HEADER_CHARACTERS) for name in names], caption)
     for one in found:
-        cells = [
-            f"{rate(one.figures[name]) if name in RATES else format(one.figures[name], '.4f')}\n"
-            f"{bounds(one.intervals.get(name), name in RATES)}"
-            for name in names
-        ]
-        table.add_row(one.name, f"{one.n_bonafide:,}", f"{one.n_spoof:,}", *cells)
+        cells = [_stacked(one.figures[name], one.intervals.get(name), name in RATES) for name in names]
+        table.add_row(f"{one.name}\n{one.n_bonafide:,} bona fide\n{one.n_spoof:,} spoof", *cells)
     out.print(table)
     first = found[0].figures
     out.print(
         f"It rejects {rate(first['frr'])} of the bona fide and accepts {rate(first['far'])} of the spoof trials, where "
         f"the threshold {found[0].own_threshold:.6g} would give {rate(first['eer'])} of both."
     )
+
+
+def _stacked(value: float, interval: Interval | None, is_rate: bool) -> str:
+    """A figure above the ends of its interval, which leaves room for the name of the set beside seven of them."""
+    return "\n".join([rate(value) if is_rate else f"{value:.4f}", *bounds(interval, is_rate).split(" to ")])
 
 
 def rate(value: float) -> str:
@@ -140,7 +150,7 @@ def _groups(column: str, rows: Iterable[GroupFigures]) -> Table:
 
 def _table(title: str, columns: Iterable[str], caption: str | None = None) -> Table:
     table = Table(title=title, title_justify="left", box=None, pad_edge=False, caption=caption, caption_justify="left")
-    table.add_column("")
+    table.add_column("", overflow="fold")
     for name in columns:
         table.add_column(name, justify="left" if name in ("against", "") else "right")
     return table

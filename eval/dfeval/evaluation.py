@@ -186,16 +186,17 @@ def _columns(trials: Trials, by: Sequence[str] | None) -> tuple[Sequence[str], l
 def _group(trials: Trials, group: Group, threshold: float, settings: Settings) -> GroupFigures:
     is_bonafide, scores = trials.is_bonafide[group.rows], trials.scores[group.rows]
     rates = error_rates(scores[is_bonafide], scores[~is_bonafide])
-    interval = None
+    basis = Basis(rates, convex_hull(rates), settings.costs, None)
+    figures, intervals = figures_of(basis)[0], {}
     if settings.n_replicates:
-        replicates = bootstrap(rates, _speakers_in_order(trials, group.rows), settings.n_replicates, settings.seed)
-        enough = min(rates.n_bonafide, rates.n_spoof) >= MIN_TRIALS
-        interval = replicates.interval(rates.eer.value, replicates.eers) if enough else None
+        speakers = _speakers_in_order(trials, group.rows)
+        replicates = bootstrap(rates, speakers, settings.n_replicates, settings.seed)
+        intervals = intervals_of({"eer": figures["eer"]}, basis, replicates, speakers)
     frr, far = rates.at(threshold)
     return GroupFigures(
         group=group,
-        figures=figures_of(Basis(rates, convex_hull(rates), settings.costs, None))[0],
-        interval=interval,
+        figures=figures,
+        interval=intervals.get("eer"),
         frr_at_threshold=frr if group.n_bonafide else math.nan,
         far_at_threshold=far if group.n_spoof else math.nan,
     )

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,13 +13,19 @@ from dfeval.metrics.convex_hull import Hull
 from dfeval.metrics.dcf import DcfCosts, act_dcf, act_dcf_losses, min_dcf
 from dfeval.metrics.eer import ErrorRates, Floats, OperatingPoint
 from dfeval.metrics.intervals import (
+    LEVEL,
+    MAX_SEPARATED,
     MIN_CONFUSIONS,
-    MIN_ERRORS,
     MIN_TRIALS,
     Interval,
-    cost_interval,
+    Units,
+    clopper_pearson,
+    jeffreys,
+    loss_interval,
+    share_interval,
     units_of,
     variance_of_means,
+    weighed_rates,
 )
 from dfeval.metrics.tdcf import AsvRates, TdcfCosts, TdcfWeights, min_tdcf, weights_2019, weights_2021
 
@@ -55,11 +60,10 @@ class Metric:
         source: who defined it.
         compute: the figure, with its threshold where it has one; None where the basis does not allow it.
         drawn: its bootstrap replicates, shape (n_replicates,), of a figure between 0 and 1 that is no mean; else None.
-        losses: what each trial adds to it, in the order of the error rates, where it is the sum of both classes' means:
-            its interval then needs no draws. With neither, a figure has no interval.
-        is_least: whether it is the least cost over all thresholds, which the trials at hand make look too small.
-        least_errors: of each kind that have to be seen at its threshold, or at the EER's where it has none: with fewer
-            its interval would hold the true figure too seldom, and there is none.
+        losses: what each trial adds to it, in the order of the error rates, where it is the sum of both classes' means.
+        weights: of both error rates, where it is a cost.
+        step: the least by which it differs from 0 or 1 without being it, where it lies between them.
+        max_perfect: share of draws of 1 beyond which there is no interval.
     """
 
     title: str
@@ -70,18 +74,33 @@ class Metric:
     compute: Callable[[Basis], Value | None]
     drawn: Callable[[Replicates, Basis], Floats] | None = None
     losses: Callable[[Basis], Floats] | None = None
-    is_least: bool = False
-    least_errors: int = 0
+    weights: Callable[[Basis], TdcfWeights | None] | None = None
+    step: Callable[[ErrorRates], float] | None = None
+    max_perfect: float = 1.0
 
 
-def _tandem_costs(
-    replicates: Replicates, basis: Basis, weights_of: Callable[[AsvRates, TdcfCosts], TdcfWeights]
-) -> Floats:
-    """Replicates of a minimum t-DCF, the verifier's rates taken as given; none without them."""
-    if basis.asv is None:
-        return np.empty(0)
-    weights = weights_of(basis.asv, basis.tdcf_costs)
-    return minimum_costs(replicates, weights.frr, weights.far, weights.constant) / weights.normaliser
+def _dcf_weights(basis: Basis) -> TdcfWeights:
+    return TdcfWeights(0.0, basis.costs.weight_frr, basis.costs.weight_far)
+
+
+def _tdcf_weights_2019(basis: Basis) -> TdcfWeights | None:
+    return weights_2019(basis.asv, basis.tdcf_costs) if basis.asv else None
+
+
+def _tdcf_weights_2021(basis: Basis) -> TdcfWeights | None:
+    return weights_2021(basis.asv, basis.tdcf_costs) if basis.asv else None
+
+
+def _least_costs(weights_of: Callable[[Basis], TdcfWeights | None]) -> Callable[[Replicates, Basis], Floats]:
+    """Replicates of a least cost, a verifier's rates being taken as given; none without them."""
+
+    def drawn(replicates: Replicates, basis: Basis) -> Floats:
+        weights = weights_of(basis)
+        if weights is None:
+            return np.empty(0)
+        return minimum_costs(replicates, weights.frr, weights.far, weights.constant) / weights.normaliser
+
+    return drawn
 
 
 _TDCF_OPTIONS = "with `--asv-scores FILE` or `--asv-rates P_FA P_MISS P_FA_SPOOF`"
@@ -95,6 +114,7 @@ METRICS: Mapping[str, Metric] = {
         "the ASVspoof packages",
         lambda basis: basis.rates.eer,
         drawn=lambda replicates, _: replicates.eers,
+        step=lambda rates: 1 / (2 * min(rates.n_bonafide, rates.n_spoof)),
     ),
     "eer_convex_hull": Metric(
         "EER, convex hull",
@@ -112,7 +132,8 @@ METRICS: Mapping[str, Metric] = {
         "",
         lambda basis: basis.rates.auc,
         drawn=lambda replicates, _: replicates.aucs,
-        least_errors=MIN_CONFUSIONS,
+        step=lambda rates: 1 / (rates.n_bonafide * rates.n_spoof),
+        max_perfect=MAX_SEPARATED,
     ),
     "min_dcf": Metric(
         "min DCF",
@@ -121,11 +142,8 @@ METRICS: Mapping[str, Metric] = {
         "normalised, at p(spoof) 0.05, miss 1, false alarm 10 unless `--p-spoof --c-miss --c-fa` say otherwise",
         "ASVspoof 5 plan",
         lambda basis: min_dcf(basis.rates, basis.costs),
-        drawn=lambda replicates, basis: (
-            minimum_costs(replicates, basis.costs.weight_frr, basis.costs.weight_far) / basis.costs.normaliser
-        ),
-        is_least=True,
-        least_errors=MIN_ERRORS,
+        drawn=_least_costs(_dcf_weights),
+        weights=_dcf_weights,
     ),
     "act_dcf": Metric(
         "actual DCF",
@@ -135,7 +153,7 @@ METRICS: Mapping[str, Metric] = {
         "ASVspoof 5 plan",
         lambda basis: act_dcf(basis.rates, basis.costs),
         losses=lambda basis: act_dcf_losses(basis.rates, basis.costs),
-        least_errors=MIN_ERRORS,
+        weights=_dcf_weights,
     ),
     "cllr": Metric(
         "Cllr",
@@ -145,7 +163,6 @@ METRICS: Mapping[str, Metric] = {
         "Brümmer & du Preez 2006",
         lambda basis: basis.cllr,
         losses=lambda basis: cllr_losses(basis.rates),
-        least_errors=MIN_CONFUSIONS,
     ),
     "min_cllr": Metric(
         "min Cllr",
@@ -162,9 +179,8 @@ METRICS: Mapping[str, Metric] = {
         _TDCF_OPTIONS,
         "Kinnunen et al. 2018",
         lambda basis: min_tdcf(basis.rates, weights_2019(basis.asv, basis.tdcf_costs)) if basis.asv else None,
-        drawn=lambda replicates, basis: _tandem_costs(replicates, basis, weights_2019),
-        is_least=True,
-        least_errors=MIN_ERRORS,
+        drawn=_least_costs(_tdcf_weights_2019),
+        weights=_tdcf_weights_2019,
     ),
     "min_tdcf_2021": Metric(
         "min t-DCF 2021",
@@ -173,9 +189,8 @@ METRICS: Mapping[str, Metric] = {
         f"{_TDCF_OPTIONS}; a 2021 file needs `--asv-key trial_metadata.txt`, too",
         "Kinnunen et al. 2020",
         lambda basis: min_tdcf(basis.rates, weights_2021(basis.asv, basis.tdcf_costs)) if basis.asv else None,
-        drawn=lambda replicates, basis: _tandem_costs(replicates, basis, weights_2021),
-        is_least=True,
-        least_errors=MIN_ERRORS,
+        drawn=_least_costs(_tdcf_weights_2021),
+        weights=_tdcf_weights_2021,
     ),
 }
 
@@ -193,57 +208,75 @@ def figures_of(basis: Basis) -> tuple[dict[str, float], dict[str, float]]:
 
 
 def intervals_of(
-    figures: Mapping[str, float], basis: Basis, replicates: Replicates, speakers: NDArray[np.int64] | None
+    figures: Mapping[str, float], basis: Basis, replicates: Replicates | None, speakers: NDArray[np.int64] | None
 ) -> dict[str, Interval]:
     """Intervals of the figures that have one; of none where a class has too few trials for any kind of interval.
 
     Args:
         figures: as `figures_of` gives them.
         basis: what they were computed from.
-        replicates: of the basis' error rates.
+        replicates: of the basis' error rates; None: only figures whose intervals need none.
         speakers: those that the replicates drew, in the order of the error rates; None where trials were drawn.
     """
-    rates = basis.rates
-    if min(rates.n_bonafide, rates.n_spoof) < MIN_TRIALS:
+    if min(basis.rates.n_bonafide, basis.rates.n_spoof) < MIN_TRIALS:
         return {}
     found: dict[str, Interval | None] = {}
     for name, value in figures.items():
         metric = METRICS[name]
-        if metric.least_errors and not _has_enough_errors(metric, basis):
+        if metric.drawn and replicates is None:
             continue
-        if metric.drawn and metric.is_least:
-            found[name] = _interval_of_least(metric, value, basis, replicates)
-        elif metric.drawn:
-            found[name] = replicates.interval(value, metric.drawn(replicates, basis))
+        if metric.weights:
+            found[name] = _interval_of_cost(metric, basis, replicates, speakers)
+        elif metric.drawn and replicates:
+            drawn = metric.drawn(replicates, basis)
+            found[name] = _interval_of_share(metric, value, basis.rates, drawn, replicates.units)
         elif metric.losses:
-            variance = variance_of_means(metric.losses(basis), rates.is_bonafide, speakers)
-            found[name] = cost_interval(value, variance, units_of(rates.is_bonafide, speakers))
+            found[name] = _interval_of_loss(metric.losses(basis), value, basis.rates, speakers)
     return {name: interval for name, interval in found.items() if interval is not None}
 
 
-def _interval_of_least(metric: Metric, value: float, basis: Basis, replicates: Replicates) -> Interval | None:
-    """Interval of a least cost: around what remains of it when the bias that the draws show is taken off.
-
-    A minimum over thresholds follows its trials' chances, so it is too small, the more so the fewer errors there are
-    at its threshold. How much, the draws say roughly: the square of that bias adds to the variance.
-    """
-    rates, drawn_of = basis.rates, metric.drawn
-    if drawn_of is None:
+def _interval_of_share(metric: Metric, value: float, rates: ErrorRates, drawn: Floats, units: Units) -> Interval | None:
+    """Interval of a figure between 0 and 1, where not too many draws are perfect."""
+    step = metric.step(rates) if metric.step else 0.0
+    if not drawn.size or np.mean(drawn > 1 - step / 2) > metric.max_perfect:
         return None
-    drawn, grid = drawn_of(replicates, basis), replicates.points
-    on_grid = drawn_of(replace(replicates, frr=rates.frr[grid][None], far=rates.far[grid][None]), basis)[0]
-    bias = float(drawn.mean() - on_grid)
-    interval = cost_interval(value - bias, float(drawn.var(ddof=1)) + bias**2, replicates.units, drawn.size)
-    return interval and replace(interval, low=min(interval.low, value), high=max(interval.high, value))
+    return share_interval(value, drawn, step, units)
 
 
-def _has_enough_errors(metric: Metric, basis: Basis) -> bool:
-    """Whether both kinds of errors were seen often enough for an interval of the figure."""
-    rates, point = basis.rates, metric.compute(basis)
-    if not isinstance(point, OperatingPoint):
-        point = rates.eer
-    # A least cost's threshold is the last score that is rejected, others the first that is accepted.
-    side: Literal["left", "right"] = "right" if metric.is_least else "left"
-    n_rejected = int(np.searchsorted(rates.scores, point.threshold, side=side))
-    errors = (rates.frr[n_rejected] * rates.n_bonafide, rates.far[n_rejected] * rates.n_spoof)
-    return bool(min(errors) > metric.least_errors - 0.5)  # counts, but for rounding
+def _interval_of_cost(
+    metric: Metric, basis: Basis, replicates: Replicates | None, speakers: NDArray[np.int64] | None
+) -> Interval | None:
+    """Interval of the actual cost, or of the least one over all thresholds (which has draws)."""
+    weights, rates = metric.weights(basis) if metric.weights else None, basis.rates
+    if weights is None:
+        return None
+    scale = (weights.frr / weights.normaliser, weights.far / weights.normaliser)
+    units, alone = units_of(rates.is_bonafide, speakers), weights.constant / weights.normaliser
+    ranks = np.arange(rates.scores.size)
+    if metric.drawn is None or replicates is None:
+        is_wrong = (ranks >= np.searchsorted(rates.scores, basis.costs.bayes_threshold)) != rates.is_bonafide
+        low, high = weighed_rates(scale, is_wrong, rates.is_bonafide, speakers, jeffreys)
+        return Interval(alone + low, alone + high, LEVEL, 0, units.unit, units.n_units)
+    curve = weights.frr * rates.frr + weights.far * rates.far
+    is_wrong = (ranks >= np.argmin(curve)) != rates.is_bonafide
+    low, high = weighed_rates(scale, is_wrong, rates.is_bonafide, speakers, clopper_pearson)
+    # A minimum over thresholds follows its trials' chances, so it is too small; by how much, the draws say roughly.
+    # The upper end goes up by that, no further than a detector of no use, the lower end by half of it.
+    drawn, grid = metric.drawn(replicates, basis), replicates.points
+    if not drawn.size:
+        return None
+    found = replace(replicates, frr=rates.frr[grid][None], far=rates.far[grid][None])
+    bias = float(drawn.mean() - metric.drawn(found, basis)[0])
+    value = alone + float(curve.min()) / weights.normaliser
+    low, high = min(alone + low - bias / 2, value), max(min(alone + high - bias, 1.0), value)
+    return Interval(low, high, LEVEL, drawn.size, units.unit, units.n_units)
+
+
+def _interval_of_loss(
+    losses: Floats, value: float, rates: ErrorRates, speakers: NDArray[np.int64] | None
+) -> Interval | None:
+    """Interval of a mean loss, where both classes were confused often enough."""
+    if rates.eer.value * min(rates.n_bonafide, rates.n_spoof) < MIN_CONFUSIONS:
+        return None
+    variance = variance_of_means(losses, rates.is_bonafide, speakers)
+    return loss_interval(value, variance, units_of(rates.is_bonafide, speakers))

@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from dfcontract import score_file
-from dfcontract.calibration import Calibration, Threshold
+from dfcontract.calibration import WINDOW_SAMPLES, WINDOWS, Calibration, Threshold
 from dfcontract.fusion import Fusion, LlrThreshold, Member
 from dfeval.calibrate import Target, check_suits, threshold_for
 from dfeval.calibrate import fit as fit_calibration
@@ -176,6 +176,7 @@ def _member(
         weights=trials.source.weights,
         checkpoint_sha256=trials.source.checkpoint_sha256,
         windows=trials.source.mode,
+        window_samples=trials.source.cutting.window_samples,
         figures={
             "eer": eer(trials.bonafide, trials.spoof).value,
             "cllr": cllr(llrs[is_bonafide], llrs[~is_bonafide]),
@@ -185,7 +186,11 @@ def _member(
 
 def _calibration(fusion: Fusion, member: Member) -> Calibration:
     """A member as a calibration, which knows what scores it is for."""
-    fitted_on = {"protocol": fusion.fitted_on["protocol"], **({"windows": member.windows} if member.windows else {})}
+    fitted_on = {
+        "protocol": fusion.fitted_on["protocol"],
+        WINDOWS: member.cutting.words,
+        WINDOW_SAMPLES: member.cutting.window_samples,
+    }
     threshold = Threshold(fusion.threshold.llr, fusion.threshold.llr, fusion.threshold.rule)
     return Calibration(
         member.kind,

@@ -10,7 +10,7 @@ import pandas as pd
 from dfcontract.card import RANDOM
 from dfcontract.score_file import RUN_NAMES
 from dfcontract.text import number
-from dfcontract.windows import in_words
+from dfcontract.windows import Cutting, in_words
 from dfeval.errors import ScoreFileError
 from dfeval.score_readers import read_scores
 
@@ -64,6 +64,11 @@ class DetectorScores:
     def mode(self) -> str | None:
         """How recordings were cut into windows, in words: no figure is complete without it. None if not known."""
         return in_words(*(self.run.get(name, "") for name in ("mode", "pool", "hop_s"))) or None
+
+    @property
+    def cutting(self) -> Cutting:
+        """The same, with the length of the windows: what calibrations and fusions compare."""
+        return Cutting(self.mode or "", self.run.get("window_samples", ""))
 
 
 def load_scores(

@@ -5,7 +5,6 @@ so its error rates here are what counts, beside the EER that the best threshold 
 """
 
 import dataclasses
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -17,19 +16,13 @@ from dfcontract.calibration import Calibration
 from dfeval.calibrate import Target, check_suits, fit
 from dfeval.errors import CalibrationError
 from dfeval.evaluation import Settings, evaluate
+from dfeval.figures import Basis, intervals_of
 from dfeval.groups import split
 from dfeval.metrics.bootstrap import drawable
-from dfeval.metrics.dcf import DcfCosts
-from dfeval.metrics.eer import Floats
-from dfeval.metrics.intervals import (
-    MIN_TRIALS,
-    Interval,
-    Units,
-    cost_interval,
-    rate_interval,
-    units_of,
-    variance_of_means,
-)
+from dfeval.metrics.convex_hull import convex_hull
+from dfeval.metrics.dcf import act_dcf
+from dfeval.metrics.eer import error_rates
+from dfeval.metrics.intervals import MIN_TRIALS, Interval, Units, rate_interval, units_of, variance_of_means
 from dfeval.trials import Trials
 
 EER_RULE = "equal error rate"
@@ -138,23 +131,27 @@ def transfer(source: Source, trials: Trials, settings: Settings | None = None, n
     evaluation = evaluate(trials, dataclasses.replace(chosen, by=(), threshold=source.threshold, asv=None))
     is_bonafide, scores = trials.is_bonafide, trials.scores
     speakers = None if trials.speakers is None else drawable(trials.speakers, is_bonafide)
-    figures, intervals = _error_rates(scores, is_bonafide, speakers, source.threshold)
-    figures["eer"] = evaluation.rates.eer.value
+    has_intervals = bool(chosen.n_replicates) and min(is_bonafide.sum(), (~is_bonafide).sum()) >= MIN_TRIALS
+    is_wrong = (scores >= source.threshold) != is_bonafide
+    figures = _error_rates(is_wrong, is_bonafide) | {"eer": evaluation.rates.eer.value}
+    intervals = _intervals_of_rates(figures, is_wrong, is_bonafide, speakers) if has_intervals else {}
     if "eer" in evaluation.intervals:
         intervals["eer"] = evaluation.intervals["eer"]
     if source.calibration is not None:
         llrs = source.calibration.llr(scores)
-        for key, losses in _losses(llrs, is_bonafide, chosen.costs).items():
-            figures[key] = float(losses[is_bonafide].mean() + losses[~is_bonafide].mean())
-            variance = variance_of_means(losses, is_bonafide, speakers)
-            intervals[key] = cost_interval(figures[key], variance, units_of(is_bonafide, speakers))
-    enough = chosen.n_replicates and min(is_bonafide.sum(), (~is_bonafide).sum()) >= MIN_TRIALS
+        rates = error_rates(llrs[is_bonafide], llrs[~is_bonafide])
+        basis = Basis(rates, convex_hull(rates), chosen.costs, None)
+        of_llrs = {"act_dcf": act_dcf(rates, chosen.costs).value, "cllr": basis.cllr}
+        figures |= of_llrs
+        if has_intervals:
+            in_order = None if speakers is None else speakers[np.lexsort((~is_bonafide, llrs))]
+            intervals |= intervals_of(of_llrs, basis, None, in_order)
     return Transfer(
         name=name or trials.protocol.description,
         n_bonafide=int(is_bonafide.sum()),
         n_spoof=int((~is_bonafide).sum()),
         figures={key: figures[key] for key in TITLES if key in figures},
-        intervals={key: interval for key, interval in intervals.items() if interval is not None} if enough else {},
+        intervals=intervals,
         own_threshold=evaluation.rates.decision_at_eer,
         notes=tuple(evaluation.notes),
     )
@@ -168,21 +165,31 @@ def transfer_by(source: Source, trials: Trials, column: str, settings: Settings 
         yield transfer(source, rows, settings, f"{column} {group.name}{against}")
 
 
-def _error_rates(
-    scores: Floats, is_bonafide: NDArray[np.bool_], speakers: NDArray[np.int64] | None, threshold: float
-) -> tuple[dict[str, float], dict[str, Interval | None]]:
-    is_wrong = (scores >= threshold) != is_bonafide
-    rejected, accepted = is_wrong & is_bonafide, is_wrong & ~is_bonafide
-    frr, far = float(rejected.sum() / is_bonafide.sum()), float(accepted.sum() / (~is_bonafide).sum())
+def _error_rates(is_wrong: NDArray[np.bool_], is_bonafide: NDArray[np.bool_]) -> dict[str, float]:
+    frr, far = float(is_wrong[is_bonafide].mean()), float(is_wrong[~is_bonafide].mean())
+    return {"frr": frr, "far": far, "hter": (frr + far) / 2, "balanced_accuracy": 1 - (frr + far) / 2}
+
+
+def _intervals_of_rates(
+    figures: Mapping[str, float],
+    is_wrong: NDArray[np.bool_],
+    is_bonafide: NDArray[np.bool_],
+    speakers: NDArray[np.int64] | None,
+) -> dict[str, Interval]:
     units = units_of(is_bonafide, speakers)
-    figures = {"frr": frr, "far": far, "hter": (frr + far) / 2, "balanced_accuracy": 1 - (frr + far) / 2}
-    losses = {"frr": rejected, "far": accepted, "hter": is_wrong / 2, "balanced_accuracy": is_wrong / 2}
+    halved = is_wrong / 2
+    losses = {
+        "frr": is_wrong * is_bonafide,
+        "far": is_wrong * ~is_bonafide,
+        "hter": halved,
+        "balanced_accuracy": halved,
+    }
     of_class = {"frr": is_bonafide, "far": ~is_bonafide}
     intervals = {}
-    for name, value in figures.items():
-        variance = variance_of_means(losses[name].astype(np.float64), is_bonafide, speakers)
-        intervals[name] = rate_interval(value, variance, _units_of_class(units, of_class.get(name), speakers))
-    return figures, intervals
+    for name, loss in losses.items():
+        variance = variance_of_means(loss.astype(np.float64), is_bonafide, speakers)
+        intervals[name] = rate_interval(figures[name], variance, _units_of_class(units, of_class.get(name), speakers))
+    return intervals
 
 
 def _units_of_class(units: Units, mask: NDArray[np.bool_] | None, speakers: NDArray[np.int64] | None) -> Units:
@@ -191,10 +198,3 @@ def _units_of_class(units: Units, mask: NDArray[np.bool_] | None, speakers: NDAr
         return units
     n_units = int(mask.sum()) if speakers is None else int(np.unique(speakers[mask]).size)
     return Units(units.unit, n_units, n_units)
-
-
-def _losses(llrs: Floats, is_bonafide: NDArray[np.bool_], costs: DcfCosts) -> dict[str, Floats]:
-    is_wrong = (llrs >= costs.bayes_threshold) != is_bonafide
-    weights = np.where(is_bonafide, costs.weight_frr, costs.weight_far) / costs.normaliser
-    surprise = np.logaddexp(0, np.where(is_bonafide, -llrs, llrs))
-    return {"act_dcf": np.asarray(is_wrong * weights), "cllr": np.asarray(surprise / (2 * math.log(2)))}

@@ -27,7 +27,7 @@ class Matching:
         n_missing: trials without one.
         n_extra: score rows that are no trial's.
         n_ambiguous: score rows that fit several trials.
-        n_other_phase: score rows of another phase's trials.
+        n_other_phase: score rows of trials of another phase, or that a condition leaves out.
         n_duplicate: score rows that repeat a trial.
         n_conflicting: those of them whose score differs from the first.
         n_not_finite: trials whose score is NaN or infinite.
@@ -60,7 +60,7 @@ class Matching:
             (self.n_duplicate, "{:,} score rows repeat an id: the first counts", "duplicate"),
             (self.n_ambiguous, "{:,} score rows fit several trials and are left out", "ambiguous"),
             (self.n_extra, "{:,} score rows are not in the protocol", "extra"),
-            (self.n_other_phase, "{:,} score rows belong to another phase", ""),
+            (self.n_other_phase, "{:,} score rows are of trials that the phase or --where leaves out", ""),
             (self.n_protocol_duplicate, "{:,} protocol lines repeat a trial", ""),
         )
         return [

@@ -190,7 +190,14 @@ def _write(
     # An fp32 file that only serves to make another one carries that one's identity already.
     served = ServedDetector(network, plan.identity, spec.score_kind, spec.clip)
     form.write(served, spec.window_samples, folder / "1" / form.file)
-    checked = parity.check(spec, network, form.runtime, form.open(folder / "1" / form.file), plan.identity)
+    checked = parity.check(
+        spec,
+        network,
+        form.runtime,
+        form.open(folder / "1" / form.file),
+        plan.identity,
+        batches=form.max_batch_size != 1,
+    )
     moved = None
     if reduction is not None:
         run, moved = _reduce(served, reduction, plan, variant, folder)
@@ -199,7 +206,7 @@ def _write(
             checked,
             run,
             plan.identity,
-            batches=reduction.max_batch_size != 1,
+            batches=1 not in (form.max_batch_size, reduction.max_batch_size),
             batch_tolerance=reduction.limits.max_difference,
         )
     card = with_self_check(replace(plan, drift=moved.summary() if moved else ""), spec, checked.self_check_logits)

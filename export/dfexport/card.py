@@ -6,6 +6,7 @@ from importlib.metadata import PackageNotFoundError, version
 from dfcontract.calibration import SCORE_COLUMN, Calibration
 from dfcontract.card import ModelCard, SelfCheck
 from dfcontract.tensors import SAMPLE_RATE_HZ, identity_of
+from dfcontract.windows import PROTOCOL, SLIDING
 from dfexport.errors import ExportError
 from dfexport.formats import find_format
 from dfexport.precision import FP32, find_precision
@@ -101,7 +102,8 @@ def calibrated(card: ModelCard, calibration: Calibration, where: str) -> ModelCa
         where: its file, for errors.
 
     Raises:
-        ExportError: it was fitted on scores of other weights, or on another column than the score.
+        ExportError: it was fitted on scores of other weights, on windows of another length, or on another column than
+            the score.
     """
     if card.is_random:
         raise ExportError(f"{where}: random weights can't be calibrated; their scores mean nothing")
@@ -115,6 +117,14 @@ def calibrated(card: ModelCard, calibration: Calibration, where: str) -> ModelCa
         raise ExportError(
             f"{where} was fitted on the column {column!r} of a score file, and the model answers none but its score; "
             "fit one on the column score"
+        )
+    mode = PROTOCOL if calibration.cutting.words == PROTOCOL else SLIDING
+    length, samples = calibration.cutting.window_samples, card.longest_samples(mode)
+    if length and length != str(samples):
+        raise ExportError(
+            f"{where} was fitted on at most {length} samples at once, where this model scores {samples} in {mode} "
+            "mode: no score of its would be calibrated; choose the window with --window, or score your calibration "
+            "set with this model and fit again"
         )
     threshold = calibration.threshold
     return replace(

@@ -61,6 +61,6 @@ def check_built(weights: LoadedWeights, folder: Path) -> Parity:
         form.runtime,
         form.open_in(card.precision, folder / "1" / form.file),
         card.identity,
-        batches=reduction is None or reduction.max_batch_size != 1,
+        batches=1 not in (form.max_batch_size, reduction.max_batch_size if reduction else None),
         batch_tolerance=parity.BATCH_TOLERANCE if reduction is None else reduction.limits.max_difference,
     )

@@ -50,7 +50,7 @@ def check(
         runtime: what ``run`` runs, as an error names it.
         run: the written model.
         identity: what it should answer as IDENTITY; 0 where it has none.
-        batches: whether it answers batches; otherwise each clip is sent alone.
+        batches: whether it answers batches; otherwise each clip is sent alone, and there is no batch to compare.
         batch_tolerance: how far a batch's logits may be from those of its rows alone.
 
     Raises:
@@ -66,7 +66,7 @@ def check(
     check_score(spec, logits, score)
     parity = Parity(
         eager_difference=max(float(np.abs(eager - logits).max()), *other_lengths_difference(spec, network, run)),
-        batch_difference=batch_difference(run, waveforms, logits),
+        batch_difference=batch_difference(run, waveforms, logits) if batches else 0.0,
         self_check_logits=(float(eager[0, 0]), float(eager[0, 1])),
     )
     judge(spec, f"eager and {runtime}", parity.eager_difference, spec.tolerance)

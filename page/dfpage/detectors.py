@@ -4,10 +4,9 @@ from typing import Any
 
 from dfclient import Detector, ModelCard, RetryPolicy, Server
 from dfclient.errors import ServerError
-from dfclient.results import calibration_for
+from dfclient.results import window_calibration
 from dfcontract.live import detectors_among, live_name
 from dfcontract.published import out_of_domain
-from dfcontract.windows import PROTOCOL
 
 STATUS_TIMEOUT_S = 5.0
 AT_ONCE = RetryPolicy(wait_s=0.0, busy_s=0.0, slow_attempts=1)
@@ -93,6 +92,6 @@ def window_threshold(card: ModelCard) -> float | None:
     if card.is_random:
         return None
     if card.calibration is not None:
-        calibration = calibration_for(card, PROTOCOL)
+        calibration = window_calibration(card)
         return None if calibration is None else calibration.threshold.score
     return card.threshold

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 
 from dfclient import Score
-from dfcontract.calibration import BONA_FIDE, WINDOWS
+from dfcontract.calibration import BONA_FIDE
 from dfcontract.card import ModelCard
 from dfcontract.windows import SLIDING
 
@@ -47,12 +47,11 @@ def verdict_of(score: Score) -> Verdict:
     if score.calibration is not None:
         return _calibrated(score)
     if card.calibration is not None:
-        cut = card.calibration.fitted_on.get(WINDOWS, "")
         return Verdict(
             NONE,
             "No verdict: cut otherwise",
-            f"The calibration of {card.model} was fitted on recordings that were cut like this: {cut}. "
-            "It says nothing about scores of others.",
+            f"The calibration of {card.model} was fitted on recordings that were cut like this: "
+            f"{card.calibration.cutting}. It says nothing about scores of others.",
             (NO_PROOF,),
         )
     if card.threshold is None:

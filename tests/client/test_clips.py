@@ -76,6 +76,13 @@ def test_what_is_wrong_is_named(tree, name, content, words):
         clips_from([name])
 
 
+@pytest.mark.parametrize("name", ["s3://bucket/a.wav", "@there.txt"])
+def test_an_address_is_no_file_that_is_missing(tree, name):
+    (tree / "there.txt").write_text("a.wav\ns3://bucket/a.wav\n")
+    with pytest.raises(InputError, match=r"^s3://bucket/a.wav: expected files of this machine.*score_frame"):
+        clips_from([name])
+
+
 def test_missing_lists_and_empty_folders(tree):
     (tree / "void").mkdir()
     for argument, words in (("@gone.txt", "cannot read"), ("gone.csv", "cannot read"), ("void", "no audio files")):

@@ -153,6 +153,10 @@ def test_each_recording_is_decoded_once_for_all_members(pair_server, recording, 
         ({"checkpoint_sha256": "12" * 32}, "the checkpoint 121212121212…, found cdcdcdcdcdcd…"),
         ({"weights": "pretrained"}, "'tiny_other': the fusion was fitted on pretrained weights, found custom"),
         ({"windows": "sliding, hop 0.5 s, pool mean"}, "with windows cut so: sliding.*found: protocol"),
+        (
+            {"window_samples": "208000"},
+            "cut so: protocol, at most 208000 samples at once; found: protocol, at most 16000 samples",
+        ),
     ],
 )
 def test_another_model_than_it_was_fitted_on_is_refused(pair_server, change, expected):

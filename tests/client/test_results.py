@@ -127,6 +127,18 @@ def test_a_calibration_says_nothing_of_recordings_that_were_cut_otherwise(score)
         assert ("LLR" in window) == (words == "protocol"), "a window alone is what protocol mode scores"
 
 
+def test_a_calibration_of_windows_says_nothing_of_whole_clips(score):
+    """Both are what protocol mode scores, of one set of weights."""
+    clip = {"clip_samples": "400 208000", "sliding_samples": "64600", "window_samples": ""}
+    for samples, suits in (("64600", False), ("208000", True)):
+        told = {**AFFINE.fitted_on, "windows": "protocol", "window_samples": samples}
+        made = score(calibration=dataclasses.replace(AFFINE, fitted_on=told).to_json(), **clip)
+        whole = dataclasses.replace(made, mode="protocol", pool="", hop_s=None)
+        assert (whole.calibration is not None, whole.llr is not None) == (suits, suits)
+        assert f"(protocol, at most {samples} samples at once), others get none" in report.heading(made.card)
+        assert ("LLR" in report.window_line(made.windows[0], made.card)) == (samples == "64600")
+
+
 def test_a_given_pooled_score_is_taken(score):
     made = Score.of(
         Clip("", "a"), score().card, windowing=WINDOWING, windows=WINDOWS, facts=FACTS, pooled=float(np.float32(0.1))

@@ -104,6 +104,7 @@ SLOPE = ("parameters", "slope")
         (changed(("threshold", "rule"), ...), "rule"),
         (changed(("fitted_on", "protocol"), ...), "'protocol' is missing"),
         (changed(("fitted_on",), 5), "it makes no calibration"),
+        (changed(("fitted_on", "window_samples"), 64600), "window_samples: expected text, found 64600"),
         (changed(("fitted_on", "score_deciles"), [1.0, 2.0]), "expected 9 scores that rise"),
         (changed(("fitted_on", "score_deciles"), [*range(8), 1]), "expected 9 scores that rise"),
         (changed(("fitted_on", "score_deciles"), ["a"] * 9), "expected finite numbers"),

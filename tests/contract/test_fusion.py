@@ -1,6 +1,7 @@
 """One fusion, refused by the same code wherever it is read."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -65,6 +66,16 @@ def test_what_makes_no_fusion_is_refused(change, message):
     change(content)
     with pytest.raises(CalibrationError, match=message):
         Fusion.from_json(json.dumps({**content, "digest": digest_of(content)}), "here")
+
+
+def test_a_fusion_of_before_window_lengths_keeps_its_digest():
+    stated = json.loads(fusion().to_json())
+    assert all("window_samples" not in member for member in stated["members"])
+    first, second = fusion().members
+    told = fusion(replace(first, windows="protocol", window_samples="64600"), second)
+    read = Fusion.from_json(told.to_json(), "here")
+    assert str(read.members[0].cutting) == "protocol, at most 64600 samples at once"
+    assert read.digest != fusion().digest
 
 
 def test_a_changed_weight_is_seen():

@@ -1,5 +1,6 @@
 """Every query of the alerts and the dashboard, evaluated by a real Prometheus on scrapes of a real server."""
 
+import datetime
 import json
 import re
 import subprocess
@@ -13,11 +14,13 @@ import numpy as np
 import pytest
 import yaml
 
+from authority import Authority
 from dfclient import Detector
 from dfdeploy import ports
 from dfdeploy.crashes import CrashCounter
 from dfdeploy.embedded import OPENER, Server
 from dfdeploy.machine import missing_line, which
+from dfdeploy.tls import Tls
 from dfexport.signals import wave
 
 ROOT = Path(__file__).parents[2]
@@ -90,10 +93,21 @@ class Prometheus:
 
 
 @pytest.fixture(scope="module")
-def prometheus(tiny_server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
-    """It has seen scores, a live stream, and requests that were refused."""
+def certified(tiny_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server that speaks TLS, with a certificate that ends at the first second of 2031."""
+    authority = Authority(tmp_path_factory.mktemp("authority") / "ours")
+    end = datetime.datetime(2031, 1, 1, tzinfo=datetime.UTC)
+    with Server(tiny_models, tls=Tls(*authority.issue("localhost", not_after=end))) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def prometheus(
+    tiny_server: Server, certified: Server, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Prometheus]:
+    """It has seen scores, a live stream, requests that were refused, and a server with TLS."""
     with CrashCounter() as crashes:
-        targets = {"triton": tiny_server.metrics_url, "supervisor": crashes.url}
+        targets = {"triton": tiny_server.metrics_url, "supervisor": crashes.url, "secure": certified.metrics_url}
         places = {job: urllib.parse.urlparse(url).netloc for job, url in targets.items()}
         started = Prometheus(tmp_path_factory.mktemp("prometheus"), places)
         try:
@@ -122,7 +136,7 @@ def test_it_returns_data(prometheus: Prometheus, query: str) -> None:
 
 def test_what_the_dashboard_shows_is_what_happened(prometheus: Prometheus) -> None:
     """Each detector's windows: 12 × (8 + 2), and what the server's own check sent."""
-    (series,) = prometheus.wait_for('nv_inference_count{model="tiny"}')
+    (series,) = prometheus.wait_for('nv_inference_count{job="triton", model="tiny"}')
     assert float(series["value"][1]) >= 12 * 10
     assert prometheus.wait_for('up{job="supervisor"}')[0]["value"][1] == "1"
 
@@ -130,16 +144,23 @@ def test_what_the_dashboard_shows_is_what_happened(prometheus: Prometheus) -> No
 def test_scores_are_counted_where_they_lie_and_live_streams_while_they_are_open(
     prometheus: Prometheus, tiny_server: Server
 ) -> None:
-    counted = prometheus.wait_for('dfserve_scores_total{model="tiny"}')
+    counted = prometheus.wait_for('dfserve_scores_total{job="triton", model="tiny"}')
     assert len(counted) == 10
     assert {series["metric"]["reference"] for series in counted} == {"none"}
     # In one query, since a scrape may come between two.
-    assert prometheus.wait_for('sum(dfserve_scores_total{model="tiny"}) == sum(nv_inference_count{model="tiny"})')
+    of = '{job="triton", model="tiny"}'
+    assert prometheus.wait_for(f"sum(dfserve_scores_total{of}) == sum(nv_inference_count{of})")
     with Detector(tiny_server.grpc_url, "tiny") as detector, detector.stream(hop_s=1.0) as live:
         live.send(wave(1, 16_000))
         next(iter(live))
-        assert prometheus.wait_for('dfserve_live_streams{model="tiny"} == 1')
-    assert prometheus.wait_for('dfserve_live_streams{model="tiny"} == 0')
+        assert prometheus.wait_for('dfserve_live_streams{job="triton", model="tiny"} == 1')
+    assert prometheus.wait_for('dfserve_live_streams{job="triton", model="tiny"} == 0')
+
+
+def test_when_a_certificate_ends_is_told_by_the_server_that_has_it(prometheus: Prometheus) -> None:
+    (series,) = prometheus.wait_for("dfserve_tls_certificate_expiry_timestamp_seconds")
+    assert series["metric"]["job"] == "secure"
+    assert float(series["value"][1]) == datetime.datetime(2031, 1, 1, tzinfo=datetime.UTC).timestamp()
 
 
 def promtool(*arguments: str) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 import grpc
 import numpy as np
 import pytest
+from cryptography import x509
 from tritonclient.grpc import service_pb2 as pb
 from tritonclient.grpc.service_pb2_grpc import GRPCInferenceServiceStub
 
@@ -166,6 +167,11 @@ def test_files_that_can_t_work_are_named_before_anything_starts(authority: Autho
     refused("go together", *pair, authority.file)
 
 
+def end_of(cert: Path) -> float:
+    """When a certificate ends, as another library reads it."""
+    return x509.load_pem_x509_certificate(cert.read_bytes()).not_valid_after_utc.timestamp()
+
+
 def test_http_inference_does_not_go_beside_it(
     tiny_models: Path, authority: Authority, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -196,6 +202,9 @@ def test_a_container_gets_the_files_and_says_where_they_are(mutual: Tls) -> None
         ]
         assert "--publish=127.0.0.1:8001:8001" in command
         assert not [option for option in command if option.endswith(":8000")]
+    # No program of ours starts NVIDIA's image, so it is told what ours find out themselves.
+    (end,) = [option for option in nvidia if option.startswith("--env")]
+    assert end == f"--env=DFSERVE_TLS_EXPIRY_S={end_of(mutual.tls_cert):.0f}"
     assert [option for option in ours if option.startswith("--env")] == [
         f"--env=DFSERVE_{name.upper()}=/tls/{name}.pem" for name in tls.OPTIONS
     ]
@@ -203,7 +212,7 @@ def test_a_container_gets_the_files_and_says_where_they_are(mutual: Tls) -> None
 
 def test_our_gpu_image_takes_them_from_the_environment(tmp_path: Path, mutual: Tls) -> None:
     """A program of Triton's name that prints its arguments stands in for the image's."""
-    (triton := tmp_path / "tritonserver").write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    (triton := tmp_path / "tritonserver").write_text('#!/bin/sh\nprintf "%s\\n" "$DFSERVE_TLS_EXPIRY_S" "$@"\n')
     triton.chmod(0o755)
 
     def start(given: Tls) -> subprocess.CompletedProcess[str]:
@@ -213,6 +222,7 @@ def test_our_gpu_image_takes_them_from_the_environment(tmp_path: Path, mutual: T
 
     first = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
     started = start(mutual)
+    assert float(started.stdout.splitlines()[0]) == end_of(mutual.tls_cert)
     assert started.stdout.splitlines()[-5:] == mutual.triton_options
     refused = start(Tls(mutual.tls_cert, mutual.check_key))
     assert refused.returncode == 1

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.special import ndtr
+from scipy.special import expit, logit, ndtr
 from scipy.stats import beta
 from scipy.stats import t as student
 
@@ -14,7 +14,16 @@ from dfeval.metrics.compare import COMPARABLE, Figure, compare
 from dfeval.metrics.convex_hull import convex_hull
 from dfeval.metrics.dcf import DcfCosts, min_dcf
 from dfeval.metrics.eer import error_rates
-from dfeval.metrics.intervals import Units, share_interval, variance_of_means
+from dfeval.metrics.intervals import (
+    Units,
+    clopper_pearson,
+    jeffreys,
+    loss_interval,
+    rate_interval,
+    share_interval,
+    variance_of_means,
+    weighed_rates,
+)
 from dfeval.metrics.tdcf import AsvRates
 
 
@@ -79,7 +88,7 @@ def test_equal_scores_are_one_operating_point(n_trials, n_levels):
     naive = [error_rates(rng.choice(bonafide, bonafide.size), rng.choice(spoof, spoof.size)).auc for _ in range(500)]
     assert replicates.aucs.mean() == pytest.approx(np.mean(naive), abs=5 * np.std(naive) / np.sqrt(400))
     assert replicates.aucs.std() == pytest.approx(np.std(naive), rel=0.15)
-    interval = replicates.interval(rates.auc, replicates.aucs)
+    interval = share_interval(rates.auc, replicates.aucs, 1e-4, replicates.units)
     assert interval.low < rates.auc < interval.high
 
 
@@ -100,7 +109,7 @@ def test_same_seed_same_interval():
 def test_no_error_seen_gives_no_interval():
     replicates = bootstrap(error_rates(np.arange(5.0) + 10, np.arange(5.0)), None, 100)
     assert (replicates.eers == 0).all()
-    assert replicates.interval(0.0, replicates.eers) is None
+    assert share_interval(0.0, replicates.eers, 0.1, replicates.units) is None
 
 
 def test_too_few_speakers_of_a_class_are_not_drawn():
@@ -141,13 +150,57 @@ def _clopper_pearson(successes, trials):
     return beta.ppf(0.025, successes, failures + 1), beta.ppf(0.975, successes + 1, failures)
 
 
-def test_a_share_of_independent_trials_has_clopper_and_pearsons_interval():
+def test_a_rate_of_independent_trials_has_clopper_and_pearsons_interval():
     units = Units("trial", 2_000_000, 1_000_000)
-    found = share_interval(0.1, 0.1 * 0.9 / 400, units, 100)
+    found = rate_interval(0.1, 0.1 * 0.9 / 400, units)
     assert (found.low, found.high) == pytest.approx(_clopper_pearson(40, 400), rel=1e-3)
-    few = share_interval(0.1, 0.1 * 0.9 / 400, Units("speaker", 10, 10), 100)
+    few = rate_interval(0.1, 0.1 * 0.9 / 400, Units("speaker", 10, 10))
     n_effective = 400 * (1.959964 / 2.262157) ** 2  # Student's quantile at 9 degrees of freedom
     assert (few.low, few.high) == pytest.approx(_clopper_pearson(0.1 * n_effective, n_effective), rel=1e-5)
+
+
+def test_a_share_has_students_interval_of_its_log_odds_less_their_bias():
+    drawn = expit(np.random.default_rng(3).normal(2, 0.4, 4000))
+    found = share_interval(0.9, drawn, 0.01, Units("speaker", 10, 10))
+    reach = student.ppf(0.975, 9) * logit(drawn).std(ddof=1) * np.sqrt(10 / 9)
+    centre = logit(2 * 0.9 - drawn.mean())
+    assert (found.low, found.high) == pytest.approx((expit(centre - reach), expit(centre + reach)), rel=1e-9)
+    with_ends = share_interval(0.9, np.concatenate((drawn, [1.0])), 0.01, Units("speaker", 10, 10))
+    at_half_a_step = share_interval(0.9, np.concatenate((drawn, [0.995])), 0.01, Units("speaker", 10, 10))
+    assert with_ends.low == pytest.approx(at_half_a_step.low, abs=1e-4)
+
+
+def test_a_cost_of_one_rate_has_the_rates_interval_and_of_both_their_distances_squared():
+    is_bonafide = np.arange(300) < 100
+    is_wrong = np.isin(np.arange(300), (0, 1, 2, 150, 151))
+    ends = beta.ppf((0.025, 0.975), (3.5, 3.5), (97.5, 97.5))
+    assert weighed_rates((2.0, 0.0), is_wrong, is_bonafide, None) == pytest.approx(tuple(2 * ends), rel=1e-9)
+    low, high = weighed_rates((2.0, 1.0), is_wrong, is_bonafide, None, clopper_pearson)
+    (low_frr, high_frr), (low_far, high_far) = _clopper_pearson(3, 100), _clopper_pearson(2, 200)
+    assert low == pytest.approx(0.07 - np.hypot(2 * (0.03 - low_frr), 0.01 - low_far), rel=1e-9)
+    assert high == pytest.approx(0.07 + np.hypot(2 * (high_frr - 0.03), high_far - 0.01), rel=1e-9)
+    assert clopper_pearson(0.0, 100) == pytest.approx((0, 1 - 0.025 ** (1 / 100)))  # no error was seen
+    assert jeffreys(1.0, 50)[1] == 1
+
+
+def test_speakers_whose_trials_are_all_alike_count_as_one_trial_each():
+    speakers, is_bonafide = np.repeat(np.arange(40), 50), np.arange(2000) < 1000
+    is_wrong = np.isin(speakers, (0, 1, 2, 3, 30))
+    found = weighed_rates((1.0, 1.0), is_wrong, is_bonafide, speakers)
+    student_over_normal = (1.959964 / student.ppf(0.975, 19)) ** 2
+    frr, far = (jeffreys(rate, 19 * student_over_normal) for rate in (0.2, 0.05))
+    assert found[0] == pytest.approx(0.25 - np.hypot(0.2 - frr[0], 0.05 - far[0]), rel=1e-6)
+    assert found[1] == pytest.approx(0.25 + np.hypot(frr[1] - 0.2, far[1] - 0.05), rel=1e-6)
+
+
+def test_the_upper_end_of_a_mean_loss_is_further_away_on_any_scale_and_may_have_no_bound():
+    units = Units("trial", 200, 21)
+    found = loss_interval(0.5, 0.01, units)
+    reach = student.ppf(0.975, 20) * 0.1 / 0.5
+    assert found.low == pytest.approx(0.5 * np.exp(-reach))
+    assert 1 / np.sqrt(found.high) == pytest.approx((1 - reach / 2) / np.sqrt(0.5))
+    assert found.high / 0.5 > 0.5 / found.low > 1
+    assert loss_interval(0.5, 0.25, units) is None
 
 
 def test_the_variance_of_means_is_that_of_redrawn_speakers():
@@ -185,24 +238,28 @@ def test_every_interval_has_its_figure_inside():
 def test_too_few_trials_or_errors_have_no_interval():
     rng = np.random.default_rng(2)
     assert _intervals(rng.normal(1, 1, 19), rng.normal(-1, 1, 500))[1] == {}
-    some_errors = _intervals(rng.normal(1.2, 1, 60), rng.normal(-1.2, 1, 60))[1]  # five to nine of each kind
-    assert set(some_errors) == {"eer", "auc", "cllr"}
-    few_errors = _intervals(rng.normal(2, 1, 60), rng.normal(-2, 1, 60))[1]  # one or two
-    assert set(few_errors) == {"eer"}
+    costs = {"min_dcf", "act_dcf", "min_tdcf_2019", "min_tdcf_2021"}
+    assert set(_intervals(rng.normal(1.2, 1, 60), rng.normal(-1.2, 1, 60))[1]) == {"eer", "auc", "cllr", *costs}
+    apart = _intervals(np.arange(60.0) + 9, -np.arange(60.0) - 9)[1]  # no error: of costs, what 60 trials still allow
+    assert set(apart) == costs
+    assert apart["act_dcf"].low == 0
+    assert apart["act_dcf"].high > 1.9 * 3 / 120
+    nearly = _intervals(np.append(np.arange(59.0) + 9, -9.5), -np.arange(60.0) - 9)[1]  # most draws have one confusion
+    assert set(nearly) == {"eer", *costs}
 
 
-def test_the_interval_of_a_least_cost_lies_around_it_less_its_bias_which_adds_to_the_variance():
+def test_the_interval_of_a_least_cost_goes_up_by_the_bias_of_a_minimum():
     rng = np.random.default_rng(4)
     rates, costs = error_rates(rng.normal(1, 1, 300), rng.normal(0, 1, 300)), DcfCosts()
     basis, replicates = Basis(rates, convex_hull(rates), costs, None), bootstrap(rates, None, 200)
-    value = min_dcf(rates, costs).value
+    found = min_dcf(rates, costs)
     drawn = (costs.weight_frr * replicates.frr + costs.weight_far * replicates.far).min(axis=1) / costs.normaliser
-    bias = drawn.mean() - value  # every threshold is on the grid
+    bias = drawn.mean() - found.value  # every threshold is on the grid
     assert bias < -0.005
-    interval = intervals_of({"min_dcf": value}, basis, replicates, None)["min_dcf"]
-    assert np.sqrt(interval.low * interval.high) == pytest.approx(value - bias, abs=1e-12)
-    reach = student.ppf(0.975, 299) * np.sqrt(drawn.var(ddof=1) + bias**2) / (value - bias)
-    assert np.log(interval.high / interval.low) / 2 == pytest.approx(reach, rel=1e-9)
+    is_wrong = (rates.scores > found.threshold) != rates.is_bonafide
+    low, high = weighed_rates((1.9, 1.0), is_wrong, rates.is_bonafide, None, clopper_pearson)
+    interval = intervals_of({"min_dcf": found.value}, basis, replicates, None)["min_dcf"]
+    assert (interval.low, interval.high) == pytest.approx((low - bias / 2, min(high - bias, 1)), abs=1e-12)
 
 
 def test_the_eers_interval_holds_the_true_one_with_twenty_trials_of_a_class():
@@ -212,7 +269,7 @@ def test_the_eers_interval_holds_the_true_one_with_twenty_trials_of_a_class():
     for seed in range(200):
         rates = error_rates(rng.normal(2, 1, 20), rng.normal(0, 1, 200))
         replicates = bootstrap(rates, None, 60, seed)
-        interval = replicates.interval(rates.eer.value, replicates.eers)
+        interval = share_interval(rates.eer.value, replicates.eers, 1 / 40, replicates.units)
         held.append(interval is not None and interval.low <= ndtr(-1) <= interval.high)
     assert 0.94 <= np.mean(held) <= 0.99
 

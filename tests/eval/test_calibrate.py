@@ -306,6 +306,23 @@ def test_fitting_writes_down_how_recordings_were_cut(make_trials, calibration, t
     assert apply(sliding, tmp_path / "s.csv", tmp_path / "t.csv") == 2
 
 
+def test_windows_of_another_length_are_refused_whatever_both_call_their_mode(make_trials, tmp_path):
+    """AntiDeepfake of fixed windows and of whole clips: both are in protocol mode."""
+    run = {"mode": "protocol", "pool": "", "hop_s": None}
+    clips = fit(make_trials(*uncalibrated(10, 100), mode="protocol", window_samples="208000"))
+    assert clips.fitted_on["window_samples"] == "208000"
+    score_file.write(tmp_path / "s.csv", client_rows(**run, window_samples=64_600))
+    words = (
+        r"s.csv: expected windows as the calibration was fitted on \(protocol, at most 208000 samples at once\), found "
+        "protocol, at most 64600 samples at once"
+    )
+    with pytest.raises(CalibrationError, match=words):
+        apply(clips, tmp_path / "s.csv", tmp_path / "t.csv")
+    for length in (208_000, None):
+        score_file.write(tmp_path / "s.csv", client_rows(**run, window_samples=length))
+        assert apply(clips, tmp_path / "s.csv", tmp_path / "t.csv") == 2
+
+
 def test_what_would_mislead_is_refused(make_trials):
     bonafide, spoof = uncalibrated(11, 100)
     with pytest.raises(CalibrationError, match="random weights"):

@@ -134,3 +134,18 @@ def test_scores_of_other_detectors_or_checkpoints_are_refused(detectors, tmp_pat
     files["good"].write_text(files["good"].read_text().replace("good00", "bad00"))
     assert main(["fuse", "apply", *map(str, two), *apply]) == 1
     assert "but the calibration is for good00" in capsys.readouterr().err
+
+
+def test_a_member_that_heard_other_lengths_is_refused(detectors, tmp_path, capsys):
+    files, protocol = detectors
+    two = [files["good"], files["other"]]
+
+    for path in two:
+        header, *rows = path.read_text().splitlines()
+        path.write_text("\n".join([f"{header},mode,window_samples", *(f"{row},protocol,64600" for row in rows)]))
+    path = tmp_path / "fusion.json"
+    assert main(list(map(str, ["fuse", "fit", *two, "--protocol", protocol, "--out", path]))) == 0
+    assert [member.window_samples for member in Fusion.load(path).members] == ["64600", "64600"]
+    files["good"].write_text(files["good"].read_text().replace(",64600", ",208000"))
+    assert main(["fuse", "apply", *map(str, two), "--fusion", str(path), "--out", str(tmp_path / "fused.csv")]) == 1
+    assert "found protocol, at most 208000 samples at once" in capsys.readouterr().err

@@ -1,20 +1,24 @@
 """A threshold of one data set on another."""
 
+import io
 import json
+import re
 
 import numpy as np
 import pytest
+from rich.console import Console
 from scipy.stats import beta
 
 from dfcontract.calibration import Calibration
 from dfeval.calibrate import Target, fit
+from dfeval.console import show_transfers
 from dfeval.evaluation import Settings
 from dfeval.metrics.cllr import cllr
 from dfeval.metrics.dcf import DcfCosts, act_dcf
 from dfeval.metrics.eer import error_rates
 from dfeval.protocols import load_protocol
 from dfeval.scores import load_scores
-from dfeval.transfer import Source, source_of_calibration, source_of_trials, transfer, transfer_by
+from dfeval.transfer import RATES, Source, source_of_calibration, source_of_trials, transfer, transfer_by
 from dfeval.trials import Trials, join
 
 
@@ -104,6 +108,15 @@ def run(capsys):
     return run_main
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_group_of_one_trial_has_rates_and_no_intervals(tmp_path):
+    scores, protocol = write(tmp_path, "few", [1.0, 2.0, 3.0], [-1.0, 0.5])
+    protocol.write_text(protocol.read_text().replace("few0,bonafide,a", "few0,bonafide,alone"))
+    found = {one.name: one for one in transfer_by(Source(0.0, "as given"), trials_of((scores, protocol)), "codec")}
+    alone = found["codec alone (against all spoof)"]
+    assert (alone.n_bonafide, alone.figures["frr"], alone.figures["far"], alone.intervals) == (1, 0.0, 0.5, {})
+
+
 def test_the_command_says_what_the_threshold_does(run, sets):
     (home, home_protocol), (away, away_protocol) = sets
     words = (away, "--protocol", away_protocol, "--from", home, "--from-protocol", home_protocol, "--bootstrap", 20)
@@ -116,6 +129,22 @@ def test_the_command_says_what_the_threshold_does(run, sets):
     expected = transfer(source_of_trials(trials_of(sets[0])), trials_of(sets[1]), Settings(n_replicates=20))
     assert content["sets"][0]["figures"] == dict(expected.figures)
     assert len(content["sets"]) == 3
+
+
+def test_a_terminal_of_eighty_columns_shows_each_name_and_figure_whole(sets):
+    source, away = source_of_trials(trials_of(sets[0])), trials_of(sets[1])
+    name = "ASVspoof 2021 DF eval as_recorded_over_a_telephone_line_in_three_countries.csv"
+    found = transfer(source, away, Settings(n_replicates=20), name)
+    out = Console(width=80, file=io.StringIO(), soft_wrap=True, markup=False)
+    show_transfers("aasist", source, [found, found], out)
+    text = out.file.getvalue()
+    assert "…" not in text
+    columns = [line.partition("  ")[0] for line in text.splitlines()[1:]]
+    assert re.sub(r"\s", "", "".join(columns)).count(re.sub(r"\s", "", name)) == 2
+    for key, value in found.figures.items():
+        assert text.count(f" {value:.2%} " if key in RATES else f" {value:.4f}") >= 2
+    low, high = found.intervals["cllr"].low, found.intervals["cllr"].high
+    assert text.index(f"{found.figures['cllr']:.4f}") < text.index(f"{low:.4f}") < text.index(f"{high:.4f}")
 
 
 def test_part_of_the_same_files_may_set_the_threshold(run, sets):

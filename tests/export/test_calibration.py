@@ -1,6 +1,7 @@
 """A calibration reaches the card only whole, unchanged, and with the weights it was fitted on."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,25 @@ def test_scores_of_other_weights_calibrate_nothing() -> None:
         calibrated(card_of(sha256="cd" * 32), FITTED, "calibration.json")
     with pytest.raises(ExportError, match="random weights can't be calibrated"):
         calibrated(card_of(weights="random"), FITTED, "calibration.json")
+
+
+def test_windows_of_another_length_calibrate_nothing() -> None:
+    spec = find("antideepfake_w2v_small")
+    whole, fixed = (
+        model_card("a", one, weights="pretrained", sha256="ab" * 32, source="s")
+        for one in (spec, spec.with_window(64_600))
+    )
+    of_windows, of_clips, of_sliding = (
+        replace(FITTED, fitted_on={**FITTED.fitted_on, "windows": words, "window_samples": samples})
+        for words, samples in (("protocol", "64600"), ("protocol", "208000"), ("sliding, mean, hop 1 s", "64600"))
+    )
+    for card, calibration in ((fixed, of_windows), (whole, of_clips), (whole, of_sliding), (fixed, of_sliding)):
+        assert calibrated(card, calibration, "c.json").calibration == calibration
+    words = r"c\.json was fitted on at most 64600 samples at once, where this model scores 208000 in protocol mode"
+    with pytest.raises(ExportError, match=words):
+        calibrated(whole, of_windows, "c.json")
+    with pytest.raises(ExportError, match="at most 208000 samples at once, where this model scores 64600"):
+        calibrated(fixed, of_clips, "c.json")
 
 
 @pytest.mark.parametrize("change", [{"slope": "banana"}, {"slope": 0.5}], ids=["text", "another number"])

@@ -157,7 +157,7 @@ def test_without_the_key_or_without_tls_nobody_gets_in(stack: Stack) -> None:
         Detector(stack.url, "tiny", retry=RetryPolicy(wait_s=0))
 
 
-def test_prometheus_has_scraped_the_server_and_its_supervisor(stack: Stack) -> None:
+def test_prometheus_has_scraped_the_server_its_supervisor_and_the_proxy_s_certificate(stack: Stack) -> None:
     def value(query: str) -> float:
         found = json.loads(stack.get("prometheus", f"/api/v1/query?query={query}"))["data"]["result"]
         return sum(float(series["value"][1]) for series in found)  # of one series, or none yet
@@ -165,6 +165,9 @@ def test_prometheus_has_scraped_the_server_and_its_supervisor(stack: Stack) -> N
     for job in ("triton", "supervisor"):
         assert wait_until(lambda job=job: value(f"sum(up%7Bjob=%22{job}%22%7D)")) == 1
     assert wait_until(lambda: value("sum(nv_inference_count%7Bmodel=%22tiny%22%7D)"))
+    # prepare.sh's certificate is one for a year; that of the proxy's port is found by the blackbox exporter.
+    assert wait_until(lambda: value("sum(probe_success)")) == 1
+    assert 364 < value("sum(probe_ssl_earliest_cert_expiry-time())") / 86_400 <= 365
     rules = json.loads(stack.get("prometheus", "/api/v1/rules"))["data"]["groups"]
     assert [group["name"] for group in rules] == ["dfserve"]
     assert {rule["health"] for group in rules for rule in group["rules"]} <= {"ok", "unknown"}

@@ -8,9 +8,9 @@ from dfclient.cli.progress import Progress
 from dfclient.detector import Detector
 from dfclient.fused import FusedDetector, FusedScore
 from dfclient.live.stream import LiveStream
-from dfclient.results import Failed, Score, WindowScore, calibration_for
+from dfclient.results import Failed, Score, WindowScore, calibration_for, window_calibration
 from dfclient.server import Health, ModelHealth
-from dfcontract.calibration import WINDOWS, Calibration
+from dfcontract.calibration import Calibration
 from dfcontract.card import ModelCard
 from dfcontract.live import live_name
 from dfcontract.published import out_of_domain
@@ -93,7 +93,7 @@ def side_of(score: float, card: ModelCard, calibration: Calibration | None) -> s
 def window_line(window: WindowScore, card: ModelCard, channel: int | None = None) -> str:
     """A window of a live stream: when, score, side of the threshold, and of which channel where each is scored."""
     when = f"{clock(window.start_s)} to {clock(window.end_s)}"
-    line = f"{when}  {window.score:>10.4f}  {side_of(window.score, card, calibration_for(card, PROTOCOL))}".rstrip()
+    line = f"{when}  {window.score:>10.4f}  {side_of(window.score, card, window_calibration(card))}".rstrip()
     return line if channel is None else f"{line}  #{channel}"
 
 
@@ -108,7 +108,7 @@ def _so_far(live: LiveStream) -> str:
     pooled = live.pooled
     if pooled is None:
         return "no window yet"
-    side = side_of(pooled, live.card, calibration_for(live.card, live.windowing.words))
+    side = side_of(pooled, live.card, calibration_for(live.card, live.windowing.cutting))
     return f"so far {pooled:.4f} {side}".rstrip()
 
 
@@ -125,7 +125,7 @@ def _threshold_text(card: ModelCard) -> str:
         return "no threshold makes sense for random weights"
     if card.calibration is not None:
         protocol = card.calibration.fitted_on["protocol"]
-        cut = card.calibration.fitted_on.get(WINDOWS)
+        cut = str(card.calibration.cutting)
         like_those = f"recordings cut like those ({cut}), others get none" if cut else "data like those"
         return f"LLR and verdict: by a calibration fitted on {protocol}, for {like_those}"
     if card.threshold is None:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dfeval.metrics.eer import ErrorRates, Floats
-from dfeval.metrics.intervals import MIN_SPEAKERS, Interval, Units, share_interval, units_of
+from dfeval.metrics.intervals import MIN_SPEAKERS, Units, units_of
 
 N_CELLS = 1024
 
@@ -42,12 +42,6 @@ class Replicates:
     def aucs(self) -> Floats:
         """Area under the ROC of each replicate, by trapezoids between the grid's points; shape (n_replicates,)."""
         return _area(self.frr, self.far) + self.auc_off_grid
-
-    def interval(self, value: float, drawn: Floats) -> Interval | None:
-        """Interval of a figure between 0 and 1, given its replicates; None where all are the same (no error seen)."""
-        if drawn.size < 2 or np.ptp(drawn) == 0:
-            return None
-        return share_interval(value, float(drawn.var(ddof=1)), self.units, drawn.size)
 
 
 def bootstrap(

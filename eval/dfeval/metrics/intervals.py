@@ -1,25 +1,27 @@
-"""Confidence intervals of a figure, from its variance and the number of independent units behind it.
+"""Confidence intervals of a figure, from draws or in closed form, and the number of independent units behind it.
 
-The variance comes from the bootstrap (EER, AUC, minimum costs: `bootstrap`) or, for sums of means, in closed form
-(`variance_of_means`). Percentiles of the replicates are not used: their upper end is too low with few speakers or
-trials (`benchmarks/coverage.py` prints how often each kind holds the true figure).
+Percentiles of the draws are not used: their upper end is too low with few speakers or trials
+(`benchmarks/coverage.py` prints how often each kind holds the true figure).
 """
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import betaincinv, ndtri, stdtrit
+from scipy.special import betaincinv, expit, logit, ndtri, stdtrit
 
 from dfeval.metrics.eer import Floats
 
 LEVEL = 0.95
-MAX_LOG = 500.0  # keeps a hopelessly wide interval finite
 MIN_TRIALS = 20  # of each class: with fewer, no kind of interval held the true figure as often as it says
-MIN_ERRORS = 10  # of each kind at the threshold of a cost: with fewer, its interval lies too low
-MIN_CONFUSIONS = 5  # the same at the EER's threshold, of a figure without a threshold of its own
+MIN_CONFUSIONS = 2  # of each kind at the EER's threshold: with fewer, the Cllr's tail has not been seen yet
+MAX_SEPARATED = 0.05  # share of draws without a confusion beyond which the AUC's upper end is anybody's guess
 MIN_SPEAKERS = 10  # of each class: fewer draws of fewer speakers say little about the speakers that were not recorded
+
+Ends = Callable[[float, float], tuple[float, float]]  # of a rate, given it and the number of trials behind it
 
 
 @dataclass(frozen=True)
@@ -56,48 +58,111 @@ def units_of(is_bonafide: NDArray[np.bool_], speakers: NDArray[np.int64] | None)
     return Units("speaker", int(np.count_nonzero(np.bincount(speakers))), min(n_of_class))
 
 
-def share_interval(value: float, variance: float, units: Units, n_replicates: int) -> Interval | None:
-    """Interval of a figure between 0 and 1: Clopper and Pearson's, of that many successes in that many trials.
+def share_interval(value: float, drawn: Floats, step: float, units: Units) -> Interval | None:
+    """Interval of a figure between 0 and 1, given its draws: Student's, of its log-odds.
+
+    It lies around the figure less the bias that the draws show: trials of one speaker meet each other more often among
+    a few speakers than in the world. The draws' spread is that of as many units as were drawn, divided by n where
+    n - 1 is right (Efron & Tibshirani, "An Introduction to the Bootstrap", 1993, ch. 12.4).
+
+    Args:
+        value: the figure.
+        drawn: its replicates, shape (n_replicates,).
+        step: the least by which it differs from 0 or 1 without being it; draws of 0 and 1 count as half of it.
+        units: that were drawn.
+
+    Returns:
+        The interval; None where nothing varies, as when no error was seen.
+    """
+    n_units = units.n_of_rarer_class
+    if drawn.size < 2 or np.ptp(drawn) == 0 or not 0 < value < 1 or n_units < 2:
+        return None
+
+    def log_odds(shares: Floats) -> Floats:
+        return np.asarray(logit(np.clip(shares, step / 2, 1 - step / 2)))
+
+    centre = float(log_odds(np.asarray(2 * value - drawn.mean())))
+    reach = _student(n_units) * float(log_odds(drawn).std(ddof=1)) * math.sqrt(n_units / (n_units - 1))
+    low, high = float(expit(centre - reach)), float(expit(centre + reach))
+    return _interval(min(low, value), max(high, value), units, drawn.size)
+
+
+def rate_interval(value: float, variance: float, units: Units) -> Interval:
+    """Interval of an error rate at a threshold that these trials did not choose: Clopper and Pearson's.
 
     The number of trials is the one that would have this variance, lessened for the few units that the variance is
     known from (Korn & Graubard, "Confidence intervals for proportions with small expected number of positive counts
-    estimated from survey data", Survey Methodology 24, 1998). It rather holds the true figure too often than too
-    seldom. None where nothing varies, as when no error was seen.
+    estimated from survey data", Survey Methodology 24, 1998); where no error, or nothing else, was seen, that of units.
     """
-    if not variance > 0 or not 0 < value < 1 or units.n_of_rarer_class < 2:
-        return None
-    normal, student = _quantiles(units)
-    n_effective = value * (1 - value) / variance * (normal / student) ** 2
-    successes, failures = value * n_effective, (1 - value) * n_effective
-    low = float(betaincinv(successes, failures + 1, (1 - LEVEL) / 2))
-    high = float(betaincinv(successes + 1, failures, (1 + LEVEL) / 2))
-    return Interval(low, high, LEVEL, n_replicates, units.unit, units.n_units)
+    n_trials = float(units.n_of_rarer_class)
+    if variance > 0:
+        n_trials = value * (1 - value) / variance * (_NORMAL / _student(units.n_of_rarer_class)) ** 2
+    return _interval(*clopper_pearson(value, n_trials), units)
 
 
-def rate_interval(value: float, variance: float, units: Units) -> Interval | None:
-    """Interval of an error rate at a threshold that these trials did not choose.
+def loss_interval(value: float, variance: float, units: Units) -> Interval | None:
+    """Interval of a mean loss above 0 without upper end: Student's, on two scales.
 
-    As `share_interval`; where no error, or nothing else, was seen, that of as many trials as there are units.
+    Losses have a tail of which few trials show little, and where they do not show it their variance is too small as
+    well. So the lower end is found on a logarithmic scale, the upper one on that of 1/√, which reaches further there.
+    None where nothing varies, or where the upper end has no bound.
     """
-    if 0 < value < 1 or not 0 <= value <= 1:
-        return share_interval(value, variance, units, 0)
-    reach = 1 - ((1 - LEVEL) / 2) ** (1 / units.n_of_rarer_class)
-    low, high = (0.0, reach) if value == 0 else (1 - reach, 1.0)
-    return Interval(low, high, LEVEL, 0, units.unit, units.n_units)
-
-
-def cost_interval(value: float, variance: float, units: Units, n_replicates: int = 0) -> Interval | None:
-    """Interval of a figure above 0 without upper end: Student's, of its logarithm; None where nothing varies."""
     if not variance > 0 or not 0 < value < math.inf or units.n_of_rarer_class < 2:
         return None
-    reach = math.exp(min(_quantiles(units)[1] * math.sqrt(variance) / value, MAX_LOG))
-    return Interval(value / reach, value * reach, LEVEL, n_replicates, units.unit, units.n_units)
+    reach = _student(units.n_of_rarer_class) * math.sqrt(variance) / value
+    return _interval(value * math.exp(-reach), value / (1 - reach / 2) ** 2, units) if reach < 2 else None
+
+
+def jeffreys(rate: float, n_trials: float) -> tuple[float, float]:
+    """Ends of a rate's interval by Jeffreys' prior (Brown, Cai & DasGupta, Statistical Science 16, 2001)."""
+    return _beta(rate * n_trials, n_trials, 0.5, 0.5)
+
+
+def clopper_pearson(rate: float, n_trials: float) -> tuple[float, float]:
+    """Ends of a rate's interval by Clopper & Pearson, which rather holds the true rate too often."""
+    return _beta(rate * n_trials, n_trials, 0.0, 1.0)
+
+
+def weighed_rates(
+    weights: tuple[float, float],
+    is_wrong: NDArray[np.bool_],
+    is_bonafide: NDArray[np.bool_],
+    speakers: NDArray[np.int64] | None,
+    ends: Ends = jeffreys,
+) -> tuple[float, float]:
+    """Ends of the interval of a weighed sum of both classes' error rates at one threshold.
+
+    Each rate's own ends are as far from it as the sum's would be if the other rate were known; both distances add up
+    as squares (Zou & Donner, "Construction of confidence limits about effect measures", Statistics in Medicine 27,
+    2008). That is right with few errors, and with none. Where speakers vary, the number of trials behind each rate is
+    that with the variance that is found between speakers, as in `rate_interval`; how both rates of a speaker go
+    together adds to both in proportion.
+
+    Args:
+        weights: of the bona fide and of the spoof trials' error rate.
+        is_wrong: whether each trial is rejected, or accepted, wrongly; shape (n_trials,).
+        is_bonafide: the class of each.
+        speakers: the speaker of each, numbered from 0 without gaps; None: each trial by itself.
+        ends: of one rate.
+    """
+    masks = (is_bonafide, ~is_bonafide)
+    rates = [float(is_wrong[mask].mean()) for mask in masks]
+    sizes = [float(mask.sum()) for mask in masks]
+    if speakers is not None:
+        errors = [_errors(is_wrong, mask, speakers) for mask in masks]
+        sizes = _sizes_by_speaker(weights, rates, errors, units_of(is_bonafide, speakers).n_of_rarer_class)
+    below, above = 0.0, 0.0
+    for weight, rate, size in zip(weights, rates, sizes, strict=True):
+        low, high = ends(rate, size)
+        below, above = below + (weight * (rate - low)) ** 2, above + (weight * (high - rate)) ** 2
+    value = sum(weight * rate for weight, rate in zip(weights, rates, strict=True))
+    return value - math.sqrt(below), value + math.sqrt(above)
 
 
 def difference_interval(value: float, variance: float, units: Units, n_replicates: int) -> Interval:
     """Interval of a difference: Student's; of no width where nothing varies."""
-    reach = _quantiles(units)[1] * math.sqrt(variance) if variance > 0 else 0.0
-    return Interval(value - reach, value + reach, LEVEL, n_replicates, units.unit, units.n_units)
+    reach = _student(units.n_of_rarer_class) * math.sqrt(variance) if variance > 0 else 0.0
+    return _interval(value - reach, value + reach, units, n_replicates)
 
 
 def variance_of_means(losses: Floats, is_bonafide: NDArray[np.bool_], speakers: NDArray[np.int64] | None) -> float:
@@ -113,14 +178,47 @@ def variance_of_means(losses: Floats, is_bonafide: NDArray[np.bool_], speakers: 
     """
     if speakers is None:
         return float(sum(losses[mask].var(ddof=1) / mask.sum() for mask in (is_bonafide, ~is_bonafide)))
-    errors = np.zeros(int(speakers.max()) + 1)
-    for mask in (is_bonafide, ~is_bonafide):
-        of_class = losses[mask]
-        errors += np.bincount(speakers[mask], (of_class - of_class.mean()) / of_class.size, errors.size)
-    return float(errors.size / (errors.size - 1) * (errors**2).sum())
+    errors = sum(_errors(losses, mask, speakers) for mask in (is_bonafide, ~is_bonafide))
+    n_speakers = np.size(errors)
+    return float(n_speakers / (n_speakers - 1) * np.sum(errors**2))
 
 
-def _quantiles(units: Units) -> tuple[float, float]:
-    """Of the normal and of Student's distribution, at the level's upper end."""
-    upper = (1 + LEVEL) / 2
-    return float(ndtri(upper)), float(stdtrit(units.n_of_rarer_class - 1, upper))
+def _errors(losses: NDArray[Any], mask: NDArray[np.bool_], speakers: NDArray[np.int64]) -> Floats:
+    """Each speaker's share in the error of the mean loss of the trials that the mask picks."""
+    of_class = losses[mask]
+    shares = (of_class - of_class.mean()) / of_class.size
+    return np.asarray(np.bincount(speakers[mask], shares, int(speakers.max()) + 1), dtype=np.float64)
+
+
+def _sizes_by_speaker(
+    weights: tuple[float, float], rates: Sequence[float], errors: Sequence[Floats], n_speakers: int
+) -> list[float]:
+    """How many trials of their own would have told as much of each rate as these speakers did."""
+    apart = sum(weight**2 * float((error**2).sum()) for weight, error in zip(weights, errors, strict=True))
+    together = float(((weights[0] * errors[0] + weights[1] * errors[1]) ** 2).sum())
+    sizes = []
+    for rate, error in zip(rates, errors, strict=True):
+        variance = n_speakers / (n_speakers - 1) * float((error**2).sum()) * (together / apart if apart > 0 else 1.0)
+        size = rate * (1 - rate) / variance if variance > 0 else n_speakers
+        sizes.append(size * (_NORMAL / _student(n_speakers)) ** 2)
+    return sizes
+
+
+def _beta(successes: float, n_trials: float, less: float, more: float) -> tuple[float, float]:
+    """Quantiles of the beta distributions of a share; ``less`` and ``more`` are added to the successes at each end."""
+    failures, outside = n_trials - successes, (1 - LEVEL) / 2
+    low = float(betaincinv(successes + less, failures + 1 - less, outside)) if successes > 0 else 0.0
+    high = float(betaincinv(successes + more, failures + 1 - more, 1 - outside)) if failures > 0 else 1.0
+    return low, high
+
+
+def _interval(low: float, high: float, units: Units, n_replicates: int = 0) -> Interval:
+    return Interval(low, high, LEVEL, n_replicates, units.unit, units.n_units)
+
+
+_NORMAL = float(ndtri((1 + LEVEL) / 2))
+
+
+def _student(n_units: int) -> float:
+    """Quantile at the level's upper end of Student's distribution with the degrees of freedom of so many units."""
+    return float(stdtrit(n_units - 1, (1 + LEVEL) / 2))

@@ -1,7 +1,8 @@
-"""Figures of our own beside Triton's, at the same address for Prometheus: scores by their height, live streams.
+"""Figures of our own beside Triton's, at the same address for Prometheus: scores by their height, live streams, TLS.
 
     dfserve_scores_total{model="aasist",above="-3.5",reference="calibration"} 117     scores from -3.5 to the next edge
     dfserve_live_streams{model="aasist"} 3
+    dfserve_tls_certificate_expiry_timestamp_seconds 1798761600                       where the gRPC port speaks TLS
 
 The edges are the deciles of the scores that the model's calibration was fitted on, so that each counts a tenth of what
 comes while the traffic is like them; without a calibration they are fixed ones. All together are the windows scored.
@@ -9,6 +10,7 @@ comes while the traffic is like them; without a calibration they are fixed ones.
 
 from __future__ import annotations  # Triton fills its module only once ours has been imported
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,9 +18,11 @@ import numpy as np
 import numpy.typing as npt
 import triton_python_backend_utils as pb_utils
 
+from dfcontract.live import TLS_EXPIRY_VARIABLE
 from dfcontract.text import number
 
 SCORES, STREAMS = "dfserve_scores_total", "dfserve_live_streams"
+TLS_EXPIRY = "dfserve_tls_certificate_expiry_timestamp_seconds"
 EDGES = (-10.0, -5.0, -2.0, -1.0, 0.0, 1.0, 2.0, 5.0, 10.0)  # without a calibration
 CALIBRATION, NO_REFERENCE = "calibration", "none"
 
@@ -63,6 +67,17 @@ class StreamGauge:
             self._shown = n_streams
             for metric in self._metrics:
                 metric.set(float(n_streams))
+
+
+class CertificateGauge:
+    """Until when the certificate is valid that the server has read at its start; nothing where it speaks no TLS."""
+
+    def __init__(self) -> None:
+        if expiry_s := os.environ.get(TLS_EXPIRY_VARIABLE):
+            about = "When the certificate ends that the server read at its start."
+            self._family, self._metrics = _made(TLS_EXPIRY, about, "GAUGE", [{}])
+            for metric in self._metrics:
+                metric.set(float(expiry_s))
 
 
 def _made(name: str, description: str, kind: str, labels: list[dict[str, str]]) -> tuple[Any, list[Any]]:

@@ -27,7 +27,7 @@ import triton_python_backend_utils as pb_utils
 from dfcontract import live
 from dfcontract.errors import ErrorCode
 from dfcontract.tensors import IDENTITY, LOGITS, SCORE
-from dfdeploy.backends.common.figures import StreamGauge
+from dfdeploy.backends.common.figures import CertificateGauge, StreamGauge
 from dfdeploy.backends.common.log import FailureLog
 from dfdeploy.backends.common.tensors import array_of, tensor_of
 from dfdeploy.backends.live.cutter import Window
@@ -129,7 +129,7 @@ class TritonPythonModel:
         self.least_samples = int(parameters.get(live.LEAST_SAMPLES_KEY, self.window_samples))
         self.max_streams = int(parameters[live.MAX_STREAMS_KEY])
         self.idle_timeout_s = float(parameters[live.IDLE_TIMEOUT_KEY])
-        self.gauge = StreamGauge(name)
+        self.gauge, self.certificate = StreamGauge(name), CertificateGauge()
         self.places = Places(args["model_name"], int(args["model_version"]))
         self.streams: dict[int | str, Stream] = {}  # by correlation id
         self.ending: list[Stream] = []  # had their END, still have windows at the detector
