@@ -186,8 +186,8 @@ def walk_ts(reader: Reader, start: int) -> Extent:
 def walk_wavpack(reader: Reader, start: int) -> Extent:
     """WavPack: blocks, whose heads say how many bytes follow, where their first sample stands, and how many there are.
 
-    The head is that of WavPack's format, version 4: block_index, block_samples and flags are its last three numbers but
-    one. Several blocks of one index hold the channels of one stretch, of which the first is marked.
+    In the head (WavPack 4 file format) block_index stands at byte 16, block_samples at 20, flags at 24. Several blocks
+    of one index hold the channels of one stretch, of which the first is marked.
     """
     at, total = start, reader.number(start + 12, 4)
     while reader.at(at, 4) == b"wvpk" and (size := reader.number(at + 4, 4)) is not None:
