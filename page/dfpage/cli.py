@@ -1,6 +1,7 @@
 """``dfpage``: serve the page until Ctrl-C."""
 
 import argparse
+import asyncio
 import logging
 import re
 import socket
@@ -146,7 +147,13 @@ def server_of(settings: Settings) -> "uvicorn.Server":
         ws_max_size=MAX_MESSAGE_BYTES,
         timeout_graceful_shutdown=GRACE_S,
     )
+    # A request that Ctrl-C cuts off is no fault of the page's: the line that says how many there were is enough.
+    logging.getLogger("uvicorn.error").addFilter(_is_no_cancellation)
     return uvicorn.Server(config)
+
+
+def _is_no_cancellation(record: logging.LogRecord) -> bool:
+    return not (record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError))
 
 
 def _listening(host: str, port: int) -> socket.socket:

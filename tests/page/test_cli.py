@@ -94,3 +94,25 @@ def test_it_prints_its_address_asks_for_the_token_and_goes_without_a_trace(tmp_p
         assert process.stderr.read() == "dfpage: interrupted\n"
     assert list(tmp_path.iterdir()) == []
     assert not list(Path(tempfile.gettempdir()).glob(f"dfpage-{process.pid}-*"))
+
+
+def test_a_request_that_is_cut_off_by_its_end_is_a_line_and_no_traceback():
+    command = [sys.executable, "-m", "dfpage", "--url", "127.0.0.1:9", "--port", "0"]
+    environment = os.environ | {"PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment) as page:
+        try:
+            said = "".join(page.stdout.readline() for _ in range(2))
+            port, token = re.search(r"open http://127\.0\.0\.1:(\d+)/\?token=(\S+)", said).groups()
+            deadline_s = time.monotonic() + 60
+            while (upload := socket.socket()).connect_ex(("127.0.0.1", int(port))) and time.monotonic() < deadline_s:
+                upload.close()
+                time.sleep(0.1)
+            head = f"POST /api/score?name=a.wav&model=tiny HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n"
+            upload.sendall(f"{head}Authorization: Bearer {token}\r\nContent-Length: 9999\r\n\r\nRIFF".encode())
+            time.sleep(1)  # it waits for the rest
+        finally:
+            page.send_signal(signal.SIGINT)
+        said = page.communicate(timeout=60)[1]
+        upload.close()
+    assert "Cancel 1 running task" in said
+    assert "Traceback" not in said
