@@ -1,6 +1,7 @@
 """A real Triton server with two tiny models, for tests that need one."""
 
 import gc
+import os
 import shutil
 import sys
 import sysconfig
@@ -16,6 +17,12 @@ from dfdeploy.environment import default_folder
 pytest_plugins = ["no_skips", "export_once"]
 # Their files take longest: begun last, one of them would keep one process busy while the others have nothing to do.
 LONGEST_FIRST = ("export", "e2e")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Where several processes share the cores, PyTorch takes one in each: two threads would wait for each other."""
+    if hasattr(config, "workerinput"):
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
