@@ -295,4 +295,6 @@ def _repository(arguments: argparse.Namespace) -> Path:
 
 
 def _describe(parity: "Parity") -> str:
-    return f"logits equal eager's to {parity.eager_difference:.1e}, whatever the batch to {parity.batch_difference:.1e}"
+    batch = parity.batch_difference
+    batches = "one clip at a time" if batch is None else f"whatever the batch to {batch:.1e}"
+    return f"logits equal eager's to {parity.eager_difference:.1e}, {batches}"

@@ -28,6 +28,7 @@ def test_a_file_that_answers_one_clip_at_a_time_is_asked_once_for_each(batches: 
     found = parity.check(SPEC, network, "it", run, 0, batches=batches)
     assert asked == sizes
     assert found.eager_difference < 1e-5
+    assert (found.batch_difference is None) == (not batches)
 
     def wrong(waveforms: np.ndarray) -> Answers:
         logits = run(waveforms).logits + np.float32(0.01) * (np.abs(waveforms).max() == 0)
