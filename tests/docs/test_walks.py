@@ -39,8 +39,21 @@ def fresh_copy(folder: Path) -> Path:
         if (pages.ROOT / name).is_file():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(pages.ROOT / name, folder / name)
-    (folder / ".venv").symlink_to(BIN.parent)
+    link_environment(folder / ".venv")
     return folder
+
+
+def link_environment(folder: Path) -> None:
+    """An environment with the contents of ours that make takes for newer than the copy's pyproject.toml.
+
+    Were it only a link to ours, make might install the copy into it, and our commands would run from a folder that is
+    soon gone. (`make --old-file` does not help: make takes it from no environment variable.)
+    """
+    folder.mkdir()
+    for entry in BIN.parent.iterdir():
+        if entry.name != "installed":
+            (folder / entry.name).symlink_to(entry)
+    (folder / "installed").touch()
 
 
 def script(blocks: list[pages.Block]) -> str:
@@ -83,8 +96,6 @@ def environment() -> dict[str, str]:
     found = weights()
     settings = {
         "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
-        # The environment is here already, and its packages are not for make to install anew.
-        "MAKEFLAGS": "--old-file=.venv/installed",
         "PACKAGES": "skip",
         "COLUMNS": "120",
         "DFSERVE_SERVER_ENV": os.environ.get("DFSERVE_SERVER_ENV", str(pages.ROOT / ".venv-server")),
@@ -131,6 +142,17 @@ def test_a_page_typed_word_by_word(page, environment, tmp_path):
 def _is_taken(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def test_make_installs_no_copy_into_our_environment(tmp_path):
+    folder = fresh_copy(tmp_path / "dfserve")
+    planned = subprocess.run(["make", "-n", "docs"], cwd=folder, capture_output=True, text=True, check=True).stdout
+    assert "mkdocs build" in planned
+    assert "-m pip" not in planned
+    found = [folder / ".venv/bin/python", "-c", "import dfcontract, sys; print(sys.prefix, dfcontract.__file__)"]
+    prefix, package = subprocess.run(found, capture_output=True, text=True, check=True).stdout.split()
+    assert Path(prefix) == folder / ".venv"
+    assert Path(package).is_relative_to(pages.ROOT)
 
 
 def test_every_page_has_something_to_run():
