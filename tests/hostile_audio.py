@@ -11,6 +11,7 @@ counts, the longest time, the most memory.
 import argparse
 import io
 import json
+import os
 import random
 import re
 import resource
@@ -179,6 +180,9 @@ def outcome_of(path: Path, decoder: str) -> str:
 def child(seed: int, decoder: str, limit_s: float) -> None:
     """Answer each number on standard input with a line as soon as it is decoded, and one when FFmpeg has seen it."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    # Answers alone go where they are read: libsndfile's ALAC decoder prints what it stumbles over to standard output.
+    sys.stdout = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
     with tempfile.TemporaryDirectory() as folder:
         recordings = originals(Path(folder))
         for line in sys.stdin:

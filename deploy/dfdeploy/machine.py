@@ -97,6 +97,7 @@ def _table() -> Iterator[Package]:
     yield Package("zlib1g", "Triton", ("setup",), libraries=("libz.so.1",))
     yield Package("libb64-0d", "NVIDIA's perf_analyzer", ("bench", "test"), libraries=("libb64.so.0d",))
     browsers = ("chromium", "chromium-browser", "google-chrome")
+    yield Package("libatomic1", "what drives the browser, Playwright's node", ("test",), libraries=("libatomic.so.1",))
     yield Package("chromium", "a browser that opens the report and the page", ("test",), programs=browsers)
     yield Package(
         "nginx-light", "a proxy with TLS and keys before Triton", ("test",), programs=("nginx",), service="nginx"

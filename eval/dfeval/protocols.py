@@ -145,7 +145,9 @@ def _read(path: Path, spec: ProtocolFormat, named: ProtocolColumns) -> _File:
         lines = (line for line in table.lines() if any(line.fields[len(names) :]))
         places = [f"; line {line.number} has {len(line.fields)}" for line in islice(lines, 1)]
         raise ProtocolError(f"{error}{''.join(places)}") from error
-    except (ValueError, OSError, TextTableError) as error:
+    except TextTableError as error:
+        raise ProtocolError(f"{error}; expected a protocol of {spec.title}") from error
+    except (ValueError, OSError) as error:
         raise ProtocolError(f"{path}: can't be parsed as {spec.title}: {error}") from error
     return _File(frame.set_axis(names, axis=1), table.notes, table.layout.first[ids] if table.is_headed else None)
 

@@ -82,8 +82,11 @@ class Table:
 
         Raises:
             RaggedRowError: a row has more fields than the first one.
+            TextTableError: there is no row below the header.
             ValueError: a field is not of its type, or a quote doesn't end.
         """
+        if not self._has_rows():  # pandas has no columns of such a file, and fails on their types
+            raise TextTableError(f"{self.path}: has a header and no row below it")
         try:
             return self._read(columns, dtypes, na_values, "strict"), self
         except UnicodeDecodeError:
@@ -91,6 +94,11 @@ class Table:
             found = layout_of(content, str(self.path))
             whole = replace(self, layout=replace(self.layout, encoding=found.encoding, notes=found.notes))
             return whole._read(columns, dtypes, na_values, "replace"), whole
+
+    def _has_rows(self) -> bool:
+        below = self.start.decode(self.layout.encoding, "replace").splitlines()
+        below = below[self.layout.n_skipped + int(self.is_headed) :]
+        return len(self.start) == START_BYTES or any(line.strip() for line in below)
 
     def _open(self, encoding_errors: str) -> TextIO:
         if self.content is None:

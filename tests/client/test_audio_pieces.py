@@ -242,6 +242,18 @@ def test_a_wav_whose_recorder_crashed_is_read_to_its_end(tmp_path, riff_size):
     assert loaded.warnings == ("its header says 0 bytes of audio, as after a crash: the 32000 bytes there were read",)
 
 
+@pytest.mark.parametrize(("at", "number"), [(4, 0), (4, 0xFFFFFFFF), (22, 0xFFFFFFFF)])
+def test_an_aiff_that_does_not_say_how_long_it_is_is_read_with_a_warning(tmp_path, at, number):
+    """FORM's size, and the number of samples: FFmpeg refuses the file for either."""
+    path = tmp_path / "a.aiff"
+    content = written(path, FIRST, "aiff")
+    assert not audio.load(path, RATE_HZ).warnings
+    path.write_bytes(content[:at] + struct.pack(">I", number) + content[at + 4 :])
+    loaded = audio.load(path, RATE_HZ)
+    np.testing.assert_array_equal(loaded.samples, FIRST)
+    assert loaded.warnings == ("its header does not say how long it is: read to its end",)
+
+
 def test_an_empty_wav_with_a_chunk_behind_it_is_empty(tmp_path):
     path = tmp_path / "a.wav"
     content = written(path, np.zeros(0), "wav")

@@ -145,6 +145,7 @@ def test_labels_that_could_be_misread_are_stated(labels, note, tmp_path):
         ("in-the-wild", "name,label\na,spoof\n", r"expected the column file"),
         ("csv", "utt_id,label\na,spoof\n\nb,spoof,more\n", r"more than the 2 fields .*; line 4 has 3"),
         ("csv", "", "is empty"),
+        ("csv", "utt_id,label\n", r"has a header and no row below it; expected a protocol of CSV"),
         ("asvspoof1999", "", "asvspoof1999.* is unknown"),
     ],
 )

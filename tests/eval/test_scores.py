@@ -261,6 +261,8 @@ def test_a_hostile_pickle_is_refused_and_nothing_runs(protocol, tmp_path):
         (b"\x1f\x8b" + bytes(20), "is damaged"),
         (b"PAR1 and no more", "can't be read as Parquet"),
         (b"utt_id,score\na,loud\n", "can't be read as scores"),
+        (b"utt_id,score\n", "can't be read as scores: it has none"),
+        (b"ID,Score,Label\n\n", "can't be read as scores: it has none"),
     ],
 )
 def test_what_is_no_score_file_is_named(content, message, tmp_path):

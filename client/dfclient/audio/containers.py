@@ -5,7 +5,17 @@ from dataclasses import dataclass
 from functools import partial
 
 from dfclient.audio import extents
-from dfclient.audio.extents import Extent, Walk, walk_au, walk_avi, walk_chunks, walk_ebml, walk_flv, walk_nist
+from dfclient.audio.extents import (
+    Extent,
+    Walk,
+    walk_aiff,
+    walk_au,
+    walk_avi,
+    walk_chunks,
+    walk_ebml,
+    walk_flv,
+    walk_nist,
+)
 from dfclient.audio.files import Reader
 from dfclient.audio.flac import glance_flac, is_flac_over, walk_flac
 from dfclient.audio.frames import (
@@ -112,7 +122,7 @@ CONTAINERS = (
         _begins(b"FORM????AIFF", b"FORM????AIFC"),
         (".aiff", ".aif", ".aifc"),
         "aiff",
-        walk_chunks(extents.AIFF),
+        walk_aiff,
         True,
     ),
     Container("AU", _begins(b".snd"), (".au", ".snd"), "au", walk_au, True),
@@ -146,7 +156,7 @@ CONTAINERS = (
     Container("WavPack", _begins(b"wvpk"), (".wv",), "wv", walk_wavpack),
     Container("TTA", _begins(b"TTA1"), (".tta",), "tta", walk_tta, is_live=False),
     Container("Monkey's Audio", _begins(b"MAC "), (".ape",), "ape", is_live=False),
-    Container("VOC", _begins(b"Creative Voice File"), (".voc",), "voc", walk_voc, is_sndfile=True),
+    Container("VOC", _begins(b"Creative Voice File\x1a"), (".voc",), "voc", walk_voc, is_sndfile=True),
     Container("audio behind an ID3 tag", _begins(b"ID3"), (), ""),  # as it comes: in a file tags are stepped over
     # Told apart by the decoders themselves.
     Container("AC-3", _never, (".ac3",), "ac3"),

@@ -7,7 +7,7 @@ This module knows containers made of chunks that state their size; `frames.py` t
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from dfclient.audio.files import Reader
 
@@ -239,6 +239,17 @@ def walk_flv(reader: Reader, start: int) -> Extent:
     if end > reader.size:
         warnings = (*warnings, "its last tag is incomplete: it may have been cut short")
     return Extent(min(end, reader.size), warnings=warnings)
+
+
+def walk_aiff(reader: Reader, start: int) -> Extent:
+    """AIFF: chunks; FFmpeg refuses one that states no size of the whole, or no possible number of samples."""
+    extent = walk_chunks(AIFF)(reader, start)
+    stated = [reader.number(start + 4, 4, "big") or 0]
+    if reader.at(start + 12, 4) == b"COMM":
+        stated.append(reader.number(start + 22, 4, "big") or 0)
+    if all(0 < number < max(UNKNOWN_BYTES, reader.size) for number in stated):
+        return extent
+    return replace(extent, warnings=(*extent.warnings, "its header does not say how long it is: read to its end"))
 
 
 def walk_avi(reader: Reader, start: int) -> Extent:
