@@ -20,7 +20,11 @@ LONGEST_FIRST = ("export", "e2e")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Where several processes share the cores, PyTorch takes one in each: two threads would wait for each other."""
+    """Commands run as a user's shell runs them, which asks Python for no unbuffered output as some machines do.
+
+    Where several processes share the cores, PyTorch takes one in each: two threads would wait for each other.
+    """
+    os.environ.pop("PYTHONUNBUFFERED", None)
     if hasattr(config, "workerinput"):
         os.environ.setdefault("OMP_NUM_THREADS", "1")
 

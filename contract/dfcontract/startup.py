@@ -5,6 +5,7 @@ rich, which some commands print with, has it). Python itself would print a trace
 """
 
 import argparse
+import io
 import os
 import signal
 import sys
@@ -28,6 +29,9 @@ def run_command(name: str, load: Callable[[], Command], argv: list[str] | None) 
         load: imports the command and returns its main function.
         argv: for that function.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # Into a pipe or a file, too, each line at once: a log of a server or of minutes of work is read while it grows.
+        sys.stdout.reconfigure(line_buffering=True)
     command = _loaded(name, load)
     try:
         status = command(argv)
