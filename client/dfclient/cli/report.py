@@ -141,6 +141,7 @@ class Tally:
     failed: int = 0
     warned: int = 0
     cut: int = 0  # protocol mode: recordings longer than the one window that was scored
+    judged: int = 0  # held against a threshold: not where a calibration is for recordings that are cut otherwise
     above: int = 0
     window_s: float = 0.0  # the shortest window of those that were cut
 
@@ -151,6 +152,7 @@ class Tally:
             return
         self.scored += 1
         self.warned += bool(result.warnings)
+        self.judged += result.above_threshold is not None
         self.above += result.above_threshold is True
         self.cut += result.is_cut
         if result.is_cut:
@@ -190,8 +192,9 @@ def summary(
     done = f"{tally.scored} scored, {tally.failed} failed" + (f", {skipped} already there" if skipped else "")
     speed = f" ({progress.clips_per_s:.1f} clips/s, {progress.real_time_factor:.0f}x real time)" * bool(tally.scored)
     lines = [f"{done}, in {progress.elapsed_s:.1f} s{speed}"]
-    if tally.scored and threshold:
-        lines.append(f"{tally.above} of {tally.scored} above {threshold}")
+    if tally.judged and threshold:
+        compared = f"{tally.judged} judged" if tally.judged < tally.scored else f"{tally.scored}"
+        lines.append(f"{tally.above} of {compared} above {threshold}")
     if tally.warned:
         lines.append(f"{tally.warned} with a warning about their audio")
     if tally.cut:
