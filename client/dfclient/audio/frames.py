@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dfclient.audio.extents import Extent, Walk, begins_another
+from dfclient.audio.extents import UNSTATED, WRONG_HEADER_LENGTH, Extent, Walk, begins_another
 from dfclient.audio.files import Reader
 from dfclient.audio.tags import tags_end
 
@@ -196,7 +196,9 @@ def walk_wavpack(reader: Reader, start: int) -> Extent:
             break
         at += 8 + size
     cut = "it ends within a block" if at > reader.size else ""
-    return Extent(min(at, reader.size), frames=None if total == WAVPACK_UNKNOWN_TOTAL else total, cut=cut)
+    if total == WAVPACK_UNKNOWN_TOTAL:
+        return Extent(min(at, reader.size), cut=cut, warnings=(UNSTATED,))
+    return Extent(min(at, reader.size), frames=total, cut=cut)
 
 
 def walk_voc(reader: Reader, start: int) -> Extent:
