@@ -439,3 +439,12 @@ def test_samples_behind_a_size_that_is_too_small_are_not_passed_over_in_silence(
     assert audio.load(path, RATE_HZ).warnings == (
         f"damaged: {left} bytes behind what its header calls audio are in no chunk",
     )
+
+
+@pytest.mark.parametrize("stated", [0, 20, 30, 0xFFFF])
+def test_a_voc_whose_header_states_a_wrong_length_of_its_own_is_read(of_each_kind, stated):
+    """It is all there: "cut short" would be false."""
+    content, duration_s = of_each_kind["a.voc"]
+    loaded = audio.load(changed(content, 20, struct.pack("<H", stated)), RATE_HZ)
+    assert loaded.duration_s == duration_s
+    assert loaded.warnings == ("damaged: its header states a wrong length of its own",)
