@@ -171,8 +171,7 @@ def _ffmpeg_blocks(reader: Reader, piece: Piece, options: AudioOptions, say: Say
         raise AudioError(f"not readable as audio (libsndfile: {reason}; FFmpeg: {words_of(error)})") from None
     with contextlib.closing(decoder):
         yield from decoder.blocks(options, say)
-        if decoder.rate_hz or piece.extent.cut:
-            keep_promise(piece.extent, decoder.frames, decoder.rate_hz or 1)
+        keep_promise(piece.extent, decoder.frames, decoder.rate_hz)
 
 
 def _say_what_ffmpeg_says(reader: Reader, piece: Piece, say: Say) -> None:
