@@ -170,7 +170,7 @@ class Transport:
         self, url: str, *, timeout_s: float = DEFAULT_TIMEOUT_S, credentials: Credentials | None = None
     ) -> None:
         address = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[^\s:/]+):(\d{1,5})", url)
-        if not address or not 0 < int(address[2]) <= LAST_PORT:
+        if not address or not 0 < int(address[2]) <= LAST_PORT or not url.isprintable():
             raise InputError(f"expected the server's gRPC address as HOST:PORT such as 127.0.0.1:8001, found {url!r}")
         if not (math.isfinite(timeout_s) and timeout_s > 0):
             raise InputError(f"expected a timeout in seconds, above 0 and finite, found {timeout_s}")
@@ -211,7 +211,13 @@ class Transport:
         return [ModelState(entry.name, entry.version, entry.state, entry.reason) for entry in index.models]
 
     def model_info(self, model: str, version: str = "") -> ModelInfo:
-        """A model's configuration; without a version, of the newest one that is served."""
+        """A model's configuration; without a version, of the newest one that is served.
+
+        Raises:
+            InputError: a name that no model can have.
+        """
+        if not model.isprintable():  # bytes of a command line that are no text, for one, which no message can carry
+            raise InputError(f"expected a model's name, found {model!r}")
         metadata = pb.ModelMetadataRequest(name=model, version=version)
         versions = self._call(model, self._stub.ModelMetadata, metadata).versions
         version = version or max(versions, key=int, default="")
