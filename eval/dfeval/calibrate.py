@@ -32,7 +32,6 @@ from dfeval.metrics.cllr import cllr, min_cllr
 from dfeval.metrics.convex_hull import convex_hull
 from dfeval.metrics.dcf import DcfCosts
 from dfeval.metrics.eer import ErrorRates, Floats, error_rates
-from dfeval.score_readers import SCORE_COLUMNS
 from dfeval.scores import DetectorScores, load_scores
 from dfeval.trials import Trials
 
@@ -87,7 +86,13 @@ def _deciles(scores: Floats) -> list[float]:
 
 
 def apply(
-    calibration: Calibration, source: Path, target: Path, score_column: str | None = None, model: str | None = None
+    calibration: Calibration,
+    source: Path,
+    target: Path,
+    score_column: str | None = None,
+    *,
+    model: str | None = None,
+    id_column: str | None = None,
 ) -> int:
     """Copy a score file with ``llr``, ``verdict`` and ``calibration_sha256``; a row without a score has none of them.
 
@@ -96,7 +101,7 @@ def apply(
 
     Args:
         calibration: fitted for this detector and for recordings cut this way.
-        source: a score file that `load_scores` reads, with ``score_column`` and ``model`` as there.
+        source: a score file that `load_scores` reads, with ``score_column``, ``model`` and ``id_column`` as there.
         target: may be the source.
 
     Returns:
@@ -109,10 +114,10 @@ def apply(
     """
     if model is not None and source.resolve() == target.resolve():
         raise ScoreFileError(f"{target}: would lose the rows of other models than {model}: write to another file")
-    scores = load_scores(source, score_column, model)
+    scores = load_scores(source, score_column, model, id_column=id_column)
     check_suits(calibration, scores)
-    answers, column = _answerer(calibration), scores.csv_column
-    if column is None:
+    answers, column = _answerer(calibration), scores.column
+    if column is None or not scores.is_rewritable:
         known = scores.table[[name for name in score_file.NAMES if name in scores.table.columns]]
         rows: list[Row] = [
             {str(name): value if isinstance(value, str) else repr(float(value)) for name, value in row.items()}
@@ -165,8 +170,8 @@ def check_suits(calibration: Calibration, scores: DetectorScores) -> None:
             f"{scores.name}: expected windows as the calibration was fitted on ({calibration.cutting}), "
             f"found {scores.cutting}; score the recordings that way, or fit another calibration"
         )
-    column, expected = _other_column(scores), calibration.fitted_on.get(SCORE_COLUMN)
-    if column != expected:
+    column, expected = scores.unusual_column, calibration.fitted_on.get(SCORE_COLUMN, "")
+    if column.lower() != expected.lower():  # columns are found in any case
         raise CalibrationError(
             f"{scores.name}: expected the column that the calibration was fitted on ({expected or 'score'}), found "
             f"{column or 'score'}; choose it with --score-column, or fit another calibration"
@@ -183,14 +188,8 @@ def _described(trials: Trials) -> dict[str, Any]:
         "n_spoof": int(trials.spoof.size),
         "trials_sha256": _trials_digest(trials),
         **{name: text for name, text in stated.items() if text},
-        **({SCORE_COLUMN: column} if (column := _other_column(trials.source)) else {}),
+        **({SCORE_COLUMN: column} if (column := trials.source.unusual_column) else {}),
     }
-
-
-def _other_column(scores: DetectorScores) -> str | None:
-    """The column that the scores were taken from, where that is none that goes by the name of score."""
-    column = scores.csv_column
-    return None if column is None or column.lower() in SCORE_COLUMNS else column
 
 
 def _fit_affine(bonafide: Floats, spoof: Floats) -> dict[str, float]:

@@ -164,6 +164,7 @@ def test_all_members_together_have_no_more_in_flight_than_was_asked_for(faulty_s
     ("change", "expected"),
     [
         ({"checkpoint_sha256": "12" * 32}, "the checkpoint 121212121212…, found cdcdcdcdcdcd…"),
+        ({"score_column": "llr"}, "fitted on the column 'llr' of tiny_other's score file"),
         ({"weights": "pretrained"}, "'tiny_other': the fusion was fitted on pretrained weights, found custom"),
         ({"windows": "sliding, hop 0.5 s, pool mean"}, "with windows cut so: sliding.*found: protocol"),
         (

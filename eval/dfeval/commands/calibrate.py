@@ -62,7 +62,14 @@ def apply(arguments: argparse.Namespace) -> int:
     from dfeval.calibrate import apply
 
     calibration = Calibration.load(arguments.calibration)
-    n_rows = apply(calibration, arguments.scores, arguments.out, arguments.score_column, arguments.model)
+    n_rows = apply(
+        calibration,
+        arguments.scores,
+        arguments.out,
+        arguments.score_column,
+        model=arguments.model,
+        id_column=arguments.id_column,
+    )
     print(f"wrote {arguments.out}: {n_rows:,} rows with llr and verdict")
     return 0
 
