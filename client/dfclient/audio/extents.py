@@ -142,7 +142,7 @@ def walk_chunks(chunks: Chunks) -> Walk:
                 warnings = (f"damaged: its header says {chunk.size} bytes of audio",)
             if chunk.size is None:
                 chunk.size = _until_another(reader, chunk.body) - chunk.body
-                warnings = (UNSTATED,)
+                warnings = (UNSTATED,) if is_audio else warnings
             if is_audio:
                 promised, found, has_audio = promised + chunk.size, found + min(chunk.size, left), True
             elif chunk.size > left:  # junk that looks like a chunk, or one that was cut
