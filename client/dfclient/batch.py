@@ -246,7 +246,7 @@ def _kept_detector(
 
     if credentials is not None and credentials.tls and not credentials.api_key:
         credentials = replace(credentials, api_key=api_key_of_environment())
-    way = {"timeout_s": timeout_s, "retry": retry, "credentials": credentials}
+    way: dict[str, Any] = {"timeout_s": timeout_s, "retry": retry, "credentials": credentials}
     return _Kept(partial(Detector, url, model, version=version, **way))
 
 
