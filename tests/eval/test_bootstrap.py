@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import expit, logit, ndtr
 from scipy.stats import beta
@@ -127,11 +127,36 @@ def test_comparison_finds_a_real_difference_and_no_false_one():
     good, bad = hardness + rng.normal(0, 0.3, 600), hardness + rng.normal(0, 2, 600)
     clear = compare(bad, good, is_bonafide, n_replicates=400)
     assert clear.p_value < 0.02
-    assert clear.difference.high < 0
+    assert clear.interval.high < 0
     assert clear.first == error_rates(bad[is_bonafide], bad[~is_bonafide]).eer.value
     same = compare(good, good, is_bonafide, n_replicates=100)
-    assert same.p_value == 1
-    assert (same.difference.low, same.difference.high) == (0, 0)
+    assert (same.difference, same.interval, same.p_value) == (0, None, None)
+    assert same.why_none == "no draw tells the two apart"
+
+
+def test_what_draws_cannot_tell_has_no_interval():
+    rng = np.random.default_rng(1)
+    is_bonafide = np.arange(60) < 30
+    first, second = is_bonafide + rng.normal(0, 0.1, (2, 60))
+    opposite = compare(first, -second, is_bonafide, n_replicates=20)
+    assert (opposite.difference, opposite.interval) == (1, None)
+    assert opposite.why_none == "each draw finds the same difference"
+    few = compare(*rng.normal(0, 1, (2, 39)), is_bonafide[:39] & (np.arange(39) < 19), n_replicates=20)
+    assert (few.interval, few.p_value, few.why_none) == (None, None, "under 20 trials of a class")
+
+
+@given(st.integers(0, 2**32 - 1), st.floats(0, 2.5), st.sampled_from(COMPARABLE), st.booleans())
+@settings(max_examples=60)
+def test_p_is_below_5_percent_exactly_where_the_interval_excludes_0(seed, better, metric, by_speaker):
+    rng = np.random.default_rng(seed)
+    is_bonafide, speakers = np.arange(80) % 2 == 0, np.arange(80) // 4 if by_speaker else None
+    first, second = rng.normal(0, 1, (2, 80)) + is_bonafide * np.array([[1], [1 + better]])
+    figure = Figure(metric, DcfCosts(), AsvRates(0.02, 0.02, 0.4))
+    found = compare(first, second, is_bonafide, speakers=speakers, n_replicates=30, figure=figure)
+    if found.interval is not None:
+        assert found.interval.low < found.difference < found.interval.high
+        assert (found.p_value < 0.05) == (not found.interval.low <= 0 <= found.interval.high)
+        assert 0 <= found.p_value <= 1
 
 
 def test_comparison_rarely_cries_wolf():
@@ -285,5 +310,5 @@ def test_each_figure_can_be_compared(metric):
     for scores, value in ((bad, found.first), (good, found.second)):
         assert value == pytest.approx(_intervals(scores[is_bonafide], scores[~is_bonafide])[0][metric], abs=1e-12)
     assert found.p_value < 0.02
-    assert (found.difference.high < 0) == (metric != "auc")  # of an area more is better, of all others less
-    assert compare(good, good, is_bonafide, n_replicates=50, figure=figure).p_value == 1
+    assert (found.interval.high < 0) == (metric != "auc")  # of an area more is better, of all others less
+    assert compare(good, good, is_bonafide, n_replicates=50, figure=figure).interval is None

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import betaincinv, expit, logit, ndtri, stdtrit
+from scipy.special import betaincinv, expit, logit, ndtri, stdtr, stdtrit
 
 from dfeval.metrics.eer import Floats
 
@@ -159,10 +159,21 @@ def weighed_rates(
     return value - math.sqrt(below), value + math.sqrt(above)
 
 
-def difference_interval(value: float, variance: float, units: Units, n_replicates: int) -> Interval:
-    """Interval of a difference: Student's; of no width where nothing varies."""
-    reach = _student(units.n_of_rarer_class) * math.sqrt(variance) if variance > 0 else 0.0
-    return _interval(value - reach, value + reach, units, n_replicates)
+def difference_test(value: float, variance: float, units: Units, n_replicates: int) -> tuple[Interval, float]:
+    """Student's interval of a difference, and the p-value of "there is none" by the same distribution.
+
+    Both follow from one ratio, difference over standard error, so p < 1 - level exactly where the interval excludes 0.
+
+    Args:
+        value: the difference.
+        variance: of it, above 0.
+        units: that were drawn.
+        n_replicates: how many draws the variance comes from.
+    """
+    error = math.sqrt(variance)
+    reach = _student(units.n_of_rarer_class) * error
+    p_value = 2 * float(stdtr(units.n_of_rarer_class - 1, -abs(value) / error))
+    return _interval(value - reach, value + reach, units, n_replicates), p_value
 
 
 def variance_of_means(losses: Floats, is_bonafide: NDArray[np.bool_], speakers: NDArray[np.int64] | None) -> float:
