@@ -23,6 +23,7 @@ from dfeval.metrics.intervals import (
     jeffreys,
     loss_interval,
     share_interval,
+    skewness_of_means,
     units_of,
     variance_of_means,
     weighed_rates,
@@ -279,4 +280,5 @@ def _interval_of_loss(
     if rates.eer.value * min(rates.n_bonafide, rates.n_spoof) < MIN_CONFUSIONS:
         return None
     variance = variance_of_means(losses, rates.is_bonafide, speakers)
-    return loss_interval(value, variance, units_of(rates.is_bonafide, speakers))
+    skewness = skewness_of_means(losses, rates.is_bonafide, speakers, variance) if variance > 0 else 0.0
+    return loss_interval(value, variance, skewness, units_of(rates.is_bonafide, speakers))

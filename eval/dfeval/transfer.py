@@ -197,4 +197,4 @@ def _units_of_class(units: Units, mask: NDArray[np.bool_] | None, speakers: NDAr
     if mask is None:
         return units
     n_units = int(mask.sum()) if speakers is None else int(np.unique(speakers[mask]).size)
-    return Units(units.unit, n_units, n_units)
+    return Units(units.unit, n_units, n_units, n_units - 1)
