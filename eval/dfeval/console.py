@@ -13,13 +13,14 @@ from dfeval.evaluation import Evaluation, GroupFigures
 from dfeval.figures import METRICS
 from dfeval.metrics.compare import Comparison
 from dfeval.metrics.intervals import Interval
+from dfeval.scores import RANDOM_WEIGHTS
 from dfeval.transfer import RATES, TITLES, Source, Transfer
 
 NOTHING = "-"
 MIN_WIDTH = 80  # of a table: in a narrower window its lines go on below rather than lose digits
 HEADER_CHARACTERS = 9  # in a line of a header above stacked figures: no word of one is longer
 LEAST_P_VALUE = 0.001  # that is shown: draws know little of tails further out
-RANDOM_BANNER = " RANDOM WEIGHTS  {}: the graph is right, its scores mean nothing "
+RANDOM_BANNER = f" {RANDOM_WEIGHTS}  {{}}: the graph is right, its scores mean nothing "
 
 
 def console() -> Console:
@@ -79,7 +80,7 @@ def show_transfers(detector: str, source: Source, found: Sequence[Transfer], out
     first = found[0].figures
     out.print(
         f"It rejects {rate(first['frr'])} of the bona fide and accepts {rate(first['far'])} of the spoof trials, where "
-        f"the threshold {found[0].own_threshold:.6g} would give {rate(first['eer'])} of both."
+        f"the EER is {rate(first['eer'])}, at a threshold of {found[0].own_threshold:.6g}."
     )
 
 

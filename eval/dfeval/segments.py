@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from dfeval.errors import EvalError, OneClassError
 from dfeval.ids import match
 from dfeval.metrics.eer import Floats, OperatingPoint, error_rates
+from dfeval.scores import RANDOM_WEIGHTS
 from dfeval.segment_labels import Parts
 from dfeval.window_scores import WindowScores
 
@@ -97,6 +98,8 @@ def segment_figures(
     if not labelled:
         raise EvalError(f"expected labels of the {len(scored):,} scored recordings, such as {scored[0].utt_id}: none")
     notes = []
+    if any(one.is_random for one, _ in labelled):
+        notes.append(f"{RANDOM_WEIGHTS}: the graph is right, its scores mean nothing")
     if n_without := len(scored) - len(labelled):
         first = next(one.utt_id for one, row in zip(scored, rows.tolist(), strict=True) if row < 0)
         notes.append(f"{n_without:,} scored recordings have no labels and are left out ({first}, …)")
