@@ -16,7 +16,7 @@ from pathlib import Path
 
 from dfeval.comparison import compare_trials
 from dfeval.console import NOTHING, bounds, difference, drawn, figure, rate
-from dfeval.drift import ConditionTransfer
+from dfeval.drift import PAIR_COLUMN, ConditionTransfer
 from dfeval.errors import EvalError
 from dfeval.evaluation import Evaluation, GroupFigures, columns_of
 from dfeval.figures import METRICS
@@ -100,6 +100,7 @@ def _render(
         shared=[(picture, svg) for picture, svg in pictures if picture.detector is None],
         own=[[(p, svg) for p, svg in pictures if p.detector == index] for index in range(len(evaluations))],
         transfers=transfers,
+        has_copies=PAIR_COLUMN in evaluations[0].trials.table.columns,
         transferred=list(_transfer_rows(transfers)),
         comparisons=list(_comparisons(evaluations)),
         intervals=_interval_note(evaluations),

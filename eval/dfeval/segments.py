@@ -105,6 +105,10 @@ def segment_figures(
         notes.append(f"{n_without:,} scored recordings have no labels and are left out ({first}, …)")
     if n_unscored := len(names) - len({row for row in rows.tolist() if row >= 0}):
         notes.append(f"{n_unscored:,} labelled recordings have no windows among the scores")
+    frame_s = max(resolutions_s)
+    if past := [one.utt_id for one, spoof in labelled if spoof.max(initial=0.0) > one.duration_s + frame_s]:
+        question = "are the labels theirs, and in seconds?"
+        notes.append(f"labels of {len(past):,} recordings end long after them ({past[0]}, …): {question}")
     return [_figures(labelled, resolution_s) for resolution_s in resolutions_s], notes
 
 
