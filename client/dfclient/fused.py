@@ -281,6 +281,11 @@ def _check_is_the_one(member: Member, card: ModelCard) -> None:
         raise InputError(
             f"model {card.model!r}: the fusion was fitted on {member.weights} weights, found {card.weights}: {advice}"
         )
+    if member.score_column:
+        raise InputError(
+            f"the fusion was fitted on the column {member.score_column!r} of {member.detector}'s score file, and the "
+            "model answers none but its score: fit it on the column score"
+        )
     theirs, ours = member.checkpoint_sha256, card.checkpoint_sha256
     if theirs and ours and theirs != ours:
         raise InputError(

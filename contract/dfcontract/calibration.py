@@ -127,7 +127,7 @@ class Calibration:
         check_numbers("threshold", [threshold.score, threshold.llr])
         if not isinstance(known["fitted_on"]["protocol"], str):
             raise ValueError("fitted_on names no protocol")
-        for name in (WINDOWS, WINDOW_SAMPLES):
+        for name in (WINDOWS, WINDOW_SAMPLES, SCORE_COLUMN):
             if not isinstance(stated := known["fitted_on"].get(name, ""), str):
                 raise ValueError(f"{name}: expected text, found {stated!r}")
         if deciles := known["fitted_on"].get(DECILES):

@@ -14,8 +14,7 @@ from dfcontract.published import Eer, Transfer
 from dfcontract.text import number
 from dfcontract.windows import PROTOCOL, ClipLengths
 
-WEIGHTS = ("pretrained", "custom", "random")
-RANDOM = "random"
+PRETRAINED, CUSTOM, RANDOM = WEIGHTS = ("pretrained", "custom", "random")
 # What SCORE is, made of LOGITS (spoof, bona fide).
 SCORE_KINDS = {
     "logit": "the raw logit of bona fide, unbounded and no probability",

@@ -29,6 +29,7 @@ import numpy.typing as npt
 
 from dfcontract.calibration import (
     BONA_FIDE,
+    SCORE_COLUMN,
     SPOOF,
     UNITS,
     WINDOW_SAMPLES,
@@ -58,6 +59,7 @@ class Member:
         weights, checkpoint_sha256, windows: of the scores that it was fitted on; None where they did not say.
         figures: its own, on the trials that the fusion was fitted on.
         window_samples: of those scores, too; "" where they did not say.
+        score_column: the column that held them, as `dfcontract.calibration.SCORE_COLUMN`; "" for the score.
     """
 
     detector: str
@@ -69,6 +71,7 @@ class Member:
     windows: str | None
     figures: Mapping[str, float]
     window_samples: str = ""
+    score_column: str = ""
 
     @property
     def cutting(self) -> Cutting:
@@ -172,10 +175,10 @@ class Fusion:
 
     def _body(self) -> dict[str, Any]:
         own = asdict(self)
-        # A fusion of before window lengths were written down keeps its digest.
+        # A fusion of before these were written down keeps its digest.
+        added = (WINDOW_SAMPLES, SCORE_COLUMN)
         own["members"] = [
-            {name: value for name, value in member.items() if value or name != WINDOW_SAMPLES}
-            for member in own["members"]
+            {name: value for name, value in member.items() if value or name not in added} for member in own["members"]
         ]
         return {"schema": SCHEMA, "units": UNITS, **own.pop("extra"), **own}
 

@@ -5,6 +5,7 @@ The command is made in one place, as a list, and printed by ``dfdeploy serve --s
 considerations".
 """
 
+import math
 import os
 import re
 import shutil
@@ -36,7 +37,7 @@ MOUNT = "/models"
 TENSORRT, ENGINES_MOUNT = "tensorrt", "/engines"  # a profile, and where its configurations keep engines
 BACKENDS_MOUNT = "/opt/tritonserver/backends"
 CONTAINER_PORTS = {"grpc": 8001, "http": 8000, "metrics": 8002}
-READY_TIMEOUT_S = 600.0
+LATE_S = 600.0  # then whoever waits is told; a TensorRT engine is built for minutes
 POLL_S = 0.5
 
 
@@ -291,19 +292,28 @@ def _wait(process: subprocess.Popen[bytes]) -> int:
 
 
 def _becomes_ready(process: subprocess.Popen[bytes], url: str, credentials: "Credentials | None") -> bool:
-    """Whether its server is ready before the container ends, or the time for it."""
+    """Wait until its server is ready, however long; False where the container has ended before."""
     from dfclient.errors import ServerError
     from dfclient.transport import Transport
 
     transport = Transport(url, timeout_s=5.0, credentials=credentials)
-    until_s = time.monotonic() + READY_TIMEOUT_S
+    late_s = time.monotonic() + LATE_S
     try:
-        while process.poll() is None and time.monotonic() < until_s:
+        while process.poll() is None:
+            reason = "it says so"
             try:
                 if transport.is_ready():
                     return True
-            except ServerError:
-                time.sleep(POLL_S)
+            except ServerError as error:
+                reason = str(error)
+            if time.monotonic() > late_s:
+                print(
+                    f"dfdeploy: after {LATE_S:.0f} s the server is not ready ({reason}); once it is, its answers are "
+                    "proven",
+                    file=sys.stderr,
+                )
+                late_s = math.inf
+            time.sleep(POLL_S)
         return False
     finally:
         transport.close()

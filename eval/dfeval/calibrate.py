@@ -32,7 +32,6 @@ from dfeval.metrics.cllr import cllr, min_cllr
 from dfeval.metrics.convex_hull import convex_hull
 from dfeval.metrics.dcf import DcfCosts
 from dfeval.metrics.eer import ErrorRates, Floats, error_rates
-from dfeval.score_readers import SCORE_COLUMNS
 from dfeval.scores import DetectorScores, check_id_column, load_scores
 from dfeval.trials import Trials
 
@@ -91,8 +90,8 @@ def apply(
     source: Path,
     target: Path,
     score_column: str | None = None,
-    model: str | None = None,
     *,
+    model: str | None = None,
     id_column: str | None = None,
     warn: Callable[[str], None] = lambda _note: None,
 ) -> int:
@@ -123,8 +122,8 @@ def apply(
     caution = note_on_detector(calibration.detector, calibration.checkpoint_sha256, scores)
     for note in filter(None, (*scores.notes, caution)):
         warn(note)
-    answers, column = _answerer(calibration), scores.csv_column
-    if column is None:
+    answers, column = _answerer(calibration), scores.column
+    if column is None or not scores.is_rewritable:
         known = scores.table[[name for name in score_file.NAMES if name in scores.table.columns]]
         rows: list[Row] = [
             {str(name): value if isinstance(value, str) else repr(float(value)) for name, value in row.items()}
@@ -177,8 +176,8 @@ def check_suits(calibration: Calibration, scores: DetectorScores) -> None:
             f"{scores.name}: expected windows as the calibration was fitted on ({calibration.cutting}), "
             f"found {scores.cutting}; score the recordings that way, or fit another calibration"
         )
-    column, expected = _other_column(scores), calibration.fitted_on.get(SCORE_COLUMN)
-    if column != expected:
+    column, expected = scores.unusual_column, calibration.fitted_on.get(SCORE_COLUMN, "")
+    if column.lower() != expected.lower():  # columns are found in any case
         raise CalibrationError(
             f"{scores.name}: expected the column that the calibration was fitted on ({expected or 'score'}), found "
             f"{column or 'score'}; choose it with --score-column, or fit another calibration"
@@ -209,14 +208,8 @@ def _described(trials: Trials) -> dict[str, Any]:
         "n_spoof": int(trials.spoof.size),
         "trials_sha256": _trials_digest(trials),
         **{name: text for name, text in stated.items() if text},
-        **({SCORE_COLUMN: column} if (column := _other_column(trials.source)) else {}),
+        **({SCORE_COLUMN: column} if (column := trials.source.unusual_column) else {}),
     }
-
-
-def _other_column(scores: DetectorScores) -> str | None:
-    """The column that the scores were taken from, where that is none that goes by the name of score."""
-    column = scores.csv_column
-    return None if column is None or column.lower() in SCORE_COLUMNS else column
 
 
 def _fit_affine(bonafide: Floats, spoof: Floats) -> dict[str, float]:

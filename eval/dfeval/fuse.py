@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from dfcontract import score_file
-from dfcontract.calibration import WINDOW_SAMPLES, WINDOWS, Calibration, Threshold
+from dfcontract.calibration import SCORE_COLUMN, WINDOW_SAMPLES, WINDOWS, Calibration, Threshold
 from dfcontract.fusion import Fusion, LlrThreshold, Member
 from dfeval.calibrate import Target, check_suits, threshold_for
 from dfeval.calibrate import fit as fit_calibration
@@ -177,6 +177,7 @@ def _member(
         checkpoint_sha256=trials.source.checkpoint_sha256,
         windows=trials.source.mode,
         window_samples=trials.source.cutting.window_samples,
+        score_column=trials.source.unusual_column,
         figures={
             "eer": eer(trials.bonafide, trials.spoof).value,
             "cllr": cllr(llrs[is_bonafide], llrs[~is_bonafide]),
@@ -190,6 +191,7 @@ def _calibration(fusion: Fusion, member: Member) -> Calibration:
         "protocol": fusion.fitted_on["protocol"],
         WINDOWS: member.cutting.words,
         WINDOW_SAMPLES: member.cutting.window_samples,
+        SCORE_COLUMN: member.score_column,
     }
     threshold = Threshold(fusion.threshold.llr, fusion.threshold.llr, fusion.threshold.rule)
     return Calibration(

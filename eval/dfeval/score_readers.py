@@ -38,14 +38,15 @@ class ReadScores:
 
     Attributes:
         table: as the module says.
-        csv_column: the name of the column of scores, where the file is what `dfcontract.score_file` rewrites: CSV with
-            a header and commas; else None.
+        column: the header's name of the scores; None in a file without a header, or of a kind that has no columns.
+        is_rewritable: whether the file is what `dfcontract.score_file` rewrites: CSV with a header and commas.
         notes: what a reader of the figures should know.
         id_column: the header's name of the ids, or their number in a file without; None for a dict of scores.
     """
 
     table: pd.DataFrame
-    csv_column: str | None = None
+    column: str | None = None
+    is_rewritable: bool = False
     notes: tuple[str, ...] = ()
     id_column: str | None = None
 
@@ -101,7 +102,7 @@ def _read_text(path: Path, score_column: str | None, id_column: str | None, with
     read = _read_columns(table, ids, score, with_paths)
     is_plain_csv = table.content is None and layout.delimiter == "," and not layout.n_skipped
     is_plain_csv = is_plain_csv and not layout.encoding.startswith("utf-16")
-    return ReadScores(read.table, layout.first[score] if is_plain_csv else None, read.notes, layout.first[ids])
+    return ReadScores(read.table, layout.first[score], is_plain_csv, read.notes, layout.first[ids])
 
 
 def _place_of_ids(table: Table, id_column: str | None) -> int:

@@ -12,7 +12,7 @@ from dfcontract.score_file import RUN_NAMES
 from dfcontract.text import number
 from dfcontract.windows import Cutting, in_words
 from dfeval.errors import ScoreFileError
-from dfeval.score_readers import read_scores
+from dfeval.score_readers import SCORE_COLUMNS, read_scores
 
 RANDOM_WEIGHTS = "RANDOM WEIGHTS"  # beside every figure that is made of such scores
 
@@ -26,8 +26,10 @@ class DetectorScores:
         paths: of the files that they were read from.
         detector: the model's name, or the files' where they name no model.
         run: what the file states of the run that made it (columns of `RUN_NAMES`); several values joined by a comma.
-        csv_column: the column that holds the scores, where they come from one file that `dfcontract.score_file` can
-            rewrite: CSV with a header and commas; else None.
+        column: the header's name of the scores, in the first file; None where no file has a header.
+        is_inverted: whether the scores are the files' with the sign changed.
+        is_rewritable: whether they come from one file that `dfcontract.score_file` rewrites: CSV with a header and
+            commas.
         notes: what was guessed and what could not be read.
         id_columns: the names of the files' ids, or their numbers.
         options: what `load_scores` was asked for besides the paths.
@@ -37,7 +39,9 @@ class DetectorScores:
     paths: tuple[Path, ...]
     detector: str
     run: Mapping[str, str] = field(default_factory=dict)
-    csv_column: str | None = None
+    column: str | None = None
+    is_inverted: bool = False
+    is_rewritable: bool = False
     notes: tuple[str, ...] = ()
     id_columns: tuple[str | None, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -56,6 +60,12 @@ class DetectorScores:
     def checkpoint_sha256(self) -> str | None:
         """Digest of the weights; None where the file doesn't say."""
         return self.run.get("checkpoint_sha256")
+
+    @property
+    def unusual_column(self) -> str:
+        """Where the scores are not just those of a column that goes by that name: which they are, `-` if negated."""
+        column = "" if (self.column or "").lower() in SCORE_COLUMNS else self.column or ""
+        return f"-{column or SCORE_COLUMNS[0]}" if self.is_inverted else column
 
     @property
     def is_random(self) -> bool:
@@ -99,10 +109,7 @@ def load_scores(
     options = {"score_column": score_column, "model": model, "id_column": id_column, "name": name, "invert": invert}
     files = (paths,) if isinstance(paths, Path) else tuple(paths)
     read = [read_scores(path, score_column, id_column, with_paths=len(files) > 1) for path in files]
-    if len(read) == 1:
-        table, csv_column = read[0].table, read[0].csv_column
-    else:
-        table, csv_column = _in_one([part.table for part in read]), None
+    table = read[0].table if len(read) == 1 else _in_one([part.table for part in read])
     notes = tuple(note for part in read for note in part.notes)
     where = " + ".join(map(str, files))
     models = [str(name) for name in table["model"].unique()] if "model" in table.columns else []
@@ -118,10 +125,20 @@ def load_scores(
     run = {name: text for name in stated if (text := _joined(table[name]))}
     detector = name or run.get("model", " + ".join(map(_stem, files)))
     if invert:
-        table, csv_column = table.assign(score=-table["score"]), None
+        table = table.assign(score=-table["score"])
         notes = (*notes, f"{' + '.join(path.name for path in files)}: scores are negated, as was asked for")
-    ids = tuple(part.id_column for part in read)
-    return DetectorScores(table.drop(columns=stated), files, detector, run, csv_column, notes, ids, options)
+    return DetectorScores(
+        table.drop(columns=stated),
+        files,
+        detector,
+        run,
+        column=next((part.column for part in read if part.column), None),
+        is_inverted=invert,
+        is_rewritable=len(read) == 1 and read[0].is_rewritable,
+        notes=notes,
+        id_columns=tuple(part.id_column for part in read),
+        options=options,
+    )
 
 
 def check_id_column(scores: DetectorScores, wanted: str | None) -> None:

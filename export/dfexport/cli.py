@@ -13,6 +13,7 @@ from rich.markup import escape
 
 from dfcontract.errors import DfserveError
 from dfcontract.startup import completed, described
+from dfcontract.tensors import SAMPLE_RATE_HZ
 from dfexport.errors import ExportError
 from dfexport.formats import FORMATS
 from dfexport.precision import FP32, PRECISIONS
@@ -160,19 +161,24 @@ def _list(arguments: argparse.Namespace) -> int:
         names = ", ".join(path.name for path in files)
         here = "here" if all(path.exists() for path in files) else f"not in {arguments.weights_dir}"
         console.print(
-            f"[bold]{spec.name:<14}[/] {spec.parameters:>11,} parameters, window {spec.window_s:.3f} s, "
-            f"{' '.join(spec.precisions)}"
+            f"[bold]{spec.name:<14}[/] {spec.parameters:>11,} parameters, {_heard(spec)}, {' '.join(spec.precisions)}"
         )
         console.print(f"{'':14} {escape(names)} ({escape(here)}); licence: {spec.checkpoint.licence}")
         console.print(f"{'':14} {spec.result}", style="dim")
     return 0
 
 
+def _heard(spec: "DetectorSpec") -> str:
+    if spec.clip is None:
+        return f"window {spec.window_s:.3f} s"
+    return f"whole clips to {spec.clip.most / SAMPLE_RATE_HZ:g} s"
+
+
 def _build(arguments: argparse.Namespace) -> int:
     specs = [find(name) for name in arguments.names]
     if arguments.window is not None:
         specs = [spec.with_window(arguments.window) for spec in specs]
-    _one_detector_for_own_weights(arguments)
+    _check_weights_asked_for(arguments)
     from dfexport.build import build, check_variant, load_weights
 
     variant = _variant(arguments)
@@ -205,7 +211,7 @@ def _build(arguments: argparse.Namespace) -> int:
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    _one_detector_for_own_weights(arguments)
+    _check_weights_asked_for(arguments)
     from dfexport.check import check_built, weights_of
     from dfexport.repository import read_card
 
@@ -282,11 +288,13 @@ def _peak_memory() -> str:
     return f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9:.1f} GB"
 
 
-def _one_detector_for_own_weights(arguments: argparse.Namespace) -> None:
+def _check_weights_asked_for(arguments: argparse.Namespace) -> None:
     served_name: str | None = getattr(arguments, "served_name", None)
     calibration: Path | None = getattr(arguments, "calibration", None)
     if len(arguments.names) > 1 and (arguments.checkpoint or served_name or calibration):
         raise ExportError("--checkpoint, --as and --calibration go with one detector; name one")
+    if arguments.checkpoint and arguments.weights == "random":
+        raise ExportError("--checkpoint and --weights random ask for two kinds of weights: leave one of them out")
 
 
 def _repository(arguments: argparse.Namespace) -> Path:

@@ -151,6 +151,7 @@ def test_each_recording_is_decoded_once_for_all_members(pair_server, recording, 
     ("change", "expected"),
     [
         ({"checkpoint_sha256": "12" * 32}, "the checkpoint 121212121212…, found cdcdcdcdcdcd…"),
+        ({"score_column": "llr"}, "fitted on the column 'llr' of tiny_other's score file"),
         ({"weights": "pretrained"}, "'tiny_other': the fusion was fitted on pretrained weights, found custom"),
         ({"windows": "sliding, hop 0.5 s, pool mean"}, "with windows cut so: sliding.*found: protocol"),
         (

@@ -10,11 +10,11 @@ import torch
 
 from dfdeploy import folders
 from dfdeploy.__main__ import main
-from dfdeploy.bench import overhead
+from dfdeploy.bench import cold, overhead
 from dfdeploy.bench.client_rate import ClientRate
 from dfdeploy.bench.overhead import Overhead
 from dfdeploy.bench.perf_analyzer import PerfAnalyzer
-from dfdeploy.errors import EnvironmentIncomplete
+from dfdeploy.errors import EnvironmentIncomplete, ServerFailed
 from dfexport import repository
 from dfexport.card import model_card
 from dfexport.checkpoints import RANDOM_DIGEST
@@ -37,6 +37,11 @@ def test_both_ways_are_timed_on_a_copy_without_queue_delay(tiny_models: Path, tm
     assert 0 < cost.direct_ms < 400
     assert 0 < cost.served_ms < 400
     assert delayed in config.read_text()
+
+
+def test_a_server_that_does_not_start_is_quoted(tiny_models: Path, tmp_path: Path) -> None:
+    with pytest.raises(ServerFailed, match=r"ended with status 1: dfdeploy: error: .*nowhere"):
+        cold.first_scores_s(tiny_models, ["tiny"], profile="cpu", environment_dir=tmp_path / "nowhere")
 
 
 def test_without_perf_analyzer_it_says_how_to_get_it(

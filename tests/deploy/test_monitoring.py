@@ -42,8 +42,8 @@ def panels() -> list[dict[str, Any]]:
 
 
 def queries() -> list[str]:
-    """Those of alerts without their comparison, of panels and of the autoscaler, with their variables filled in."""
-    of_alerts = [re.sub(r"[<>=]=?\s*[\d.e]+\s*$", "", rule["expr"].strip()) for rule in alerts().values()]
+    """Those of alerts without their comparisons, of panels and of the autoscaler, with their variables filled in."""
+    of_alerts = [re.sub(r"[<>=]=?\s*[\d.e]+\s*(?=$|or )", "", rule["expr"].strip()) for rule in alerts().values()]
     of_panels = [target["expr"] for panel in panels() for target in panel["targets"]]
     of_panels = [query.replace("$model", ".+").replace("$__rate_interval", "10s") for query in of_panels]
     rules = yaml.safe_load((ROOT / "deploy/kubernetes/adapter.yaml").read_text())["rules"]["custom"]
@@ -102,16 +102,21 @@ def certified(tiny_models: Path, tmp_path_factory: pytest.TempPathFactory) -> It
 
 
 @pytest.fixture(scope="module")
-def prometheus(
-    tiny_server: Server, certified: Server, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Prometheus]:
+def watched(tiny_models: Path) -> Iterator[Server]:
+    """A server that only these tests ask: Triton counts a request that our backend refused among its inferences."""
+    with Server(tiny_models) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def prometheus(watched: Server, certified: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
     """It has seen scores, a live stream, requests that were refused, and a server with TLS."""
     with CrashCounter() as crashes:
-        targets = {"triton": tiny_server.metrics_url, "supervisor": crashes.url, "secure": certified.metrics_url}
+        targets = {"triton": watched.metrics_url, "supervisor": crashes.url, "secure": certified.metrics_url}
         places = {job: urllib.parse.urlparse(url).netloc for job, url in targets.items()}
         started = Prometheus(tmp_path_factory.mktemp("prometheus"), places)
         try:
-            with Detector(tiny_server.grpc_url, "tiny") as detector:
+            with Detector(watched.grpc_url, "tiny") as detector:
                 for _ in range(12):  # a rate needs several scrapes with something between them
                     detector.infer(np.zeros((8, 16000), np.float32))
                     with detector.stream(hop_s=1.0) as live:
@@ -142,7 +147,7 @@ def test_what_the_dashboard_shows_is_what_happened(prometheus: Prometheus) -> No
 
 
 def test_scores_are_counted_where_they_lie_and_live_streams_while_they_are_open(
-    prometheus: Prometheus, tiny_server: Server
+    prometheus: Prometheus, watched: Server
 ) -> None:
     counted = prometheus.wait_for('dfserve_scores_total{job="triton", model="tiny"}')
     assert len(counted) == 10
@@ -150,7 +155,7 @@ def test_scores_are_counted_where_they_lie_and_live_streams_while_they_are_open(
     # In one query, since a scrape may come between two.
     of = '{job="triton", model="tiny"}'
     assert prometheus.wait_for(f"sum(dfserve_scores_total{of}) == sum(nv_inference_count{of})")
-    with Detector(tiny_server.grpc_url, "tiny") as detector, detector.stream(hop_s=1.0) as live:
+    with Detector(watched.grpc_url, "tiny") as detector, detector.stream(hop_s=1.0) as live:
         live.send(wave(1, 16_000))
         next(iter(live))
         assert prometheus.wait_for('dfserve_live_streams{job="triton", model="tiny"} == 1')

@@ -1,5 +1,7 @@
 """``dfdeploy tune`` on tiny models: it measures, judges, writes and undoes. No speed is judged, it is the machine's."""
 
+import dataclasses
+import shlex
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -24,8 +26,8 @@ from dfdeploy.tune.tune import Drift, drift_of
 from dfexport.signals import wave
 
 
-def card_of(score_kind: str = "logit", **texts: str) -> ModelCard:
-    return ModelCard("m", "", "tiny", 16_000, 16_000, "random", score_kind=score_kind, **texts)
+def card_of(weights: str = "random", score_kind: str = "logit", **texts: str) -> ModelCard:
+    return ModelCard("m", "", "tiny", 16_000, 16_000, weights, score_kind=score_kind, **texts)
 
 
 def config_of(path: Path) -> pb.ModelConfig:
@@ -107,12 +109,21 @@ def test_what_is_compared_with_is_fp32_and_onnx_where_there_is_one(make: Callabl
     int8, openvino, plain = make("int8", "onnx"), make("fp32", "openvino"), make("fp32", "onnx")
     assert reference([int8, openvino, plain]) is plain
     assert reference([int8, openvino]) is openvino
-    with pytest.raises(RepositoryUnusable, match="dfexport build tiny --as tiny_fp32"):
+    with pytest.raises(RepositoryUnusable, match="dfexport build tiny --weights=random --as=tiny_fp32"):
         reference([int8])
     assert commands_for_others([int8, plain]) == [
-        "dfexport build tiny --format openvino --precision fp32 --as tiny_openvino_fp32",
-        "dfexport build tiny --format openvino --precision bf16 --as tiny_openvino_bf16",
+        "dfexport build tiny --weights=random --format=openvino --precision=fp32 --as=tiny_openvino_fp32",
+        "dfexport build tiny --weights=random --format=openvino --precision=bf16 --as=tiny_openvino_bf16",
     ]
+
+
+def test_what_is_built_beside_it_has_the_same_weights(tmp_path: Path) -> None:
+    own = card_of(weights="custom", checkpoint_source="my runs/best.pth", precision="fp32", format="onnx")
+    first, *_ = commands_for_others([Candidate(tmp_path, "onnxruntime", own, 8, False)])
+    assert shlex.split(first)[:4] == ["dfexport", "build", "tiny", "--checkpoint=my runs/best.pth"]
+    published = dataclasses.replace(own, weights="pretrained")
+    first, *_ = commands_for_others([Candidate(tmp_path, "onnxruntime", published, 8, False)])
+    assert shlex.split(first)[:4] == ["dfexport", "build", "tiny", "--format=onnx"]
 
 
 @pytest.fixture

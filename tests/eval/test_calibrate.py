@@ -16,7 +16,7 @@ from scipy.optimize import minimize
 from dfcontract import score_file
 from dfcontract.calibration import Calibration
 from dfcontract.text import number
-from dfeval.calibrate import Target, apply, fit
+from dfeval.calibrate import Target, apply, check_suits, fit
 from dfeval.errors import CalibrationError, ScoreFileError
 from dfeval.metrics.cllr import cllr
 from dfeval.protocols import load_protocol
@@ -252,11 +252,33 @@ def test_one_model_of_several_is_calibrated_alone(calibration, tmp_path):
 def test_fitting_writes_down_another_column(tmp_path):
     bonafide, spoof = uncalibrated(11, 100)
     lines = [f"t{index},{value},0" for index, value in enumerate(np.concatenate((bonafide, spoof)))]
-    (tmp_path / "s.csv").write_text("\n".join(["utt_id,fused,score", *lines]))
+    other_order = [f"{utt_id},{score},{fused}" for utt_id, fused, score in (line.split(",") for line in lines)]
+    part = len(lines) // 3
+    files = {
+        "s.csv": ["utt_id,fused,score", *lines],
+        "s.tsv": [line.replace(",", "\t") for line in ("utt_id,fused,score", *lines)],
+        "part1.csv": ["utt_id,Fused,score", *lines[:part]],
+        "part2.csv": ["utt_id,score,fused", *other_order[part:]],
+    }
+    for name, rows in files.items():
+        (tmp_path / name).write_text("\n".join(rows))
     labels = [f"t{index},{'bonafide' if index < len(bonafide) else 'spoof'}" for index in range(len(lines))]
     (tmp_path / "p.csv").write_text("\n".join(["utt_id,label", *labels]))
-    trials = join(load_scores(tmp_path / "s.csv", "fused"), load_protocol(tmp_path / "p.csv", "csv"))
-    assert fit(trials).fitted_on["score_column"] == "fused"
+    protocol = load_protocol(tmp_path / "p.csv", "csv")
+    for names in (["s.csv"], ["s.tsv"], ["part1.csv", "part2.csv"]):
+        read = load_scores([tmp_path / name for name in names], "fused")
+        found = fit(join(read, protocol))
+        assert found.fitted_on["score_column"].lower() == "fused"
+        assert found.parameters == fit(join(load_scores(tmp_path / "s.csv", "fused"), protocol)).parameters
+    negated = load_scores(tmp_path / "s.csv", "fused", invert=True)
+    with pytest.raises(CalibrationError, match=r"(?i)fitted on \(fused\), found -fused"):
+        check_suits(found, negated)
+
+
+def test_applying_takes_ids_from_the_column_that_is_asked_for(calibration, tmp_path):
+    (tmp_path / "s.tsv").write_text("utt_id\tclip\tscore\n1\ta\t1\n2\tb\t2\n")
+    apply(calibration, tmp_path / "s.tsv", tmp_path / "t.csv", id_column="clip")
+    assert [row[0] for row in read_cells(tmp_path / "t.csv")] == ["utt_id", "a", "b"]
 
 
 @pytest.mark.parametrize(

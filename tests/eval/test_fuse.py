@@ -149,3 +149,22 @@ def test_a_member_that_heard_other_lengths_is_refused(detectors, tmp_path, capsy
     files["good"].write_text(files["good"].read_text().replace(",64600", ",208000"))
     assert main(["fuse", "apply", *map(str, two), "--fusion", str(path), "--out", str(tmp_path / "fused.csv")]) == 1
     assert "found protocol, at most 208000 samples at once" in capsys.readouterr().err
+
+
+def test_a_member_of_another_column_is_refused(detectors, tmp_path, capsys):
+    files, protocol = detectors
+    two = [files["good"], files["other"]]
+    for path in two:
+        header, *rows = path.read_text().splitlines()
+        path.write_text("\n".join([f"{header},raw", *(f"{row},{row.split(',')[1]}0" for row in rows)]))
+    path, fused = tmp_path / "fusion.json", tmp_path / "fused.csv"
+    fit = ["fuse", "fit", *two, "--score-column", "raw", "--protocol", protocol, "--out", path]
+    assert main(list(map(str, fit))) == 0
+    assert [member.score_column for member in Fusion.load(path).members] == ["raw", "raw"]
+    apply = ["fuse", "apply", *map(str, two), "--fusion", str(path), "--out", str(fused)]
+    assert main([*apply, "--score-column", "raw"]) == 0
+    fused.unlink()
+    capsys.readouterr()
+    assert main(apply) == 1
+    assert "fitted on (raw), found score" in capsys.readouterr().err
+    assert not fused.exists()

@@ -309,4 +309,4 @@ def test_negated_scores_say_so(tmp_path):
     assert scores.table["score"].tolist() == [-1.5, 2]
     assert scores.notes == ("scores: scores are negated, as was asked for",)
     assert scores.detector == "mine"
-    assert scores.csv_column is None  # whoever would rewrite the file finds other scores there
+    assert scores.unusual_column == "-score"

@@ -24,6 +24,9 @@ def test_list_names_every_detector(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["list"]) == 0
     shown = capsys.readouterr().out
     assert all(name in shown for name in DETECTORS)
+    lines = {line.split()[0]: line for line in shown.splitlines() if not line.startswith(" ")}
+    assert "window 4.037 s" in lines["aasist"]
+    assert "whole clips to 13 s" in lines["antideepfake_w2v_small"]
 
 
 def test_a_folder_is_shown_as_it_is_called(capsys: pytest.CaptureFixture[str]) -> None:
@@ -70,6 +73,8 @@ def test_a_build_says_what_of_a_checkpoint_it_leaves_out(tmp_path: Path, capsys:
         (["build", "aasist", "--checkpoint", "nowhere.pth"], "no checkpoint at nowhere.pth"),
         (["build", "aasist", "--window", "66800"], "aasist scores windows of 64,600 samples, not of 66,800"),
         (["build", "xlsr_mamba", "--window", "1"], "xlsr_mamba scores windows of 66,800 or 64,600 samples, not of 1"),
+        (["build", "aasist", "--checkpoint", "nowhere.pth", "--weights", "random"], "two kinds of weights"),
+        (["check", "aasist", "--checkpoint", "nowhere.pth", "--weights", "random"], "two kinds of weights"),
         (["build", "aasist", "--int8-range", "full"], "--int8-range goes with --precision int8"),
         (["average", "nowhere", "average.safetensors"], "no checkpoint at nowhere"),
         (["average", "nowhere", "average.pth"], "average.pth: expected a name that ends in .safetensors"),

@@ -6,12 +6,10 @@ torchaudio is stubbed: fairseq imports it and the encoder never calls it.
 import argparse
 import sys
 import types
-from pathlib import Path
 
 import numpy as np
 import torch
 
-ROOT = Path(__file__).resolve().parents[2]
 TOLERANCE = 1e-4
 SAMPLES = 16_000
 
@@ -75,7 +73,6 @@ def main():
     """Compare ``--sizes`` random sizes; 1 when any differs."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sizes", type=int, default=6)
-    sys.path.insert(0, str(ROOT / "export"))
     from dfexport.layers.xlsr import XlsrConfig
 
     random = np.random.RandomState(0)

@@ -8,13 +8,11 @@ import argparse
 import importlib.util
 import sys
 import types
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import nn
 
-ROOT = Path(__file__).resolve().parents[2]
 TOLERANCE = 1e-5
 XLSR_MAMBA = {"columns": 2, "steps": 208, "d_model": 144}
 
@@ -61,8 +59,6 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sizes", type=int, default=12)
     sizes = parser.parse_args().sizes
-    sys.path.insert(0, str(ROOT / "export"))
-    sys.path.insert(0, str(ROOT / "contract"))
     mixer_class = reference_mixer()
     random = np.random.RandomState(0)
     worst = 0.0

@@ -19,5 +19,6 @@ if [ ! -e "$environment/installed-with-mamba-ssm" ]; then
   $pip bitarray cffi regex sacrebleu scikit-learn tqdm packaging pyyaml
   touch "$environment/installed-with-mamba-ssm"
 fi
+export PYTHONPATH="$here/../../contract:$here/../../export"
 "$environment/bin/python" "$here/compare_mamba_ssm.py"
 exec "$environment/bin/python" "$here/compare_fairseq.py"

@@ -3,10 +3,13 @@
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
+from contextlib import closing
 from functools import partial
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
@@ -38,25 +41,29 @@ def first_scores_s(repository: Path, models: list[str], *, profile: str, environ
     command += [f"--server-env={environment_dir}"] if environment_dir else []
     waveforms = {model: np.fromfile(repository / model / WARMUP_FILE, "<f4") for model in models}
     began_s = time.monotonic()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    try:
-        # A channel that is refused waits a second before it tries again, so it is opened when somebody listens.
-        _wait(process, began_s, partial(_listens, chosen["grpc"]))
-        transport = Transport(f"{ports.LOOPBACK}:{chosen['grpc']}")
-        for model, waveform in waveforms.items():
-            _wait(process, began_s, partial(_answers, transport, model, waveform))
-        taken_s = time.monotonic() - began_s
-        transport.close()
-    finally:
-        process.terminate()
-        process.wait()
-    return taken_s
+    with tempfile.TemporaryFile() as log:  # no pipe, which would stop whoever says more than it holds
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=log)
+
+        def wait_until(is_there: Callable[[], bool]) -> None:
+            _wait(process, log, began_s, is_there)
+
+        try:
+            # A channel that is refused waits a second before it tries again, so it is opened when somebody listens.
+            wait_until(partial(_listens, chosen["grpc"]))
+            with closing(Transport(f"{ports.LOOPBACK}:{chosen['grpc']}")) as transport:
+                for model, waveform in waveforms.items():
+                    wait_until(partial(_answers, transport, model, waveform))
+            return time.monotonic() - began_s
+        finally:
+            process.terminate()
+            process.wait()
 
 
-def _wait(process: "subprocess.Popen[str]", began_s: float, is_there: Callable[[], bool]) -> None:
+def _wait(process: "subprocess.Popen[bytes]", log: IO[bytes], began_s: float, is_there: Callable[[], bool]) -> None:
     while not is_there():
         if process.poll() is not None:
-            words = process.stderr.read().strip() if process.stderr else ""
+            log.seek(0)
+            words = log.read().decode(errors="replace").strip()
             raise ServerFailed(f"dfdeploy serve ended with status {process.returncode}: {words}")
         if time.monotonic() - began_s > TIMEOUT_S:
             raise ServerFailed(f"dfdeploy serve gave no score within {TIMEOUT_S:.0f} s")

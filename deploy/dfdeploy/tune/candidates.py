@@ -1,9 +1,10 @@
 """The models of a repository that hold the same weights as one of them, in other formats and precisions."""
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
-from dfcontract.card import ModelCard
+from dfcontract.card import CUSTOM, RANDOM, ModelCard
 from dfcontract.live import LIVE_OF
 from dfcontract.tensors import WARMUP_FILE
 from dfdeploy.backends.common.options import THREADS_PARAMETER
@@ -69,10 +70,10 @@ def reference(found: list[Candidate]) -> Candidate:
         (one for one in found if one.card.precision in ("", FP32)), key=lambda one: one.card.format != "onnx"
     )
     if not in_fp32:
-        detector = found[0].card.detector
+        card = found[0].card
         raise RepositoryUnusable(
             f"{found[0].name} has no fp32 build beside it to compare its answers with; build one: "
-            f"dfexport build {detector} --as {detector}_fp32"
+            f"{_command(card, f'{card.detector}_fp32')}"
         )
     return in_fp32[0]
 
@@ -85,8 +86,14 @@ def commands_for_others(found: list[Candidate]) -> list[str]:
     for form, precision in FORMS:
         if (form, precision) not in there:
             own = f"{card.detector}_{precision}" if form == "onnx" else f"{card.detector}_{form}_{precision}"
-            commands.append(f"dfexport build {card.detector} --format {form} --precision {precision} --as {own}")
+            commands.append(_command(card, own, f"--format={form}", f"--precision={precision}"))
     return commands
+
+
+def _command(card: ModelCard, own: str, *options: str) -> str:
+    """What builds another model of the same weights."""
+    weights = {RANDOM: ["--weights=random"], CUSTOM: [f"--checkpoint={card.checkpoint_source}"]}.get(card.weights, [])
+    return shlex.join(["dfexport", "build", card.detector, *weights, *options, f"--as={own}"])
 
 
 def _candidate(folder: Path) -> Candidate | None:

@@ -67,7 +67,7 @@ def apply(arguments: argparse.Namespace) -> int:
         arguments.scores,
         arguments.out,
         arguments.score_column,
-        arguments.model,
+        model=arguments.model,
         id_column=arguments.id_column,
         warn=lambda note: print(f"dfeval: note: {note}", file=sys.stderr),
     )
