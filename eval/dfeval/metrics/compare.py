@@ -127,7 +127,16 @@ def compare(
     if not why_none:
         units = units_of(is_bonafide, speakers)
         interval, p_value = difference_test(found[1] - found[0], variance, units, len(differences))
-    return Comparison(chosen.metric, *found, interval, p_value, why_none, *total)
+    return Comparison(
+        metric=chosen.metric,
+        first=found[0],
+        second=found[1],
+        interval=interval,
+        p_value=p_value,
+        why_none=why_none,
+        n_bonafide=total[0],
+        n_spoof=total[1],
+    )
 
 
 def _why_none(n_of_rarer_class: int, differences: Sequence[float], variance: float) -> str:
