@@ -147,7 +147,8 @@ def loss_interval(value: float, variance: float, skewness: float, units: Units) 
     """
     if not variance > 0 or not 0 < value < math.inf or units.n_of_rarer_class < 2:
         return None
-    error, quantile = math.sqrt(variance), _student(units.degrees)
+    # Losses of one class may vary far more than the other's: the degrees are those of the class with fewer units.
+    error, quantile = math.sqrt(variance), _student(units.n_of_rarer_class - 1)
     reach = quantile * error / value
     if reach >= 2:
         return None
