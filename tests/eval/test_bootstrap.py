@@ -354,6 +354,21 @@ def test_the_eers_interval_holds_the_true_one_with_twenty_trials_of_a_class():
     assert 0.94 <= np.mean(held) <= 0.99
 
 
+def test_the_difference_of_least_costs_varies_at_least_as_at_fixed_thresholds():
+    rng, costs, is_bonafide = np.random.default_rng(12), DcfCosts(), np.arange(220) < 20
+    for _ in range(20):
+        first, second = rng.normal(0, 1, (2, 220)) + 2 * is_bonafide
+        losses = []
+        for scores in (first, second):
+            threshold = min_dcf(error_rates(scores[is_bonafide], scores[~is_bonafide]), costs).threshold
+            weights = np.where(is_bonafide, costs.weight_frr, costs.weight_far) / costs.normaliser
+            losses.append(((scores > threshold) != is_bonafide) * weights)
+        variance = variance_of_means(losses[1] - losses[0], is_bonafide, None)
+        interval = compare(first, second, is_bonafide, n_replicates=20, figure=Figure("min_dcf")).interval
+        reach = student.ppf(0.975, units_of(is_bonafide, None).degrees) * np.sqrt(variance)
+        assert interval.high - interval.low >= 2 * reach * (1 - 1e-12)
+
+
 @pytest.mark.parametrize("metric", COMPARABLE)
 def test_each_figure_can_be_compared(metric):
     rng = np.random.default_rng(8)

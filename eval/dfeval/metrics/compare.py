@@ -1,8 +1,9 @@
 """Two detectors on the same trials: is the difference of a figure more than chance?
 
 A paired bootstrap: both detectors are judged on the same redrawn trials (or speakers), so what makes a trial hard
-cancels out. The draws give the difference's standard error; interval and p-value are both Student's with it (Efron &
-Tibshirani, "An Introduction to the Bootstrap", 1993, ch. 12), so p < 0.05 exactly where the 95 % interval excludes 0.
+cancels out. The draws give the difference's standard error (of least costs, where that is larger, the losses at both
+thresholds do); interval and p-value are both Student's with it (Efron & Tibshirani, "An Introduction to the Bootstrap",
+1993, ch. 12), so p < 0.05 exactly where the 95 % interval excludes 0.
 """
 
 from collections.abc import Sequence
@@ -11,12 +12,12 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from dfeval.figures import METRICS, Basis
+from dfeval.figures import METRICS, Basis, wrong_at_least_cost
 from dfeval.metrics.bootstrap import Counts, Replicates, crossing, drawable
 from dfeval.metrics.convex_hull import convex_hull
 from dfeval.metrics.dcf import DcfCosts
 from dfeval.metrics.eer import Floats, error_rates
-from dfeval.metrics.intervals import MIN_TRIALS, Interval, difference_test, units_of
+from dfeval.metrics.intervals import MIN_TRIALS, Interval, difference_test, units_of, variance_of_means
 from dfeval.metrics.tdcf import AsvRates
 
 COMPARABLE = tuple(name for name, metric in METRICS.items() if metric.drawn or metric.losses)
@@ -73,6 +74,17 @@ class _Sorted:
         losses = METRICS[self.metric].losses
         self.losses = losses(self.basis) if losses else None
 
+    def losses_at_least_cost(self) -> Floats | None:
+        """What each trial, in the detectors' common order, adds to a least cost; None of other figures."""
+        metric = METRICS[self.metric]
+        weights = metric.weights(self.basis) if metric.weights and metric.drawn else None
+        if weights is None:
+            return None
+        costs = np.where(self.is_bonafide, weights.frr, weights.far) / weights.normaliser
+        losses = np.empty(self.order.size)
+        losses[self.order] = wrong_at_least_cost(weights, self.basis.rates) * costs
+        return losses
+
     def value(self, drawn: Counts, total: tuple[int, int]) -> float:
         """The figure of trials that are drawn so often each, given in the detectors' common order."""
         counts = drawn[self.order]
@@ -122,9 +134,13 @@ def compare(
     total = (int(is_bonafide.sum()), int((~is_bonafide).sum()))
     found = [detector.value(everyone, total) for detector in detectors]
     variance = float(np.var(differences, ddof=1)) if len(differences) > 1 else 0.0
+    losses = [detector.losses_at_least_cost() for detector in detectors]
     why_none = _why_none(min(total), differences, variance)
     interval, p_value = None, None
     if not why_none:
+        if losses[0] is not None and losses[1] is not None:
+            # Draws repeat trials, and a minimum over repeated trials varies less than one over new ones.
+            variance = max(variance, variance_of_means(losses[1] - losses[0], is_bonafide, speakers))
         units = units_of(is_bonafide, speakers)
         interval, p_value = difference_test(found[1] - found[0], variance, units, len(differences))
     return Comparison(
