@@ -32,7 +32,7 @@ from dfeval.metrics.cllr import cllr, min_cllr
 from dfeval.metrics.convex_hull import convex_hull
 from dfeval.metrics.dcf import DcfCosts
 from dfeval.metrics.eer import ErrorRates, Floats, error_rates
-from dfeval.scores import DetectorScores, load_scores
+from dfeval.scores import DetectorScores, check_id_column, load_scores
 from dfeval.trials import Trials
 
 
@@ -93,6 +93,7 @@ def apply(
     *,
     model: str | None = None,
     id_column: str | None = None,
+    warn: Callable[[str], None] = lambda _note: None,
 ) -> int:
     """Copy a score file with ``llr``, ``verdict`` and ``calibration_sha256``; a row without a score has none of them.
 
@@ -103,6 +104,7 @@ def apply(
         calibration: fitted for this detector and for recordings cut this way.
         source: a score file that `load_scores` reads, with ``score_column``, ``model`` and ``id_column`` as there.
         target: may be the source.
+        warn: is told what could not be read, and whether the scores name another detector.
 
     Returns:
         Rows written.
@@ -115,7 +117,11 @@ def apply(
     if model is not None and source.resolve() == target.resolve():
         raise ScoreFileError(f"{target}: would lose the rows of other models than {model}: write to another file")
     scores = load_scores(source, score_column, model, id_column=id_column)
+    check_id_column(scores, id_column)
     check_suits(calibration, scores)
+    caution = note_on_detector(calibration.detector, calibration.checkpoint_sha256, scores)
+    for note in filter(None, (*scores.notes, caution)):
+        warn(note)
     answers, column = _answerer(calibration), scores.column
     if column is None or not scores.is_rewritable:
         known = scores.table[[name for name in score_file.NAMES if name in scores.table.columns]]
@@ -176,6 +182,20 @@ def check_suits(calibration: Calibration, scores: DetectorScores) -> None:
             f"{scores.name}: expected the column that the calibration was fitted on ({expected or 'score'}), found "
             f"{column or 'score'}; choose it with --score-column, or fit another calibration"
         )
+
+
+def note_on_detector(name: str, checkpoint_sha256: str | None, scores: DetectorScores) -> str:
+    """A caution where scores name another model than what is applied to them; empty where they need none.
+
+    Args:
+        name: of the detector that a threshold or calibration was set on.
+        checkpoint_sha256: of its weights; None where nobody says. The same weights may go by two names.
+        scores: that it is applied to.
+    """
+    is_same = checkpoint_sha256 and checkpoint_sha256 == scores.checkpoint_sha256
+    if not name or "model" not in scores.run or name == scores.detector or is_same:
+        return ""
+    return f"set on scores of {name}, applied to those of {scores.detector}: is it the same detector?"
 
 
 def _described(trials: Trials) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from dfeval.commands import (
     transfer,
     verify,
 )
+from dfeval.commands.options import refuse_overwriting
 
 COMMANDS = (metrics, report, compare, calibrate, fuse, transfer, table, timeline, segments, degrade, sasv, verify)
 DESCRIPTION = "Scores and a protocol in, the figures that the field publishes out. Higher scores are more bona fide."
@@ -29,6 +30,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run the command line; 0 when the figures could be had, 1 when not."""
     arguments = parse(completed(build_parser()), sys.argv[1:] if argv is None else argv)
     try:
+        refuse_overwriting(arguments)
         return int(arguments.run(arguments))
     except DfserveError as error:
         print(f"dfeval: error: {error}", file=sys.stderr)

@@ -16,11 +16,11 @@ def compare_trials(
     ``figure`` says what is compared, the EER by default.
 
     Raises:
-        EvalError: no replicates were asked for; a figure that is not known, or has no paired test.
+        EvalError: under two replicates were asked for; a figure that is not known, or has no paired test.
         OneClassError: the common trials are all of one class.
     """
-    if n_replicates < 1:
-        raise EvalError("a comparison needs bootstrap replicates: --bootstrap 1000")
+    if n_replicates < 2:
+        raise EvalError("a comparison needs two bootstrap replicates or more: --bootstrap 1000")
     if figure and figure.metric not in COMPARABLE:
         raise EvalError(f"{figure.metric!r} can't be compared in pairs; known are {', '.join(COMPARABLE)}")
     if figure and figure.metric.startswith("min_tdcf") and figure.asv is None:

@@ -13,12 +13,14 @@ from dfeval.evaluation import Evaluation, GroupFigures
 from dfeval.figures import METRICS
 from dfeval.metrics.compare import Comparison
 from dfeval.metrics.intervals import Interval
+from dfeval.scores import RANDOM_WEIGHTS
 from dfeval.transfer import RATES, TITLES, Source, Transfer
 
 NOTHING = "-"
 MIN_WIDTH = 80  # of a table: in a narrower window its lines go on below rather than lose digits
 HEADER_CHARACTERS = 9  # in a line of a header above stacked figures: no word of one is longer
-RANDOM_BANNER = " RANDOM WEIGHTS  {}: the graph is right, its scores mean nothing "
+LEAST_P_VALUE = 0.001  # that is shown: draws know little of tails further out
+RANDOM_BANNER = f" {RANDOM_WEIGHTS}  {{}}: the graph is right, its scores mean nothing "
 
 
 def console() -> Console:
@@ -50,16 +52,13 @@ def show(evaluation: Evaluation, out: Console) -> None:
 
 def show_comparison(comparison: Comparison, first: str, second: str, out: Console) -> None:
     """Print a comparison of two detectors."""
-    interval = comparison.difference
     out.print(f"{comparison.n_bonafide:,} bona fide and {comparison.n_spoof:,} spoof trials that both have scored")
     metric = METRICS[comparison.metric]
     for name, value in ((first, comparison.first), (second, comparison.second)):
         out.print(f"  {metric.title} of {name}: {figure(comparison.metric, value)}")
-    found = (comparison.second - comparison.first, interval.low, interval.high)
-    by, low, high = (f"{100 * value:+.2f}" if metric.is_rate else f"{value:+.4f}" for value in found)
-    points = " points" if metric.is_rate else ""
-    out.print(f"  difference: {by}{points}, {interval.level:.0%} interval {low} to {high}")
-    out.print(f"  p = {comparison.p_value:.3g} (paired bootstrap, {drawn(interval)})")
+    out.print(f"  difference: {difference(comparison)}")
+    if comparison.interval is not None:
+        out.print(f"  paired bootstrap, {drawn(comparison.interval)}")
 
 
 def show_transfers(detector: str, source: Source, found: Sequence[Transfer], out: Console) -> None:
@@ -81,7 +80,7 @@ def show_transfers(detector: str, source: Source, found: Sequence[Transfer], out
     first = found[0].figures
     out.print(
         f"It rejects {rate(first['frr'])} of the bona fide and accepts {rate(first['far'])} of the spoof trials, where "
-        f"the threshold {found[0].own_threshold:.6g} would give {rate(first['eer'])} of both."
+        f"the EER is {rate(first['eer'])}, at a threshold of {found[0].own_threshold:.6g}."
     )
 
 
@@ -106,6 +105,20 @@ def bounds(interval: Interval | None, is_rate: bool = True) -> str:
         return NOTHING
     low, high = (f"{100 * v:.2f}" if is_rate else f"{v:.4f}" for v in (interval.low, interval.high))
     return f"{low} to {high}"
+
+
+def difference(comparison: Comparison) -> str:
+    """The second detector's figure less the first one's, with interval and p-value, or why it has none."""
+    metric, interval = METRICS[comparison.metric], comparison.interval
+
+    def signed(value: float) -> str:
+        return f"{100 * value:+.2f}" if metric.is_rate else f"{value:+.4f}"
+
+    found = signed(comparison.difference) + (" points" if metric.is_rate else "")
+    if interval is None or comparison.p_value is None:
+        return f"{found}, without interval: {comparison.why_none}"
+    p_value = f"p = {comparison.p_value:.3g}" if comparison.p_value >= LEAST_P_VALUE else f"p < {LEAST_P_VALUE}"
+    return f"{found}, {interval.level:.0%} interval {signed(interval.low)} to {signed(interval.high)}, {p_value}"
 
 
 def drawn(interval: Interval) -> str:

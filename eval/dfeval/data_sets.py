@@ -44,7 +44,12 @@ def load_data_sets(path: Path) -> tuple[list[str], Table]:
     for name, stated in sets.items():
         for detector, trials in _load(f"{path}: sets.{name}", path.parent, stated).items():
             table.setdefault(detector, {})[name] = trials
-    return list(sets), table
+    return list(sets), {_shown_as(detector, by_set): by_set for detector, by_set in table.items()}
+
+
+def _shown_as(detector: str, by_set: Mapping[str, Trials]) -> str:
+    """The name of a row: one in which scores of random weights stand says so."""
+    return next((trials.shown_as for trials in by_set.values() if trials.source.is_random), detector)
 
 
 def _load(where: str, folder: Path, stated: Mapping[str, Any]) -> dict[str, Trials]:

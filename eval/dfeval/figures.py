@@ -23,6 +23,7 @@ from dfeval.metrics.intervals import (
     jeffreys,
     loss_interval,
     share_interval,
+    skewness_of_means,
     units_of,
     variance_of_means,
     weighed_rates,
@@ -252,13 +253,12 @@ def _interval_of_cost(
         return None
     scale = (weights.frr / weights.normaliser, weights.far / weights.normaliser)
     units, alone = units_of(rates.is_bonafide, speakers), weights.constant / weights.normaliser
-    ranks = np.arange(rates.scores.size)
     if metric.drawn is None or replicates is None:
+        ranks = np.arange(rates.scores.size)
         is_wrong = (ranks >= np.searchsorted(rates.scores, basis.costs.bayes_threshold)) != rates.is_bonafide
         low, high = weighed_rates(scale, is_wrong, rates.is_bonafide, speakers, jeffreys)
         return Interval(alone + low, alone + high, LEVEL, 0, units.unit, units.n_units)
-    curve = weights.frr * rates.frr + weights.far * rates.far
-    is_wrong = (ranks >= np.argmin(curve)) != rates.is_bonafide
+    is_wrong = wrong_at_least_cost(weights, rates)
     low, high = weighed_rates(scale, is_wrong, rates.is_bonafide, speakers, clopper_pearson)
     # A minimum over thresholds follows its trials' chances, so it is too small; by how much, the draws say roughly.
     # The upper end goes up by that, no further than a detector of no use, the lower end by half of it.
@@ -267,9 +267,15 @@ def _interval_of_cost(
         return None
     found = replace(replicates, frr=rates.frr[grid][None], far=rates.far[grid][None])
     bias = float(drawn.mean() - metric.drawn(found, basis)[0])
-    value = alone + float(curve.min()) / weights.normaliser
+    value = min_tdcf(rates, weights).value
     low, high = min(alone + low - bias / 2, value), max(min(alone + high - bias, 1.0), value)
     return Interval(low, high, LEVEL, drawn.size, units.unit, units.n_units)
+
+
+def wrong_at_least_cost(weights: TdcfWeights, rates: ErrorRates) -> NDArray[np.bool_]:
+    """Whether each trial, in the order of the rates, is decided wrongly at the threshold of the least cost."""
+    best = np.argmin(weights.frr * rates.frr + weights.far * rates.far)
+    return np.asarray((np.arange(rates.scores.size) >= best) != rates.is_bonafide)
 
 
 def _interval_of_loss(
@@ -279,4 +285,5 @@ def _interval_of_loss(
     if rates.eer.value * min(rates.n_bonafide, rates.n_spoof) < MIN_CONFUSIONS:
         return None
     variance = variance_of_means(losses, rates.is_bonafide, speakers)
-    return loss_interval(value, variance, units_of(rates.is_bonafide, speakers))
+    skewness = skewness_of_means(losses, rates.is_bonafide, speakers, variance) if variance > 0 else 0.0
+    return loss_interval(value, variance, skewness, units_of(rates.is_bonafide, speakers))

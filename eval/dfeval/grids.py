@@ -136,7 +136,7 @@ def of_conditions(trials: Trials, rows: str, columns: str, metric: str, settings
             cells[row, column] = figure_of(
                 trials.scores[chosen], trials.is_bonafide[chosen], speakers, metric, settings
             )
-    title = f"{METRICS[metric].title} of {trials.detector}, {rows} by {columns}"
+    title = f"{METRICS[metric].title} of {trials.shown_as}, {rows} by {columns}"
     return Grid(title, metric, rows, list(row_masks), list(column_masks), cells, marks_best=False)
 
 

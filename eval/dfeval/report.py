@@ -15,13 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dfeval.comparison import compare_trials
-from dfeval.console import NOTHING, bounds, drawn, figure, rate
-from dfeval.drift import ConditionTransfer
+from dfeval.console import NOTHING, bounds, difference, drawn, figure, rate
+from dfeval.drift import PAIR_COLUMN, ConditionTransfer
 from dfeval.errors import EvalError
 from dfeval.evaluation import Evaluation, GroupFigures, columns_of
 from dfeval.figures import METRICS
 from dfeval.formats import BONAFIDE, SPOOF
-from dfeval.metrics.compare import Comparison
 from dfeval.metrics.intervals import Interval
 from dfeval.plots import Picture, draw_all
 from dfeval.plots.style import DETECTORS, inline_svg, save, undrawable
@@ -101,6 +100,7 @@ def _render(
         shared=[(picture, svg) for picture, svg in pictures if picture.detector is None],
         own=[[(p, svg) for p, svg in pictures if p.detector == index] for index in range(len(evaluations))],
         transfers=transfers,
+        has_copies=PAIR_COLUMN in evaluations[0].trials.table.columns,
         transferred=list(_transfer_rows(transfers)),
         comparisons=list(_comparisons(evaluations)),
         intervals=_interval_note(evaluations),
@@ -174,15 +174,15 @@ def _transfer_rows(transfers: Sequence[ConditionTransfer]) -> Iterator[_Row]:
         yield _Row(name, "", cells)
 
 
-def _comparisons(evaluations: Sequence[Evaluation]) -> Iterator[tuple[str, Comparison]]:
-    """Every other detector against the first, where that takes seconds (dfeval compare does the rest)."""
+def _comparisons(evaluations: Sequence[Evaluation]) -> Iterator[tuple[str, str]]:
+    """Every other detector against the first, in words, where that takes seconds (dfeval compare does the rest)."""
     first, *others = evaluations
     n_replicates = first.settings.n_replicates
     if not n_replicates or first.trials.matching.n_matched > MAX_COMPARED:
         return
     for other in others:
         comparison = compare_trials(first.trials, other.trials, n_replicates, first.settings.seed)
-        yield f"{other.trials.detector} against {first.trials.detector}", comparison
+        yield f"{other.trials.detector} against {first.trials.detector}", difference(comparison)
 
 
 def undrawable_in(evaluations: Sequence[Evaluation]) -> str:

@@ -14,6 +14,8 @@ from dfcontract.windows import Cutting, in_words
 from dfeval.errors import ScoreFileError
 from dfeval.score_readers import SCORE_COLUMNS, read_scores
 
+RANDOM_WEIGHTS = "RANDOM WEIGHTS"  # beside every figure that is made of such scores
+
 
 @dataclass(frozen=True)
 class DetectorScores:
@@ -137,6 +139,17 @@ def load_scores(
         id_columns=tuple(part.id_column for part in read),
         options=options,
     )
+
+
+def check_id_column(scores: DetectorScores, wanted: str | None) -> None:
+    """Refuse a name of an id column that none of the files has, where no protocol may have it instead.
+
+    Raises:
+        ScoreFileError: it is none's.
+    """
+    if wanted and wanted.lower() not in [str(name).lower() for name in scores.id_columns]:
+        found = ", ".join(dict.fromkeys(map(str, scores.id_columns)))
+        raise ScoreFileError(f"{scores.name}: has no --id-column {wanted!r}; its ids are in {found}")
 
 
 def _stem(path: Path) -> str:

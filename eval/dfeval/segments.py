@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from dfeval.errors import EvalError, OneClassError
 from dfeval.ids import match
 from dfeval.metrics.eer import Floats, OperatingPoint, error_rates
+from dfeval.scores import RANDOM_WEIGHTS
 from dfeval.segment_labels import Parts
 from dfeval.window_scores import WindowScores
 
@@ -97,11 +98,17 @@ def segment_figures(
     if not labelled:
         raise EvalError(f"expected labels of the {len(scored):,} scored recordings, such as {scored[0].utt_id}: none")
     notes = []
+    if any(one.is_random for one, _ in labelled):
+        notes.append(f"{RANDOM_WEIGHTS}: the graph is right, its scores mean nothing")
     if n_without := len(scored) - len(labelled):
         first = next(one.utt_id for one, row in zip(scored, rows.tolist(), strict=True) if row < 0)
         notes.append(f"{n_without:,} scored recordings have no labels and are left out ({first}, …)")
     if n_unscored := len(names) - len({row for row in rows.tolist() if row >= 0}):
         notes.append(f"{n_unscored:,} labelled recordings have no windows among the scores")
+    frame_s = max(resolutions_s)
+    if past := [one.utt_id for one, spoof in labelled if spoof.max(initial=0.0) > one.duration_s + frame_s]:
+        question = "are the labels theirs, and in seconds?"
+        notes.append(f"labels of {len(past):,} recordings end long after them ({past[0]}, …): {question}")
     return [_figures(labelled, resolution_s) for resolution_s in resolutions_s], notes
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dfcontract.calibration import Calibration
-from dfeval.calibrate import Target, check_suits, fit
+from dfeval.calibrate import Target, check_suits, fit, note_on_detector
 from dfeval.errors import CalibrationError
 from dfeval.evaluation import Settings, evaluate
 from dfeval.figures import Basis, intervals_of
@@ -39,6 +39,8 @@ class Source:
         eer: the EER there; None where nobody says.
         calibration: from scores to log-likelihood ratios, fitted there; None where there is none.
         notes: why there is none, say.
+        detector: whose scores it was set on; empty where nobody says.
+        checkpoint_sha256: of its weights; None where nobody says.
     """
 
     threshold: float
@@ -47,6 +49,8 @@ class Source:
     eer: float | None = None
     calibration: Calibration | None = None
     notes: tuple[str, ...] = ()
+    detector: str = ""
+    checkpoint_sha256: str | None = None
 
 
 @dataclass(frozen=True)
@@ -103,13 +107,22 @@ def source_of_trials(trials: Trials, target: Target | None = None) -> Source:
         calibration = calibration or fit(trials, "isotonic", target)
         threshold, rule = calibration.threshold.score, calibration.threshold.rule
     data = f"{trials.source.name} on {trials.protocol.description}"
-    return Source(threshold, rule, data, rates.eer.value, calibration, tuple(notes))
+    detector = trials.detector if "model" in trials.source.run else ""
+    checkpoint = trials.source.checkpoint_sha256
+    return Source(threshold, rule, data, rates.eer.value, calibration, tuple(notes), detector, checkpoint)
 
 
 def source_of_calibration(calibration: Calibration) -> Source:
     """A calibration's own threshold."""
     threshold = calibration.threshold
-    return Source(threshold.score, threshold.rule, str(calibration.fitted_on["protocol"]), None, calibration)
+    return Source(
+        threshold.score,
+        threshold.rule,
+        str(calibration.fitted_on["protocol"]),
+        calibration=calibration,
+        detector=calibration.detector,
+        checkpoint_sha256=calibration.checkpoint_sha256,
+    )
 
 
 def transfer(source: Source, trials: Trials, settings: Settings | None = None, name: str = "") -> Transfer:
@@ -128,6 +141,7 @@ def transfer(source: Source, trials: Trials, settings: Settings | None = None, n
     chosen = settings or Settings()
     if source.calibration is not None:
         check_suits(source.calibration, trials.source)
+    caution = note_on_detector(source.detector, source.checkpoint_sha256, trials.source)
     evaluation = evaluate(trials, dataclasses.replace(chosen, by=(), threshold=source.threshold, asv=None))
     is_bonafide, scores = trials.is_bonafide, trials.scores
     speakers = None if trials.speakers is None else drawable(trials.speakers, is_bonafide)
@@ -153,7 +167,7 @@ def transfer(source: Source, trials: Trials, settings: Settings | None = None, n
         figures={key: figures[key] for key in TITLES if key in figures},
         intervals=intervals,
         own_threshold=evaluation.rates.decision_at_eer,
-        notes=tuple(evaluation.notes),
+        notes=(*filter(None, [caution]), *evaluation.notes),
     )
 
 
@@ -197,4 +211,4 @@ def _units_of_class(units: Units, mask: NDArray[np.bool_] | None, speakers: NDAr
     if mask is None:
         return units
     n_units = int(mask.sum()) if speakers is None else int(np.unique(speakers[mask]).size)
-    return Units(units.unit, n_units, n_units)
+    return Units(units.unit, n_units, n_units, n_units - 1)

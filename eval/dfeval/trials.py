@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from dfeval.formats import BONAFIDE
 from dfeval.ids import NONE, SEVERAL, match
 from dfeval.protocols import Protocol
-from dfeval.scores import DetectorScores
+from dfeval.scores import RANDOM_WEIGHTS, DetectorScores
 
 N_EXAMPLES = 5
 
@@ -94,6 +94,11 @@ class Trials:
     def detector(self) -> str:
         """Name of the detector."""
         return self.source.detector
+
+    @property
+    def shown_as(self) -> str:
+        """The detector's name where figures stand beside it: those of random weights mean nothing, and say so."""
+        return f"{self.detector} ({RANDOM_WEIGHTS})" if self.source.is_random else self.detector
 
     def notes(self) -> list[str]:
         """What did not match, what could not be read, and what was guessed of either file; empty when nothing was."""

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from dfcontract.card import RANDOM
 from dfcontract.score_file import LIST_SEPARATOR, NAMES, from_row
 from dfcontract.tensors import SAMPLE_RATE_HZ
 from dfcontract.windows import PROTOCOL, SLIDING
@@ -18,13 +19,17 @@ NEEDED = ("utt_id", "score", "window_starts_s", "window_scores", "duration_s")
 
 @dataclass(frozen=True)
 class WindowScores:
-    """One recording: its windows' starts (seconds) and scores, both of shape (n_windows,), and the pooled score."""
+    """One recording: its windows' starts (seconds) and scores, both of shape (n_windows,), and the pooled score.
+
+    ``is_random``: of random weights, so that no score means anything.
+    """
 
     utt_id: str
     starts_s: Floats
     scores: Floats
     duration_s: float
     pooled: float
+    is_random: bool = False
 
     @property
     def window_s(self) -> float:
@@ -94,7 +99,7 @@ def _recording(row: dict[str, Any]) -> WindowScores:
         raise ScoreFileError(f"{utt_id} has {starts_s.size} window starts and {scores.size} window scores")
     if row.get("mode") == PROTOCOL and scores.size == 1:  # several are of a detector that scores whole clips
         _check_is_whole(utt_id, duration_s, row.get("window_samples"))
-    return WindowScores(utt_id, starts_s, scores, duration_s, row["score"])
+    return WindowScores(utt_id, starts_s, scores, duration_s, row["score"], row.get("weights") == RANDOM)
 
 
 def _check_is_whole(utt_id: str, duration_s: float, window_samples: int | None) -> None:

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import expit, logit, ndtr
 from scipy.stats import beta
@@ -21,6 +21,8 @@ from dfeval.metrics.intervals import (
     loss_interval,
     rate_interval,
     share_interval,
+    skewness_of_means,
+    units_of,
     variance_of_means,
     weighed_rates,
 )
@@ -127,11 +129,36 @@ def test_comparison_finds_a_real_difference_and_no_false_one():
     good, bad = hardness + rng.normal(0, 0.3, 600), hardness + rng.normal(0, 2, 600)
     clear = compare(bad, good, is_bonafide, n_replicates=400)
     assert clear.p_value < 0.02
-    assert clear.difference.high < 0
+    assert clear.interval.high < 0
     assert clear.first == error_rates(bad[is_bonafide], bad[~is_bonafide]).eer.value
     same = compare(good, good, is_bonafide, n_replicates=100)
-    assert same.p_value == 1
-    assert (same.difference.low, same.difference.high) == (0, 0)
+    assert (same.difference, same.interval, same.p_value) == (0, None, None)
+    assert same.why_none == "no draw tells the two apart"
+
+
+def test_what_draws_cannot_tell_has_no_interval():
+    rng = np.random.default_rng(1)
+    is_bonafide = np.arange(60) < 30
+    first, second = is_bonafide + rng.normal(0, 0.1, (2, 60))
+    opposite = compare(first, -second, is_bonafide, n_replicates=20)
+    assert (opposite.difference, opposite.interval) == (1, None)
+    assert opposite.why_none == "each draw finds the same difference"
+    few = compare(*rng.normal(0, 1, (2, 39)), is_bonafide[:39] & (np.arange(39) < 19), n_replicates=20)
+    assert (few.interval, few.p_value, few.why_none) == (None, None, "under 20 trials of a class")
+
+
+@given(st.integers(0, 2**32 - 1), st.floats(0, 2.5), st.sampled_from(COMPARABLE), st.booleans())
+@settings(max_examples=60)
+def test_p_is_below_5_percent_exactly_where_the_interval_excludes_0(seed, better, metric, by_speaker):
+    rng = np.random.default_rng(seed)
+    is_bonafide, speakers = np.arange(80) % 2 == 0, np.arange(80) // 4 if by_speaker else None
+    first, second = rng.normal(0, 1, (2, 80)) + is_bonafide * np.array([[1], [1 + better]])
+    figure = Figure(metric, DcfCosts(), AsvRates(0.02, 0.02, 0.4))
+    found = compare(first, second, is_bonafide, speakers=speakers, n_replicates=30, figure=figure)
+    if found.interval is not None:
+        assert found.interval.low < found.difference < found.interval.high
+        assert (found.p_value < 0.05) == (not found.interval.low <= 0 <= found.interval.high)
+        assert 0 <= found.p_value <= 1
 
 
 def test_comparison_rarely_cries_wolf():
@@ -151,22 +178,22 @@ def _clopper_pearson(successes, trials):
 
 
 def test_a_rate_of_independent_trials_has_clopper_and_pearsons_interval():
-    units = Units("trial", 2_000_000, 1_000_000)
+    units = Units("trial", 2_000_000, 1_000_000, 999_999)
     found = rate_interval(0.1, 0.1 * 0.9 / 400, units)
     assert (found.low, found.high) == pytest.approx(_clopper_pearson(40, 400), rel=1e-3)
-    few = rate_interval(0.1, 0.1 * 0.9 / 400, Units("speaker", 10, 10))
+    few = rate_interval(0.1, 0.1 * 0.9 / 400, Units("speaker", 10, 10, 9))
     n_effective = 400 * (1.959964 / 2.262157) ** 2  # Student's quantile at 9 degrees of freedom
     assert (few.low, few.high) == pytest.approx(_clopper_pearson(0.1 * n_effective, n_effective), rel=1e-5)
 
 
 def test_a_share_has_students_interval_of_its_log_odds_less_their_bias():
     drawn = expit(np.random.default_rng(3).normal(2, 0.4, 4000))
-    found = share_interval(0.9, drawn, 0.01, Units("speaker", 10, 10))
+    found = share_interval(0.9, drawn, 0.01, Units("speaker", 10, 10, 9))
     reach = student.ppf(0.975, 9) * logit(drawn).std(ddof=1) * np.sqrt(10 / 9)
     centre = logit(2 * 0.9 - drawn.mean())
     assert (found.low, found.high) == pytest.approx((expit(centre - reach), expit(centre + reach)), rel=1e-9)
-    with_ends = share_interval(0.9, np.concatenate((drawn, [1.0])), 0.01, Units("speaker", 10, 10))
-    at_half_a_step = share_interval(0.9, np.concatenate((drawn, [0.995])), 0.01, Units("speaker", 10, 10))
+    with_ends = share_interval(0.9, np.concatenate((drawn, [1.0])), 0.01, Units("speaker", 10, 10, 9))
+    at_half_a_step = share_interval(0.9, np.concatenate((drawn, [0.995])), 0.01, Units("speaker", 10, 10, 9))
     assert with_ends.low == pytest.approx(at_half_a_step.low, abs=1e-4)
 
 
@@ -194,13 +221,66 @@ def test_speakers_whose_trials_are_all_alike_count_as_one_trial_each():
 
 
 def test_the_upper_end_of_a_mean_loss_is_further_away_on_any_scale_and_may_have_no_bound():
-    units = Units("trial", 200, 21)
-    found = loss_interval(0.5, 0.01, units)
-    reach = student.ppf(0.975, 20) * 0.1 / 0.5
+    units = Units("trial", 200, 21, 20)
+    found = loss_interval(0.5, 0.01, 0.0, units)
+    quantile = student.ppf(0.975, 20)
+    reach = quantile * 0.1 / 0.5
     assert found.low == pytest.approx(0.5 * np.exp(-reach))
     assert 1 / np.sqrt(found.high) == pytest.approx((1 - reach / 2) / np.sqrt(0.5))
     assert found.high / 0.5 > 0.5 / found.low > 1
-    assert loss_interval(0.5, 0.25, units) is None
+    assert loss_interval(0.5, 0.25, 0.0, units) is None
+    skewed = loss_interval(0.5, 0.01, 0.9, units)
+    assert skewed.low == found.low
+    t = (skewed.high - 0.5) / 0.1  # Hall's transformation of what is t standard errors too low is Student's quantile
+    assert -t + 0.9 / 3 * t**2 - 0.9**2 / 27 * t**3 + 0.9 / 6 == pytest.approx(-quantile)
+    assert skewed.high > found.high
+
+
+def test_the_upper_end_holds_a_mean_of_long_tailed_losses_more_often_with_their_skewness():
+    rng, is_bonafide, spread = np.random.default_rng(3), np.arange(60) < 20, 1.3
+    held = []
+    for _ in range(600):
+        losses = np.append(np.exp(rng.normal(0, spread, 20)), np.zeros(40))
+        variance = variance_of_means(losses, is_bonafide, None)
+        of_sample = skewness_of_means(losses, is_bonafide, None, variance)
+        value, units = losses.sum() / 20, units_of(is_bonafide, None)
+        found = [loss_interval(value, variance, skewness, units) for skewness in (0.0, of_sample)]
+        if all(found):
+            held.append([interval.high >= np.exp(spread**2 / 2) for interval in found])
+    without, with_skewness = np.mean(held, axis=0)
+    assert with_skewness > without + 0.015
+    assert with_skewness > 0.9
+
+
+@pytest.mark.parametrize("sizes", [(21, 21), (20, 200), (300, 20)])
+def test_degrees_of_freedom_are_welchs(sizes):
+    is_bonafide = np.arange(sum(sizes)) < sizes[0]
+    shares = 1 / np.array(sizes)
+    welch = shares.sum() ** 2 / (shares**2 / (np.array(sizes) - 1)).sum()
+    assert units_of(is_bonafide, None).degrees == pytest.approx(welch)
+    apart = units_of(is_bonafide, np.arange(sum(sizes)))
+    assert (apart.unit, apart.n_units, apart.degrees) == ("speaker", sum(sizes), pytest.approx(welch))
+    assert min(sizes) - 1 <= welch <= sum(sizes) - 2 + 1e-9
+    shared = np.arange(sum(sizes))
+    shared[-1] = 0  # one speaker has trials of both classes
+    assert units_of(is_bonafide, shared).degrees == min(sizes[0], sizes[1]) - 1
+
+
+def test_the_skewness_of_means_is_that_of_redrawn_speakers():
+    rng = np.random.default_rng(6)
+    speakers, is_bonafide = np.repeat(np.arange(60), 4), np.arange(240) % 2 == 0
+    losses = rng.exponential(1, 60)[speakers]
+    for known in (speakers, None):
+        variance = variance_of_means(losses, is_bonafide, known)
+        found = skewness_of_means(losses, is_bonafide, known, variance)
+        means = np.array([losses[is_bonafide], losses[~is_bonafide]])  # a speaker's four trials are alike
+        if known is None:
+            drawn = [rng.choice(means[0], (20_000, 120)).mean(axis=1), rng.choice(means[1], (20_000, 120)).mean(axis=1)]
+        else:
+            drawn = [2 * rng.choice(means[0][::2], (20_000, 60)).mean(axis=1)]
+        total = sum(drawn)
+        assert found == pytest.approx(np.mean((total - total.mean()) ** 3) / total.std() ** 3, abs=0.05)
+        assert found > 0.1
 
 
 def test_the_variance_of_means_is_that_of_redrawn_speakers():
@@ -274,6 +354,21 @@ def test_the_eers_interval_holds_the_true_one_with_twenty_trials_of_a_class():
     assert 0.94 <= np.mean(held) <= 0.99
 
 
+def test_the_difference_of_least_costs_varies_at_least_as_at_fixed_thresholds():
+    rng, costs, is_bonafide = np.random.default_rng(12), DcfCosts(), np.arange(220) < 20
+    for _ in range(20):
+        first, second = rng.normal(0, 1, (2, 220)) + 2 * is_bonafide
+        losses = []
+        for scores in (first, second):
+            threshold = min_dcf(error_rates(scores[is_bonafide], scores[~is_bonafide]), costs).threshold
+            weights = np.where(is_bonafide, costs.weight_frr, costs.weight_far) / costs.normaliser
+            losses.append(((scores > threshold) != is_bonafide) * weights)
+        variance = variance_of_means(losses[1] - losses[0], is_bonafide, None)
+        interval = compare(first, second, is_bonafide, n_replicates=20, figure=Figure("min_dcf")).interval
+        reach = student.ppf(0.975, units_of(is_bonafide, None).degrees) * np.sqrt(variance)
+        assert interval.high - interval.low >= 2 * reach * (1 - 1e-12)
+
+
 @pytest.mark.parametrize("metric", COMPARABLE)
 def test_each_figure_can_be_compared(metric):
     rng = np.random.default_rng(8)
@@ -285,5 +380,5 @@ def test_each_figure_can_be_compared(metric):
     for scores, value in ((bad, found.first), (good, found.second)):
         assert value == pytest.approx(_intervals(scores[is_bonafide], scores[~is_bonafide])[0][metric], abs=1e-12)
     assert found.p_value < 0.02
-    assert (found.difference.high < 0) == (metric != "auc")  # of an area more is better, of all others less
-    assert compare(good, good, is_bonafide, n_replicates=50, figure=figure).p_value == 1
+    assert (found.interval.high < 0) == (metric != "auc")  # of an area more is better, of all others less
+    assert compare(good, good, is_bonafide, n_replicates=50, figure=figure).interval is None

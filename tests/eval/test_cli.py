@@ -1,6 +1,7 @@
 """The command line as a user meets it."""
 
 import json
+import re
 import subprocess
 import sys
 
@@ -265,8 +266,17 @@ def test_compare_names_both_and_a_p_value(run, small_data, tmp_path):
     assert code == 0
     assert "EER of made_up" in out
     assert "EER of other" in out
-    assert run("compare", scores, other, "--protocol", protocol, "--bootstrap", "0")[0] == 1
-    assert "p = 0.00995" in out  # (0 + 1) · 2 / (200 + 1): never the other sign
+    assert re.search(r"difference: \+\d+\.\d\d points, 95% interval \+\d+\.\d\d to \+\d+\.\d\d, p < 0.001\n", out)
+    assert "200 draws of 12 speakers" in out
+    assert (
+        "without interval: no draw tells the two apart"
+        in run(*("compare", scores, scores, "--name", "a", "--name", "b", "--protocol", protocol, "--bootstrap", "20"))[
+            1
+        ]
+    )
+    for n_draws in ("0", "1"):
+        code, _, err = run("compare", scores, other, "--protocol", protocol, "--bootstrap", n_draws)
+        assert (code, "two bootstrap replicates" in err) == (1, True)
 
 
 def test_an_eer_that_no_threshold_reaches_is_said_to_be_one(run, tmp_path):
@@ -472,7 +482,7 @@ def test_other_figures_are_compared_by_name(run, small_data, metric):
     scores, protocol = small_data
     code, out, _ = run("compare", scores, scores, "--protocol", protocol, "--metric", metric, "--bootstrap", "20")
     assert code == 0
-    assert "difference: +0.0000, 95% interval +0.0000 to +0.0000" in out
+    assert "difference: +0.0000, without interval: no draw tells the two apart" in out
     code, _, err = run("compare", scores, scores, "--protocol", protocol, "--metric", "min_tdcf_2019")
     assert (code, "needs the speaker verifier's errors" in err) == (1, True)
     code, _, err = run("compare", scores, scores, "--protocol", protocol, "--metric", "nope")

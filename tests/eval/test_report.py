@@ -62,7 +62,7 @@ def test_page_needs_nothing_else(report):
 
 def test_page_says_what_figures_are_worth(report):
     page = (report / "index.html").read_text()
-    assert "RANDOM WEIGHTS" in page
+    assert re.search(r"RANDOM WEIGHTS:\s+\w+\s+scored with seeded weights", page)
     assert "protocol.csv" in page
     assert "bootstrap intervals" in page
     assert "hence optimistic" in page

@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -203,3 +204,13 @@ def test_what_cannot_be_judged_is_said():
         segment_figures([recording], {"u0": np.empty((0, 2))})
     with pytest.raises(EvalError, match=r"resolutions of 0\.001 to 10 seconds, found 0"):
         segment_figures([recording], {"u0": spoof}, [0.0])
+
+
+def test_labels_beyond_a_recordings_end_and_random_weights_are_noted():
+    recording, spoof = _made_up(0)
+    assert segment_figures([recording], {"u0": spoof})[1] == []
+    beyond = np.append(spoof, [[recording.duration_s - 0.1, recording.duration_s + 30]], axis=0)
+    found, notes = segment_figures([replace(recording, is_random=True)], {"u0": beyond})
+    assert len(found) == 2
+    assert notes[0].startswith("RANDOM WEIGHTS")
+    assert notes[1] == "labels of 1 recordings end long after them (u0, …): are the labels theirs, and in seconds?"

@@ -31,7 +31,7 @@ def add(commands: "options.Commands") -> None:
     applying.add_argument("scores", type=Path, metavar="SCORES", help="a score file of the same model")
     applying.add_argument("--calibration", type=Path, required=True, metavar="FILE", help="of dfeval calibrate fit")
     applying.add_argument("--out", type=Path, required=True, metavar="FILE", help="the score file to write")
-    applying.set_defaults(run=apply)
+    applying.set_defaults(run=apply, may_overwrite=("scores",))
     for action in (fitting, applying):
         options.add_columns(action)
 
@@ -69,6 +69,7 @@ def apply(arguments: argparse.Namespace) -> int:
         arguments.score_column,
         model=arguments.model,
         id_column=arguments.id_column,
+        warn=lambda note: print(f"dfeval: note: {note}", file=sys.stderr),
     )
     print(f"wrote {arguments.out}: {n_rows:,} rows with llr and verdict")
     return 0

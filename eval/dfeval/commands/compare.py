@@ -41,5 +41,8 @@ def run(arguments: argparse.Namespace) -> int:
         out.print(f"note: {note}", style="yellow")
     figure = Figure(arguments.metric, options.costs_of(arguments), options.asv_of(arguments))
     comparison = compare_trials(first, second, arguments.bootstrap, arguments.seed, figure)
-    show_comparison(comparison, first.detector, second.detector, out)
+    names = [one.shown_as for one in detectors]
+    if len(set(names)) < len(names):  # one model's scores of two runs
+        names = [f"{name} ({one.source.name})" for name, one in zip(names, detectors, strict=True)]
+    show_comparison(comparison, names[0], names[1], out)
     return 0

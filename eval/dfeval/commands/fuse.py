@@ -64,7 +64,7 @@ def apply(arguments: argparse.Namespace) -> int:
     from dfcontract.fusion import Fusion
     from dfeval.errors import EvalError
     from dfeval.fuse import apply
-    from dfeval.scores import load_scores
+    from dfeval.scores import check_id_column, load_scores
 
     files, names = arguments.scores, arguments.name or [None] * len(arguments.scores)
     if len(names) != len(files):
@@ -74,6 +74,10 @@ def apply(arguments: argparse.Namespace) -> int:
         load_scores(path, arguments.score_column, arguments.model, id_column=arguments.id_column, name=name)
         for path, name in zip(files, names, strict=True)
     ]
+    for one in scores:
+        check_id_column(one, arguments.id_column)
+    for note in dict.fromkeys(note for one in scores for note in one.notes):
+        print(f"dfeval: note: {note}", file=sys.stderr)
     n_rows, n_without = apply(fusion, scores, arguments.out)
     print(f"wrote {arguments.out}: {n_rows:,} rows with a fused score")
     if n_without:

@@ -1,6 +1,7 @@
 """Options that several commands have, and what is read by them."""
 
 import argparse
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -79,7 +80,7 @@ def add_settings(command: argparse.ArgumentParser) -> None:
         help="break figures down by these protocol columns, numbers at edges as in duration_s:2,4; none: pooled alone",
     )
     command.add_argument(
-        "--threshold", type=float, help="decide at this score (default: this data's own EER threshold)"
+        "--threshold", type=finite, help="decide at this score (default: this data's own EER threshold)"
     )
     add_costs(command)
     add_asv(command)
@@ -98,7 +99,7 @@ def add_asv_rates(group: argparse._ActionsContainer) -> None:
     """The same errors as three numbers."""
     group.add_argument(
         "--asv-rates",
-        type=float,
+        type=finite,
         nargs=3,
         metavar=("P_FA", "P_MISS", "P_FA_SPOOF"),
         help="of the verifier: impostors accepted, targets missed, spoof accepted; shares of 1",
@@ -108,9 +109,9 @@ def add_asv_rates(group: argparse._ActionsContainer) -> None:
 def add_costs(command: argparse.ArgumentParser) -> None:
     """The prior of spoof and the costs of both errors."""
     group = command.add_argument_group("detection cost (defaults: ASVspoof 5)")
-    group.add_argument("--p-spoof", type=float, default=0.05, help="prior of spoof (%(default)s)")
-    group.add_argument("--c-miss", type=float, default=1.0, help="cost of rejecting bona fide (%(default)s)")
-    group.add_argument("--c-fa", type=float, default=10.0, help="cost of accepting spoof (%(default)s)")
+    group.add_argument("--p-spoof", type=finite, default=0.05, help="prior of spoof (%(default)s)")
+    group.add_argument("--c-miss", type=finite, default=1.0, help="cost of rejecting bona fide (%(default)s)")
+    group.add_argument("--c-fa", type=finite, default=10.0, help="cost of accepting spoof (%(default)s)")
 
 
 def add_target(command: argparse.ArgumentParser) -> None:
@@ -127,11 +128,37 @@ def count(text: str) -> int:
     return number
 
 
+def finite(text: str) -> float:
+    """A number that is neither infinite nor NaN."""
+    if not math.isfinite(value := float(text)):
+        raise argparse.ArgumentTypeError(f"expected a finite number, found {text}")
+    return value
+
+
 def share(text: str) -> float:
     """A number between 0 and 1."""
     if not 0 <= (value := float(text)) <= 1:
         raise argparse.ArgumentTypeError(f"expected a share between 0 and 1, found {text}")
     return value
+
+
+def refuse_overwriting(arguments: argparse.Namespace) -> None:
+    """Refuse an --out that is one of the command's own inputs: what it read would be lost.
+
+    Options that may be overwritten are those that the command names as ``may_overwrite``.
+
+    Raises:
+        EvalError: it is one.
+    """
+    out = getattr(arguments, "out", None)
+    if not isinstance(out, Path) or not out.is_file():
+        return
+    for name, value in vars(arguments).items():
+        if name == "out" or name in getattr(arguments, "may_overwrite", ()):
+            continue
+        for path in value if isinstance(value, list) else [value]:
+            if isinstance(path, Path) and path.exists() and out.samefile(path):
+                raise EvalError(f"--out {out}: would overwrite {path}, which is read; name another file")
 
 
 def protocol_of(arguments: argparse.Namespace) -> "Protocol":

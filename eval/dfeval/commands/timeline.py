@@ -15,7 +15,7 @@ def add(commands: "options.Commands") -> None:
     )
     command.add_argument("scores", type=Path, metavar="SCORES", help="of dfclient score --mode sliding")
     command.add_argument("--utt-id", metavar="ID", help="which recording (default: the one with most windows)")
-    command.add_argument("--threshold", type=float, help="mark windows below this score as spoof")
+    command.add_argument("--threshold", type=options.finite, help="mark windows below this score as spoof")
     command.add_argument("--out", type=Path, required=True, metavar="FILE", help="a .png or .svg")
     command.set_defaults(run=run)
 

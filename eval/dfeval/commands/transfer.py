@@ -31,7 +31,7 @@ def add(commands: "options.Commands") -> None:
         "--from-where", action="append", default=[], metavar="CONDITION", help="as --where, of the set it is set on"
     )
     source.add_argument("--calibration", type=Path, metavar="FILE", help="of dfeval calibrate fit")
-    source.add_argument("--threshold", type=float, help="a score; at or above it is bona fide")
+    source.add_argument("--threshold", type=options.finite, help="a score; at or above it is bona fide")
     options.add_target(command)
     command.add_argument("--by", metavar="COLUMN", help="besides, for each value of this protocol column")
     command.add_argument("--json", action="store_true", help="print JSON instead of a table")
@@ -58,10 +58,10 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"dfeval: note: {note}", file=sys.stderr)
     if arguments.json:
         origin = {"threshold": source.threshold, "rule": source.rule, "data": source.data, "eer": source.eer}
-        content = {"detector": trials.detector, "source": origin, "sets": [one.as_dict() for one in found]}
+        content = {"detector": trials.shown_as, "source": origin, "sets": [one.as_dict() for one in found]}
         print(json.dumps(content, indent=2))
         return 0
-    show_transfers(trials.detector, source, found, console())
+    show_transfers(trials.shown_as, source, found, console())
     return 0
 
 

@@ -28,7 +28,8 @@ def run(arguments: argparse.Namespace) -> int:
     for detector, differences, notes in verify(arguments.figures, arguments.inputs):
         for note in notes:
             print(f"note: {note}")
-        print(f"{detector}: {f'{len(differences):,} differences' if differences else 'the same figures'}")
+        count = f"{len(differences):,} difference{'s' * (len(differences) > 1)}"
+        print(f"{detector}: {count if differences else 'the same figures'}")
         for difference in differences[:N_SHOWN]:
             print(f"  {difference}")
         if len(differences) > N_SHOWN:

@@ -200,6 +200,8 @@ def _random(seed: int, condition: str, utt_id: str) -> Generator:
 
 
 def _room(path: Path) -> Floats:
+    if not path.is_file():
+        raise EvalError(f"--rir {path}: expected a recording of a room's response, found no such file")
     try:
         response = audio.read(path)
     except EvalError as error:

@@ -122,6 +122,8 @@ def conditions_of(asked: Sequence[str] | None, exclude: Sequence[str] = ()) -> t
     words = [name for name in KINDS if name != CLEAN] if asked is None else list(asked)
     if unknown := [name for name in (*exclude, *(word.partition(":")[0] for word in words)) if name not in KINDS]:
         raise EvalError(f"expected kinds of degradation among {', '.join(KINDS)}, found {', '.join(unknown)}")
+    if CLEAN in exclude:
+        raise EvalError(f"{CLEAN} is always made: it is what the other conditions are judged against")
     conditions, notes = [Condition(CLEAN)], []
     for word in words:
         name = word.partition(":")[0]

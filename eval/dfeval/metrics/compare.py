@@ -1,22 +1,23 @@
 """Two detectors on the same trials: is the difference of a figure more than chance?
 
 A paired bootstrap: both detectors are judged on the same redrawn trials (or speakers), so what makes a trial hard
-cancels out. The interval is Student's around the difference that was found. The p-value is the achieved significance
-level (Efron & Tibshirani, "An Introduction to the Bootstrap", 1993, ch. 15-16): twice the share of replicates in which
-the difference has the other sign, one being added to both counts, as a p-value of zero can't be had by drawing.
+cancels out. The draws give the difference's standard error (of least costs, where that is larger, the losses at both
+thresholds do); interval and p-value are both Student's with it (Efron & Tibshirani, "An Introduction to the Bootstrap",
+1993, ch. 12), so p < 0.05 exactly where the 95 % interval excludes 0.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dfeval.figures import METRICS, Basis
+from dfeval.figures import METRICS, Basis, wrong_at_least_cost
 from dfeval.metrics.bootstrap import Counts, Replicates, crossing, drawable
 from dfeval.metrics.convex_hull import convex_hull
 from dfeval.metrics.dcf import DcfCosts
 from dfeval.metrics.eer import Floats, error_rates
-from dfeval.metrics.intervals import Interval, difference_interval, units_of
+from dfeval.metrics.intervals import MIN_TRIALS, Interval, difference_test, units_of, variance_of_means
 from dfeval.metrics.tdcf import AsvRates
 
 COMPARABLE = tuple(name for name, metric in METRICS.items() if metric.drawn or metric.losses)
@@ -24,15 +25,32 @@ COMPARABLE = tuple(name for name, metric in METRICS.items() if metric.drawn or m
 
 @dataclass(frozen=True)
 class Comparison:
-    """A figure (a key of METRICS) of two detectors on the same trials; ``difference`` is of second minus first."""
+    """A figure (a key of METRICS) of two detectors on the same trials.
+
+    Attributes:
+        metric: which.
+        first: the first detector's.
+        second: the second detector's.
+        interval: of second minus first; None where there is none.
+        p_value: of a difference as large if there were none in truth; None where there is no interval.
+        why_none: why there is no interval, in words; else empty.
+        n_bonafide: trials.
+        n_spoof: trials.
+    """
 
     metric: str
     first: float
     second: float
-    difference: Interval
-    p_value: float
+    interval: Interval | None
+    p_value: float | None
+    why_none: str
     n_bonafide: int
     n_spoof: int
+
+    @property
+    def difference(self) -> float:
+        """Second minus first."""
+        return self.second - self.first
 
 
 @dataclass(frozen=True)
@@ -55,6 +73,17 @@ class _Sorted:
         self.units, self.points = units_of(is_bonafide, None), rates.distinct
         losses = METRICS[self.metric].losses
         self.losses = losses(self.basis) if losses else None
+
+    def losses_at_least_cost(self) -> Floats | None:
+        """What each trial, in the detectors' common order, adds to a least cost; None of other figures."""
+        metric = METRICS[self.metric]
+        weights = metric.weights(self.basis) if metric.weights and metric.drawn else None
+        if weights is None:
+            return None
+        costs = np.where(self.is_bonafide, weights.frr, weights.far) / weights.normaliser
+        losses = np.empty(self.order.size)
+        losses[self.order] = wrong_at_least_cost(weights, self.basis.rates) * costs
+        return losses
 
     def value(self, drawn: Counts, total: tuple[int, int]) -> float:
         """The figure of trials that are drawn so often each, given in the detectors' common order."""
@@ -101,26 +130,38 @@ def compare(
         if all(total):
             values = [detector.value(drawn, total) for detector in detectors]
             differences.append(values[1] - values[0])
-    drawn_differences = np.asarray(differences)
     everyone = np.ones(is_bonafide.size, dtype=np.int64)
     total = (int(is_bonafide.sum()), int((~is_bonafide).sum()))
     found = [detector.value(everyone, total) for detector in detectors]
-    units = units_of(is_bonafide, speakers)
-    variance = float(drawn_differences.var(ddof=1)) if len(differences) > 1 else 0.0
+    variance = float(np.var(differences, ddof=1)) if len(differences) > 1 else 0.0
+    losses = [detector.losses_at_least_cost() for detector in detectors]
+    why_none = _why_none(min(total), differences, variance)
+    interval, p_value = None, None
+    if not why_none:
+        if losses[0] is not None and losses[1] is not None:
+            # Draws repeat trials, and a minimum over repeated trials varies less than one over new ones.
+            variance = max(variance, variance_of_means(losses[1] - losses[0], is_bonafide, speakers))
+        units = units_of(is_bonafide, speakers)
+        interval, p_value = difference_test(found[1] - found[0], variance, units, len(differences))
     return Comparison(
         metric=chosen.metric,
         first=found[0],
         second=found[1],
-        difference=difference_interval(found[1] - found[0], variance, units, len(differences)),
-        p_value=_p_value(drawn_differences),
+        interval=interval,
+        p_value=p_value,
+        why_none=why_none,
         n_bonafide=total[0],
         n_spoof=total[1],
     )
 
 
-def _p_value(differences: Floats) -> float:
-    rarer = min(int((differences <= 0).sum()), int((differences >= 0).sum()))
-    return min(1.0, 2 * (rarer + 1) / (len(differences) + 1))
+def _why_none(n_of_rarer_class: int, differences: Sequence[float], variance: float) -> str:
+    """Why a difference has no interval, in words; empty where it has one."""
+    if n_of_rarer_class < MIN_TRIALS:
+        return f"under {MIN_TRIALS} trials of a class"
+    if variance > 0:
+        return ""
+    return "each draw finds the same difference" if any(differences) else "no draw tells the two apart"
 
 
 def _draw_units(rng: np.random.Generator, n_units: int) -> Counts:

@@ -19,8 +19,9 @@ class DcfCosts:
 
     def __post_init__(self) -> None:
         """Refuse what is no prior or no cost."""
-        if not 0 < self.p_spoof < 1 or self.c_miss <= 0 or self.c_fa <= 0:
-            raise EvalError(f"expected 0 < p_spoof < 1 and costs above 0, found {self}")
+        is_cost = (0 < cost < math.inf for cost in (self.c_miss, self.c_fa))
+        if not 0 < self.p_spoof < 1 or not all(is_cost):
+            raise EvalError(f"expected 0 < p_spoof < 1 and finite costs above 0, found {self}")
 
     @property
     def weight_frr(self) -> float:

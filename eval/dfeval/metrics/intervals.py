@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import betaincinv, expit, logit, ndtri, stdtrit
+from scipy.special import betaincinv, expit, logit, ndtri, stdtr, stdtrit
 
 from dfeval.metrics.eer import Floats
 
@@ -19,6 +19,7 @@ LEVEL = 0.95
 MIN_TRIALS = 20  # of each class: with fewer, no kind of interval held the true figure as often as it says
 MIN_CONFUSIONS = 2  # of each kind at the EER's threshold: with fewer, the Cllr's tail has not been seen yet
 MAX_SEPARATED = 0.05  # share of draws without a confusion beyond which the AUC's upper end is anybody's guess
+MIN_SLOPE = 1e-6  # of Hall's transformation: nearer to 0 it is none, and would lose digits
 MIN_SPEAKERS = 10  # of each class: fewer draws of fewer speakers say little about the speakers that were not recorded
 
 Ends = Callable[[float, float], tuple[float, float]]  # of a rate, given it and the number of trials behind it
@@ -41,21 +42,48 @@ class Interval:
 
 @dataclass(frozen=True)
 class Units:
-    """What varies independently: ``unit`` (trial, speaker), how many in all, and in the class that has fewer."""
+    """What varies independently.
+
+    Attributes:
+        unit: trial or speaker.
+        n_units: how many in all.
+        n_of_rarer_class: how many in the class that has fewer.
+        degrees: of freedom of a variance that both classes' units tell of; one less than the units where they are the
+            same units, as speakers with trials of both classes are.
+    """
 
     unit: str
     n_units: int
     n_of_rarer_class: int
+    degrees: float
 
 
 def units_of(is_bonafide: NDArray[np.bool_], speakers: NDArray[np.int64] | None) -> Units:
     """The units of trials whose speakers are numbered, or None where trials count by themselves."""
     if speakers is None:
         n_bonafide = int(is_bonafide.sum())
-        return Units("trial", is_bonafide.size, min(n_bonafide, is_bonafide.size - n_bonafide))
+        n_of_class = (n_bonafide, is_bonafide.size - n_bonafide)
+        return Units("trial", is_bonafide.size, min(n_of_class), _degrees(*n_of_class))
     # Counting is linear in the trials, where finding the unique numbers would sort them.
-    n_of_class = (int(np.count_nonzero(np.bincount(speakers[mask]))) for mask in (is_bonafide, ~is_bonafide))
-    return Units("speaker", int(np.count_nonzero(np.bincount(speakers))), min(n_of_class))
+    of_class = [
+        np.bincount(speakers[mask], minlength=int(speakers.max()) + 1) > 0 for mask in (is_bonafide, ~is_bonafide)
+    ]
+    n_bonafide, n_spoof = (int(known.sum()) for known in of_class)
+    rarer = min(n_bonafide, n_spoof)
+    degrees = float(rarer - 1) if (of_class[0] & of_class[1]).any() else _degrees(n_bonafide, n_spoof)
+    return Units("speaker", int((of_class[0] | of_class[1]).sum()), rarer, degrees)
+
+
+def _degrees(n_bonafide: int, n_spoof: int) -> float:
+    """Degrees of freedom of the variance of a sum of both classes' means, where their units vary alike.
+
+    Welch, "The generalization of 'Student's' problem when several different population variances are involved",
+    Biometrika 34, 1947; at least those of the class with fewer units.
+    """
+    if min(n_bonafide, n_spoof) < 2:
+        return 0.0
+    shares = np.array((1 / n_bonafide, 1 / n_spoof))
+    return float(shares.sum() ** 2 / (shares**2 / (1 / shares - 1)).sum())
 
 
 def share_interval(value: float, drawn: Floats, step: float, units: Units) -> Interval | None:
@@ -82,7 +110,7 @@ def share_interval(value: float, drawn: Floats, step: float, units: Units) -> In
         return np.asarray(logit(np.clip(shares, step / 2, 1 - step / 2)))
 
     centre = float(log_odds(np.asarray(2 * value - drawn.mean())))
-    reach = _student(n_units) * float(log_odds(drawn).std(ddof=1)) * math.sqrt(n_units / (n_units - 1))
+    reach = _student(units.degrees) * float(log_odds(drawn).std(ddof=1)) * math.sqrt(n_units / (n_units - 1))
     low, high = float(expit(centre - reach)), float(expit(centre + reach))
     return _interval(min(low, value), max(high, value), units, drawn.size)
 
@@ -96,21 +124,44 @@ def rate_interval(value: float, variance: float, units: Units) -> Interval:
     """
     n_trials = float(units.n_of_rarer_class)
     if variance > 0:
-        n_trials = value * (1 - value) / variance * (_NORMAL / _student(units.n_of_rarer_class)) ** 2
+        n_trials = value * (1 - value) / variance * (_NORMAL / _student(units.degrees)) ** 2
     return _interval(*clopper_pearson(value, n_trials), units)
 
 
-def loss_interval(value: float, variance: float, units: Units) -> Interval | None:
-    """Interval of a mean loss above 0 without upper end: Student's, on two scales.
+def loss_interval(value: float, variance: float, skewness: float, units: Units) -> Interval | None:
+    """Interval of a mean loss above 0 without upper end: Student's, on two scales, and as the losses' skewness asks.
 
     Losses have a tail of which few trials show little, and where they do not show it their variance is too small as
     well. So the lower end is found on a logarithmic scale, the upper one on that of 1/√, which reaches further there.
-    None where nothing varies, or where the upper end has no bound.
+    Where the tail is seen, the upper end goes at least as far as with the skewness removed (Hall, "On the removal of
+    skewness by transformation", J. R. Statist. Soc. B 54, 1992; of two classes: Zhou & Dinh, Biostatistics 6, 2005).
+
+    Args:
+        value: the mean loss.
+        variance: of it.
+        skewness: of it, as `skewness_of_means` gives it.
+        units: behind it.
+
+    Returns:
+        The interval; None where nothing varies, or where the upper end has no bound.
     """
     if not variance > 0 or not 0 < value < math.inf or units.n_of_rarer_class < 2:
         return None
-    reach = _student(units.n_of_rarer_class) * math.sqrt(variance) / value
-    return _interval(value * math.exp(-reach), value / (1 - reach / 2) ** 2, units) if reach < 2 else None
+    # Losses of one class may vary far more than the other's: the degrees are those of the class with fewer units.
+    error, quantile = math.sqrt(variance), _student(units.n_of_rarer_class - 1)
+    reach = quantile * error / value
+    if reach >= 2:
+        return None
+    high = max(value / (1 - reach / 2) ** 2, value - error * _with_skewness(-quantile, skewness))
+    return _interval(value * math.exp(-reach), high, units)
+
+
+def _with_skewness(quantile: float, skewness: float) -> float:
+    """Hall's inverse transformation: the quantile of a studentised mean that has this skewness."""
+    slope = skewness / 3
+    if abs(slope) < MIN_SLOPE:
+        return quantile
+    return (math.cbrt(1 + 3 * slope * (quantile - slope / 2)) - 1) / slope
 
 
 def jeffreys(rate: float, n_trials: float) -> tuple[float, float]:
@@ -159,10 +210,21 @@ def weighed_rates(
     return value - math.sqrt(below), value + math.sqrt(above)
 
 
-def difference_interval(value: float, variance: float, units: Units, n_replicates: int) -> Interval:
-    """Interval of a difference: Student's; of no width where nothing varies."""
-    reach = _student(units.n_of_rarer_class) * math.sqrt(variance) if variance > 0 else 0.0
-    return _interval(value - reach, value + reach, units, n_replicates)
+def difference_test(value: float, variance: float, units: Units, n_replicates: int) -> tuple[Interval, float]:
+    """Student's interval of a difference, and the p-value of "there is none" by the same distribution.
+
+    Both follow from one ratio, difference over standard error, so p < 1 - level exactly where the interval excludes 0.
+
+    Args:
+        value: the difference.
+        variance: of it, above 0.
+        units: that were drawn.
+        n_replicates: how many draws the variance comes from.
+    """
+    error = math.sqrt(variance)
+    reach = _student(units.degrees) * error
+    p_value = 2 * float(stdtr(units.degrees, -abs(value) / error))
+    return _interval(value - reach, value + reach, units, n_replicates), p_value
 
 
 def variance_of_means(losses: Floats, is_bonafide: NDArray[np.bool_], speakers: NDArray[np.int64] | None) -> float:
@@ -183,6 +245,31 @@ def variance_of_means(losses: Floats, is_bonafide: NDArray[np.bool_], speakers: 
     return float(n_speakers / (n_speakers - 1) * np.sum(errors**2))
 
 
+def skewness_of_means(
+    losses: Floats, is_bonafide: NDArray[np.bool_], speakers: NDArray[np.int64] | None, variance: float
+) -> float:
+    """Skewness of the sum of both classes' mean losses: third moments add up as variances do.
+
+    Args:
+        losses: of each trial, shape (n_trials,).
+        is_bonafide: the class of each.
+        speakers: the speaker of each, numbered from 0 without gaps; None: each trial by itself.
+        variance: of the sum, above 0, as `variance_of_means` gives it.
+    """
+    masks, scale = (is_bonafide, ~is_bonafide), math.sqrt(variance)
+    if speakers is None:
+        errors = [(losses[mask] - losses[mask].mean()) / mask.sum() for mask in masks]
+    else:
+        errors = [np.asarray(sum(_errors(losses, mask, speakers) for mask in masks))]
+    return sum(_third_moment(error / scale) for error in errors)
+
+
+def _third_moment(errors: Floats) -> float:
+    """Of the sum of units' errors, without bias."""
+    n_units = errors.size
+    return float(n_units**2 / ((n_units - 1) * (n_units - 2)) * (errors**3).sum())
+
+
 def _errors(losses: NDArray[Any], mask: NDArray[np.bool_], speakers: NDArray[np.int64]) -> Floats:
     """Each speaker's share in the error of the mean loss of the trials that the mask picks."""
     of_class = losses[mask]
@@ -200,7 +287,7 @@ def _sizes_by_speaker(
     for rate, error in zip(rates, errors, strict=True):
         variance = n_speakers / (n_speakers - 1) * float((error**2).sum()) * (together / apart if apart > 0 else 1.0)
         size = rate * (1 - rate) / variance if variance > 0 else n_speakers
-        sizes.append(size * (_NORMAL / _student(n_speakers)) ** 2)
+        sizes.append(size * (_NORMAL / _student(n_speakers - 1)) ** 2)
     return sizes
 
 
@@ -219,6 +306,6 @@ def _interval(low: float, high: float, units: Units, n_replicates: int = 0) -> I
 _NORMAL = float(ndtri((1 + LEVEL) / 2))
 
 
-def _student(n_units: int) -> float:
-    """Quantile at the level's upper end of Student's distribution with the degrees of freedom of so many units."""
-    return float(stdtrit(n_units - 1, (1 + LEVEL) / 2))
+def _student(degrees: float) -> float:
+    """Quantile at the level's upper end of Student's distribution with so many degrees of freedom."""
+    return float(stdtrit(degrees, (1 + LEVEL) / 2))

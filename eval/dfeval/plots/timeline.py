@@ -4,6 +4,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from dfeval.plots.style import BONAFIDE, INK, SPOOF, axes, legend, styled
+from dfeval.scores import RANDOM_WEIGHTS
 from dfeval.window_scores import WindowScores
 
 
@@ -28,5 +29,7 @@ def draw_timeline(recording: WindowScores, threshold: float | None = None) -> Fi
         ax.axhline(threshold, color=INK, linestyle=(0, (2, 2)), linewidth=1.4, label=f"threshold {threshold:.2f}")
     ax.set(xlabel="time (s)", ylabel="score (higher = more bona fide)", xlim=(0, recording.duration_s))
     ax.margins(y=0.1)
+    if recording.is_random:
+        ax.set_title(f"{RANDOM_WEIGHTS}: no score means anything", color=SPOOF)
     legend(figure, 4)
     return figure
