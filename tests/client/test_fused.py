@@ -157,7 +157,7 @@ def test_all_members_together_have_no_more_in_flight_than_was_asked_for(faulty_s
     with FusedDetector(server.url, fusion) as fused:
         results = list(fused.score_many(clips, concurrency=concurrency))
     assert [one.members[0].score for one in results] == pytest.approx([0.1 * number for number in range(10)], abs=1e-6)
-    assert server.triton.most_in_flight == concurrency
+    assert 1 <= server.triton.most_in_flight <= concurrency  # how many there really are is the machine's affair
 
 
 @pytest.mark.parametrize(
