@@ -1,6 +1,7 @@
 """``dfdeploy setup``: the server's own Python environment, made or brought up to date; and NVIDIA's perf_analyzer."""
 
 import hashlib
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
@@ -80,7 +81,13 @@ def install_perf_analyzer() -> None:
             what="perf_analyzer",
         )
         stamp.write_text(wanted)
-    print(f"perf_analyzer: {folder} ({_megabytes(folder)} MB) is ready")
+    # The program finds its CUDA library through the environment alone, which nobody should have to know.
+    program, libraries = folder / "bin" / "perf_analyzer", folder / "nvidia" / "cuda_runtime" / "lib"
+    command = folder / "perf_analyzer"
+    words = shlex.join(["env", f"LD_LIBRARY_PATH={libraries}", str(program)])
+    command.write_text(f'#!/bin/sh\nexec {words} "$@"\n')
+    command.chmod(0o755)
+    print(f"perf_analyzer: {command} ({_megabytes(folder)} MB) is ready")
 
 
 def _begin(folder: Path, python: str, version: str) -> None:

@@ -71,7 +71,7 @@ def _page(spec: DetectorSpec) -> str:
     sections = (
         f"# {spec.name}\n",
         f"{described.summary}\n",
-        f"    dfexport build {spec.name}\n",
+        f"```sh\ndfexport build {spec.name}\n```\n",
         *_facts(spec),
         "## Architecture\n",
         f'<div class="diagram" markdown="0">{architectures.picture(spec)}</div>\n',

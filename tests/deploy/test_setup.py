@@ -185,3 +185,9 @@ def test_perf_analyzer_is_installed_once_where_bench_looks(
     setup.install_perf_analyzer()
     setup.install_perf_analyzer()
     assert pip.calls == [f"--no-deps --upgrade --target {folder} tritonclient==2.51.0 nvidia-cuda-runtime-cu12"]
+    (folder / "bin").mkdir()
+    program = folder / "bin" / "perf_analyzer"
+    program.write_text('#!/bin/sh\necho "$LD_LIBRARY_PATH: $*"\n')
+    program.chmod(0o755)
+    said = subprocess.run([folder / "perf_analyzer", "-m", "a b"], capture_output=True, text=True, check=True).stdout
+    assert said == f"{folder}/nvidia/cuda_runtime/lib: -m a b\n"

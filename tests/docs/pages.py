@@ -1,12 +1,16 @@
 """What the documentation asks a reader to type: its blocks, and the command lines in them.
 
-A block ```` ```sh ```` of the tutorial or a how-to is run by the tests, in order, in one shell. Its title may say
+Every block ```` ```sh ```` of a page is run by the tests, in order, in one shell, and so is a block ```` ```python ````
+without a title. A title may say
 
 - `In a shell of its own`: it is left running until the page ends;
 - `Not run by our tests: REASON`: it is only read by the commands' own parsers.
 
 A block ```` ```text title="It prints" ```` is compared with what the block before it printed (`…` stands for anything
 in a line), and a block of another language whose title is a file's name is written to that file.
+
+The tutorial and the how-tos begin with nothing. Other pages are looked things up in, by people who have recordings and
+models: they begin with those of `readers_files.py`.
 """
 
 import re
@@ -45,6 +49,8 @@ class Block:
 
     @property
     def is_run(self) -> bool:
+        if self.language == "python":
+            return not self.title
         return self.is_shell and not self.title.startswith(NOT_RUN)
 
     @property
@@ -57,9 +63,15 @@ def pages() -> list[Path]:
     return [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"))]
 
 
-def walks() -> list[Path]:
-    """The pages whose commands are run."""
+def from_nothing() -> list[Path]:
+    """The pages that take a reader by the hand from a fresh copy on."""
     return [DOCS / "tutorial.md", *sorted((DOCS / "howto").glob("*.md"))]
+
+
+def walks() -> list[Path]:
+    """The pages that have something to run."""
+    others = [page for page in pages() if page not in from_nothing()]
+    return [page for page in (*from_nothing(), *others) if any(block.is_run for block in blocks(page.read_text()))]
 
 
 def blocks(text: str) -> list[Block]:
@@ -75,14 +87,28 @@ def blocks(text: str) -> list[Block]:
     ]
 
 
+def indented(text: str) -> list[str]:
+    """The lines that four spaces make a block of code; those of lists and of admonitions are none."""
+    found, opener = [], ""
+    for line in FENCED.sub("\n", text).splitlines():
+        if not line.startswith(" "):
+            opener = line or opener
+        elif line.startswith("    ") and not re.match(r"!!!|[-*] |\d+\. ", opener):
+            found.append(line)
+    return found
+
+
 def command_lines(text: str) -> Iterator[list[str]]:
-    """The words of each command in a page's blocks, those between pipes each by itself."""
-    fenced = [block.text for block in blocks(text) if block.is_shell]
-    rest = FENCED.sub("\n", text).splitlines()
-    indented = "\n".join(line.removeprefix("    ") for line in rest if line.startswith("    "))
-    for block in (*fenced, indented):
-        for line in block.replace("\\\n", " ").splitlines():
-            yield from _commands(line.removeprefix("$ "))
+    """The words of each command in a page's blocks of a shell."""
+    for block in blocks(text):
+        if block.is_shell:
+            yield from commands_in(block.text)
+
+
+def commands_in(text: str) -> Iterator[list[str]]:
+    """The words of each command, those between pipes each by itself."""
+    for line in text.replace("\\\n", " ").splitlines():
+        yield from _commands(line.removeprefix("$ "))
 
 
 def _commands(line: str) -> Iterator[list[str]]:

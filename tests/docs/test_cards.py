@@ -2,6 +2,7 @@
 
 import re
 
+import pages
 import pytest
 from maker import architectures, cards
 
@@ -62,6 +63,8 @@ def test_a_page_has_each_published_figure_once_with_its_source(spec):
         offered = re.search(rf"^\| {precision} \| (?!not offered)", measured, re.MULTILINE)
         assert bool(offered) == (precision in spec.precisions)
     assert text.count("<svg ") == text.count("</svg>") == 1
+    assert list(pages.command_lines(text)) == [["dfexport", "build", spec.name]]
+    assert pages.indented(text) == []
 
 
 def test_a_citation_is_that_of_the_paper(spec):

@@ -63,14 +63,14 @@ def test_every_command_and_option_in_running_text_exists(page):
 
 def test_wrong_lines_are_found(capsys):
     fenced = "```sh\ndfeval figures \\\n  a.csv  # made up\n```\n"
-    indented = "    dfclient score a.wav --modle aasist | tee log\n    make exprot\n    make test JOBZ=2\n"
-    lines = list(pages.command_lines(f"Text\n\n{indented}\n{fenced}"))
+    second = "```console\n$ dfclient score a.wav --modle aasist | tee log\nmake exprot\nmake test JOBZ=2\n```\n"
+    lines = list(pages.command_lines(f"Text\n\n{fenced}\n{second}"))
     assert [words[0] for words in lines] == ["dfeval", "dfclient", "tee", "make", "make"]
     said = [complaint(words, capsys) for words in lines]
     assert "invalid choice: 'figures'" in said[0]
     assert "--modle" in said[1]
     assert said[2:] == ["", "make: no target exprot", "make: no variable JOBZ"]
-    assert len(list(pages.command_lines((pages.ROOT / "README.md").read_text()))) > 15
+    assert len(list(pages.command_lines((pages.ROOT / "README.md").read_text()))) >= 15
 
 
 def each_command() -> list[argparse.ArgumentParser]:
@@ -95,8 +95,20 @@ def test_a_program_without_a_command_lists_its_commands(capsys):
             assert set(below) <= set(capsys.readouterr().err.split()), name
 
 
-def test_a_block_that_is_not_run_says_why():
-    """Titles that mean something are spelt as the tests read them, and a reason is given."""
-    titles = [block.title for page in pages.walks() for block in pages.blocks(page.read_text()) if block.is_shell]
-    for title in filter(None, titles):
-        assert title == pages.OWN_SHELL or len(title) > len(pages.NOT_RUN) + 10, title
+@pytest.mark.parametrize("page", pages.pages(), ids=lambda page: str(page.relative_to(pages.ROOT)))
+def test_each_command_is_run_or_says_why_not(page):
+    """Commands stand in blocks of a shell, whose titles are spelt as the tests read them and give a reason."""
+    found = pages.blocks(page.read_text())
+    for block in found:
+        if block.is_shell:
+            is_reasoned = block.title.startswith(pages.NOT_RUN) and len(block.title) > len(pages.NOT_RUN) + 10
+            assert block.is_run or is_reasoned, block
+            assert block.title in ("", pages.OWN_SHELL) or is_reasoned, block
+        else:
+            known = {"make", *programs.programs()}
+            assert not known & {words[0] for words in pages.commands_in(block.text)}, block
+    assert pages.indented(page.read_text()) == [], "a block of four spaces has no title: fence it"
+
+
+def test_the_tutorial_and_every_how_to_have_something_to_run():
+    assert set(pages.from_nothing()) < set(pages.walks())

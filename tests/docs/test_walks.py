@@ -1,4 +1,4 @@
-"""The tutorial and the how-tos, typed word by word: each page in a fresh copy of the checkout, in one shell."""
+"""The documentation, typed word by word: each page in a fresh copy of the checkout, in one shell."""
 
 import os
 import re
@@ -11,6 +11,9 @@ from pathlib import Path
 
 import pages
 import pytest
+import readers_files
+
+from once import made_once, run_folder
 
 pytestmark = pytest.mark.slow
 
@@ -67,8 +70,10 @@ def script(blocks: list[pages.Block]) -> str:
             lines.append(f'setsid {command} > shell_{number}.log 2>&1 & servers="$servers $!"')
             lines.append(
                 f"until grep -Eq '{READY}' shell_{number}.log; do kill -0 $! || {{ cat shell_{number}.log; exit 1; }}; "
-                "sleep 0.2; done"
+                f"sleep 0.2; done; echo '{MARK} {number}'; cat shell_{number}.log"
             )
+        elif block.is_run and block.language == "python":
+            lines.append(f"echo '{MARK} {number}'\npython - <<'END_OF_PYTHON'\n{block.text}END_OF_PYTHON")
         elif block.is_run:
             lines.append(f"echo '{MARK} {number}'\n{block.text}")
     return "\n".join([*lines, f"echo '{MARK} {len(blocks)}'"])
@@ -92,10 +97,27 @@ def missing_lines(wanted: str, printed: str) -> list[str]:
 
 
 @pytest.fixture
-def environment() -> dict[str, str]:
+def checkout(tmp_path: Path) -> Path:
+    """A fresh copy."""
+    return fresh_copy(tmp_path / "dfserve")
+
+
+@pytest.fixture
+def with_readers_files(request: pytest.FixtureRequest, checkout: Path) -> Path:
+    """A fresh copy with models, recordings and scores in it."""
+    folder = made_once(
+        run_folder(request, "documentation") / "files",
+        lambda empty: readers_files.write(empty, pages.ROOT / "examples", weights()),
+    )
+    shutil.copytree(folder, checkout, dirs_exist_ok=True)
+    return checkout
+
+
+@pytest.fixture
+def environment(checkout: Path) -> dict[str, str]:
     found = weights()
     settings = {
-        "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
+        "PATH": os.pathsep.join((str(checkout / "bin"), str(BIN), os.environ["PATH"])),
         "PACKAGES": "skip",
         "COLUMNS": "120",
         "DFSERVE_SERVER_ENV": os.environ.get("DFSERVE_SERVER_ENV", str(pages.ROOT / ".venv-server")),
@@ -104,19 +126,21 @@ def environment() -> dict[str, str]:
     return os.environ | settings
 
 
+@pytest.mark.timeout(900)  # the first one makes the reader's files, too
 @pytest.mark.parametrize("page", pages.walks(), ids=lambda page: page.stem)
-def test_a_page_typed_word_by_word(page, environment, tmp_path):
+def test_a_page_typed_word_by_word(page, environment, checkout, request):
     blocks = pages.blocks(page.read_text())
-    if page.stem in ("tutorial", "calibrate") and weights() is None:
+    if (page.stem in ("tutorial", "calibrate") or page not in pages.from_nothing()) and weights() is None:
         pytest.skip("needs the published AASIST.pth and AASIST-L.pth in weights/ or ../shared/weights")
+    if page not in pages.from_nothing():
+        request.getfixturevalue("with_readers_files")
     before = own_network()
     if not before and (taken := [port for port in PORTS if _is_taken(port)]):
         pytest.skip(f"port {taken[0]} is taken, and this machine gives a test no network of its own")
-    folder = fresh_copy(tmp_path / "dfserve")
     walk = [*before, "bash", "-c", f"{LOOPBACK_UP}; exec bash -s"] if before else ["bash", "-s"]
     with subprocess.Popen(
         walk,
-        cwd=folder,
+        cwd=checkout,
         env=environment,
         text=True,
         start_new_session=True,
@@ -144,16 +168,11 @@ def _is_taken(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def test_make_installs_no_copy_into_our_environment(tmp_path):
-    folder = fresh_copy(tmp_path / "dfserve")
-    planned = subprocess.run(["make", "-n", "docs"], cwd=folder, capture_output=True, text=True, check=True).stdout
+def test_make_installs_no_copy_into_our_environment(checkout):
+    planned = subprocess.run(["make", "-n", "docs"], cwd=checkout, capture_output=True, text=True, check=True).stdout
     assert "mkdocs build" in planned
     assert "-m pip" not in planned
-    found = [folder / ".venv/bin/python", "-c", "import dfcontract, sys; print(sys.prefix, dfcontract.__file__)"]
+    found = [checkout / ".venv/bin/python", "-c", "import dfcontract, sys; print(sys.prefix, dfcontract.__file__)"]
     prefix, package = subprocess.run(found, capture_output=True, text=True, check=True).stdout.split()
-    assert Path(prefix) == folder / ".venv"
+    assert Path(prefix) == checkout / ".venv"
     assert Path(package).is_relative_to(pages.ROOT)
-
-
-def test_every_page_has_something_to_run():
-    assert all(any(block.is_run for block in pages.blocks(page.read_text())) for page in pages.walks())
