@@ -289,7 +289,7 @@ def test_from_a_folder_to_a_report_at_the_clean_threshold(tmp_path, capsys):
         assert drift["n_pairs"] == 20
         assert [drift[name] for name in ("low", "median", "high")] == pytest.approx([-1.5] * 3)
     page = " ".join((tmp_path / "report" / "index.html").read_text().split())
-    assert "Pooled figures here mix each condition, and count a recording once in each" in page
+    assert "are of every condition together, and count a recording once in each" in page
     assert "The threshold of clean in each condition" in page
     assert (tmp_path / "report" / "pictures" / "1-transfer.png").stat().st_size > 1000
     assert main(["verify", str(tmp_path / "report" / "metrics.json")]) == 0
