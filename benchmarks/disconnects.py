@@ -45,19 +45,32 @@ WAYS = ("Triton alone", "behind nginx")
 
 @dataclass
 class Watched:
-    """A server that is started again whenever it dies, and how often that was."""
+    """A server that is started again whenever it dies, and how often that was.
+
+    Attributes:
+        failure: why it is watched no longer: from then on no death is counted.
+    """
 
     server: Server
     n_deaths: int = 0
     done: threading.Event = field(default_factory=threading.Event)
+    failure: Exception | None = None
 
     def watch(self) -> None:
         """Until `done` is set."""
-        while not self.done.wait(0.1):
-            if self.server.failure():
-                self.n_deaths += 1
-                self.server.stop(drain=False)
-                self.server.start()
+        try:
+            while not self.done.wait(0.1):
+                if self.server.failure():
+                    self.n_deaths += 1
+                    self.server.stop(drain=False)
+                    self.server.start()
+        except Exception as error:
+            self.failure = error
+
+    def check(self) -> None:
+        """Raise what ended the watch, where something did: what is measured from then on says nothing."""
+        if self.failure is not None:
+            raise RuntimeError(f"Triton could not be started again after {self.n_deaths} deaths") from self.failure
 
 
 def main() -> None:
@@ -101,8 +114,13 @@ def measured(
             stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
             with channel, ThreadPoolExecutor(AT_ONCE) as pool:
                 leave = partial(left, stub, credentials.metadata, live_name(model), window_samples)
-                came[way].update(pool.map(leave, islice(ids, n_streams)))
+                for outcome in pool.map(leave, islice(ids, n_streams)):
+                    came[way][outcome] += 1
+                    if watched.failure is not None:
+                        pool.shutdown(cancel_futures=True)
+                    watched.check()
             time.sleep(2)  # what a turn has done to the server is this turn's
+            watched.check()
             deaths[way] += watched.n_deaths - before
     return list(zip(came, deaths, strict=True))
 

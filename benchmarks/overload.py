@@ -31,6 +31,10 @@ IN_FLIGHT = 16  # for the capacity: two batches of a CPU's
 CHANNELS = 4
 DEADLINE_S = 30.0
 N_CORES = len(os.sched_getaffinity(0))
+HEADER = (
+    "asked", "requests/s", "answered/s", "rejected after p50 ms", "p99 ms",
+    "cores: generator", "Triton", "backends", "share of capacity", "of what the generator left", "what came",
+)  # fmt: skip
 
 
 @dataclass
@@ -54,9 +58,10 @@ class Phase:
         taken = max(0.0, self.cores["generator"] - capacity.cores["generator"])
         fair = capacity.goodput * (1 - taken / N_CORES)
         cores = " | ".join(f"{self.cores[who]:.2f}" for who in ("generator", "triton", "backends"))
+        came = ", ".join(f"{n_times} {status}" for status, n_times in self.outcomes.most_common())
         return (
             f"| {name} | {offered:.0f} | {self.goodput:.1f} | {p50:.1f} | {p99:.1f} | {cores} "
-            f"| {self.goodput / capacity.goodput:.2f} | {self.goodput / fair:.2f} |"
+            f"| {self.goodput / capacity.goodput:.2f} | {self.goodput / fair:.2f} | {came} |"
         )
 
 
@@ -132,12 +137,11 @@ async def run(server: Server, model: str, window: bytes, seconds: float, times: 
     generator = Generator(server, model, window)
     await generator.measure(2, None)
     capacity = await generator.measure(seconds, None)
-    print("| asked | requests/s | answered/s | rejected after p50 ms | p99 | cores: generator | Triton | backends")
-    print("| share of capacity | of what the generator left |")
+    print(f"| {' | '.join(HEADER)} |\n|{'---|' * len(HEADER)}")
     print(capacity.row("as capacity", capacity), flush=True)
     for factor in times:
         phase = await generator.measure(seconds, factor * capacity.goodput)
-        print(phase.row(f"{factor:g} times", capacity), dict(phase.outcomes), flush=True)
+        print(phase.row(f"{factor:g} times", capacity), flush=True)
     await generator.close()
 
 

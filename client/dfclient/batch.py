@@ -1,11 +1,12 @@
 """Many recordings: a set into a score file, with resume; a frame into a frame, for clusters; results in their order."""
 
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
@@ -136,7 +137,7 @@ def score_frame(
     """Score a frame's recordings: one frame in, one out, nothing else; for the workers of Ray, Spark and the like.
 
     A frame's result does not depend on other frames, so a batch that is lost with its worker may simply be scored
-    again. The connection to the server is kept for the process's next frame.
+    again. The connection to the server is kept for the process's next frame, unless another graph answered.
 
     Args:
         frame: a row a recording.
@@ -157,13 +158,16 @@ def score_frame(
 
     Raises:
         InputError: no such column, a column that would be overwritten, an option that can't be used.
-        ModelChanged: another graph answers than the one with that `identity`.
+        ModelChanged: another graph answers than the one with that `identity`, or than before in this process; without
+            an `identity` the next frame begins anew with the one that answers now.
         ServerError: the server is away for too long.
     """
     others = _other_columns(list(frame.columns), path_column)
-    detector = _detector_of(
-        url, model=model, version=version, timeout_s=timeout_s, retry=retry, credentials=credentials
-    )
+    kept = _kept_detector(url, model=model, version=version, timeout_s=timeout_s, retry=retry, credentials=credentials)
+    detector = kept.opened()
+    if identity is not None and detector.card.identity != identity:
+        kept.drop(detector)  # its card may be of before the job
+        detector = kept.opened()
     if identity is not None and detector.card.identity != identity:
         raise ModelChanged(
             f"model {model!r}: expected the graph with identity {identity}, found {detector.card.identity}: the server "
@@ -175,7 +179,11 @@ def score_frame(
     # A row's number is its recording's name on the way, so that each result finds its row again.
     clips = [Clip(path, str(row)) for row, path in enumerate(paths) if isinstance(path, str)]
     in_flight: dict[str, Any] = {} if concurrency is None else {"concurrency": concurrency}
-    results = list(detector.score_windowed(clips, windowing, options, **in_flight))
+    try:
+        results = list(detector.score_windowed(clips, windowing, options, **in_flight))
+    except ModelChanged:
+        kept.drop(detector)  # else each of the process's frames to come would fail
+        raise
     results += [_no_path(row, path) for row, path in enumerate(paths) if not isinstance(path, str)]
     placed = sorted(((int(result.utt_id.partition("#")[0]), result) for result in results), key=lambda pair: pair[0])
     run = detector.run_values(windowing, options)
@@ -201,8 +209,29 @@ SPARK_TYPES = {"text": "string", "texts": "string", "numbers": "string", "number
 _KINDS = {column.name: column.kind for column in COLUMNS} | {ERROR: "text"}
 
 
+class _Kept:
+    """A detector that this process keeps for its frames; one that is dropped closes when nobody uses it any more."""
+
+    def __init__(self, open_one: "Callable[[], Detector]") -> None:
+        self._open_one, self._lock = open_one, threading.Lock()
+        self._detector: Detector | None = None
+
+    def opened(self) -> "Detector":
+        """The one that is kept, else a new one."""
+        with self._lock:
+            if self._detector is None:
+                self._detector = self._open_one()
+            return self._detector
+
+    def drop(self, detector: "Detector") -> None:
+        """Keep it no longer."""
+        with self._lock:
+            if self._detector is detector:
+                self._detector = None
+
+
 @lru_cache(MAX_OPEN_DETECTORS)
-def _detector_of(
+def _kept_detector(
     url: str,
     *,
     model: str,
@@ -210,14 +239,15 @@ def _detector_of(
     timeout_s: float,
     retry: RetryPolicy | None,
     credentials: "Credentials | None",
-) -> "Detector":
-    """A connection that this process keeps; one that is dropped from here closes when nobody uses it any more."""
+) -> _Kept:
+    """The place of one detector of this process, with its connection."""
     from dfclient.credentials import api_key_of_environment
     from dfclient.detector import Detector
 
     if credentials is not None and credentials.tls and not credentials.api_key:
         credentials = replace(credentials, api_key=api_key_of_environment())
-    return Detector(url, model, version=version, timeout_s=timeout_s, retry=retry, credentials=credentials)
+    way: dict[str, Any] = {"timeout_s": timeout_s, "retry": retry, "credentials": credentials}
+    return _Kept(partial(Detector, url, model, version=version, **way))
 
 
 def _other_columns(columns: list[str], path_column: str) -> list[str]:

@@ -47,6 +47,10 @@ class Credentials:
             raise InputError("a certificate, key or server name goes with TLS (--tls), which was not asked for")
         if (self.cert is None) != (self.key is None):
             raise InputError("a certificate and its private key go together (--cert FILE --key FILE): one is missing")
+        if not self.server_name.isprintable():
+            raise InputError(
+                f"expected the name that the server's certificate is made out to, found {self.server_name!r}"
+            )
         for name, value in {API_KEY_VARIABLE: self.api_key, **self.protocol_keys}.items():
             if not value.isascii() or not value.isprintable() or value != value.strip():
                 raise InputError(f"{name}: expected a key of printable ASCII without spaces around it")

@@ -4,6 +4,7 @@ import itertools
 import logging
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -211,12 +212,15 @@ class Detector(Connection):
         *,
         concurrency: int = DEFAULT_CONCURRENCY,
         load: Load | None = None,
+        room: AbstractContextManager[Any] | None = None,
     ) -> Generator[Score | Failed, None, None]:
         """`score_many` with a `windowing` and choice of channels that have been checked already.
 
-        `load` decodes in place of `load_recording`, in several threads at once.
+        `load` decodes in place of `load_recording`, in several threads at once. Each request is made within `room`: a
+        semaphore that several detectors share bounds the requests of all of them together.
         """
-        return self._scored(recordings, windowing, options, checked_concurrency(concurrency), load or load_recording)
+        senders, load, room = checked_concurrency(concurrency), load or load_recording, room or nullcontext()
+        return self._scored(recordings, windowing, options, senders, load=load, room=room)
 
     def run_values(self, windowing: Windowing, options: AudioOptions) -> dict[str, Any]:
         """The values of a score file's columns that are the same in every row of a run."""
@@ -259,7 +263,9 @@ class Detector(Connection):
         windowing: Windowing,
         options: AudioOptions,
         concurrency: int,
+        *,
         load: Load,
+        room: AbstractContextManager[Any],
     ) -> Generator[Score | Failed, None, None]:
         decoders = ThreadPoolExecutor(DECODERS, "dfclient-decode")
         senders = ThreadPoolExecutor(concurrency, "dfclient-infer")
@@ -267,7 +273,7 @@ class Detector(Connection):
             decode = partial(self._decode, windowing, options, load)
             decoded = ordered_map(decoders, decode, enumerate(recordings), DECODED_AHEAD)
             jobs = ((clip, start) for clips in decoded for clip in clips for start in clip.starts or (0,))
-            answered = ordered_map(senders, partial(self._infer_window, windowing), jobs, 2 * concurrency)
+            answered = ordered_map(senders, partial(self._infer_window, windowing, room), jobs, 2 * concurrency)
             for clip, first in answered:
                 others = itertools.islice(answered, max(len(clip.starts) - 1, 0))
                 yield self._assembled(clip, [first, *(answer for _, answer in others)], windowing, options)
@@ -322,7 +328,7 @@ class Detector(Connection):
                 return answer
 
     def _infer_window(
-        self, windowing: Windowing, job: tuple[_Decoded, int]
+        self, windowing: Windowing, room: AbstractContextManager[Any], job: tuple[_Decoded, int]
     ) -> tuple[_Decoded, WindowAnswer | RequestRefused | None]:
         """One window's answer; a refusal is the clip's own affair, any other error ends the run."""
         clip, start = job
@@ -330,7 +336,8 @@ class Detector(Connection):
             return clip, None
         try:
             window = windowing.cut(clip.waveform.samples, start, self.card.pre_emphasis)
-            return clip, self._infer_one(window)
+            with room:
+                return clip, self._infer_one(window)
         except RequestRefused as error:
             return clip, error
 

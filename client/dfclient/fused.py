@@ -197,8 +197,7 @@ class FusedDetector(Connection):
         concurrency: int = DEFAULT_CONCURRENCY,
     ) -> Iterator[FusedScore | Failed]:
         """`score_many` with a `windowing` and choice of channels that have been checked already."""
-        share = max(checked_concurrency(concurrency) // len(self.detectors), 1)
-        return self._scored(recordings, windowing, options, share)
+        return self._scored(recordings, windowing, options, checked_concurrency(concurrency))
 
     def run_values(self, windowing: Sequence[Windowing], options: AudioOptions) -> dict[str, Any]:
         """The values of a score file's columns that are the same in every row of a run."""
@@ -210,6 +209,8 @@ class FusedDetector(Connection):
     ) -> Iterator[FusedScore | Failed]:
         rates_hz = Counter(card.sample_rate_hz for card in self.cards)
         loads = {rate_hz: _DecodedOnce(users) for rate_hz, users in rates_hz.items()}
+        room = threading.BoundedSemaphore(concurrency)  # of all members together
+        share = -(-concurrency // len(self.detectors))
         with ExitStack() as stack:
             streams = [
                 stack.enter_context(
@@ -218,8 +219,9 @@ class FusedDetector(Connection):
                             recordings,
                             one,
                             options,
-                            concurrency=concurrency,
+                            concurrency=share,
                             load=loads[detector.card.sample_rate_hz],
+                            room=room,
                         )
                     )
                 )

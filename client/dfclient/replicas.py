@@ -218,6 +218,8 @@ def addresses_of(url: str) -> list[str]:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except OSError as error:
         raise ServerUnavailable(f"{url}: the name stands for no address: {error.strerror}") from None
+    except UnicodeError:  # of Python's IDNA codec, before anyone is asked
+        raise InputError(f"expected a host's name, in parts of 1 to 63 characters, found {host!r}") from None
     hosts = sorted({str(entry[4][0]) for entry in found})
     return [f"[{each}]:{port}" if ":" in each else f"{each}:{port}" for each in hosts]
 

@@ -27,6 +27,7 @@ from dfclient.calls import (
 from dfclient.credentials import Credentials
 from dfclient.errors import (
     AccessDenied,
+    ContractError,
     InputError,
     ModelNotFound,
     RequestRefused,
@@ -170,7 +171,7 @@ class Transport:
         self, url: str, *, timeout_s: float = DEFAULT_TIMEOUT_S, credentials: Credentials | None = None
     ) -> None:
         address = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[^\s:/]+):(\d{1,5})", url)
-        if not address or not 0 < int(address[2]) <= LAST_PORT:
+        if not address or not 0 < int(address[2]) <= LAST_PORT or not url.isprintable():
             raise InputError(f"expected the server's gRPC address as HOST:PORT such as 127.0.0.1:8001, found {url!r}")
         if not (math.isfinite(timeout_s) and timeout_s > 0):
             raise InputError(f"expected a timeout in seconds, above 0 and finite, found {timeout_s}")
@@ -211,7 +212,13 @@ class Transport:
         return [ModelState(entry.name, entry.version, entry.state, entry.reason) for entry in index.models]
 
     def model_info(self, model: str, version: str = "") -> ModelInfo:
-        """A model's configuration; without a version, of the newest one that is served."""
+        """A model's configuration; without a version, of the newest one that is served.
+
+        Raises:
+            InputError: a name that no model can have.
+        """
+        if not model.isprintable():  # bytes of a command line that are no text, for one, which no message can carry
+            raise InputError(f"expected a model's name, found {model!r}")
         metadata = pb.ModelMetadataRequest(name=model, version=version)
         versions = self._call(model, self._stub.ModelMetadata, metadata).versions
         version = version or max(versions, key=int, default="")
@@ -229,7 +236,7 @@ class Transport:
         request.inputs.add(name=WAVEFORM, datatype="FP32", shape=[1, len(window)])
         request.raw_input_contents.append(window.astype("<f4").tobytes())
         request.parameters["timeout"].int64_param = round(QUEUE_SHARE * self.timeout_s * 1e6)
-        numbers = numbers_of(model, _outputs_of(self._call(model, self._stub.ModelInfer, request)), OUTPUTS)
+        numbers = numbers_of(model, _outputs_of(model, self._call(model, self._stub.ModelInfer, request)), OUTPUTS)
         return WindowAnswer(numbers[LOGITS].astype("f4"), float(numbers[SCORE][0]), int(numbers[IDENTITY][0]))
 
     def stream(self, model: str, requests: Iterator[StreamRequest]) -> "GrpcStream":
@@ -240,7 +247,7 @@ class Transport:
             call = self._stub.ModelStreamInfer(messages, metadata=(*self._metadata, (ID_HEADER, request_id)))
         except ValueError as error:
             raise self._unusable(error) from None
-        return GrpcStream(call, lambda status, details: self.error(status, details, model, request_id))
+        return GrpcStream(call, model, lambda status, details: self.error(status, details, model, request_id))
 
     def error(self, status: str, message: str, model: str, request_id: str = "") -> ServerError:
         """Our error for what the server said: by our own code, else by Triton's words, else by gRPC's status."""
@@ -285,8 +292,8 @@ class Transport:
 class GrpcStream:
     """A live stream's call: answers and errors as they come, until the server has ended it."""
 
-    def __init__(self, call: Any, error_of: Callable[[str, str], ServerError]) -> None:
-        self._call, self._error_of = call, error_of
+    def __init__(self, call: Any, model: str, error_of: Callable[[str, str], ServerError]) -> None:
+        self._call, self._model, self._error_of = call, model, error_of
 
     def __iter__(self) -> Iterator[Outputs | ServerError]:
         """Each answer's outputs; an error ends the stream, not the call, unless it is the last."""
@@ -295,7 +302,7 @@ class GrpcStream:
                 if response.error_message:
                     yield self._error_of("INVALID_ARGUMENT", response.error_message)
                 else:
-                    yield _outputs_of(response.infer_response)
+                    yield self._outputs_or_error(response.infer_response)
         except grpc.RpcError as error:
             status: Any = error
             yield self._error_of(status.code().name, status.details() or "")
@@ -304,9 +311,22 @@ class GrpcStream:
         """End the call at once."""
         self._call.cancel()
 
+    def _outputs_or_error(self, response: Any) -> Outputs | ServerError:
+        try:
+            return _outputs_of(self._model, response)
+        except ContractError as error:
+            return error
 
-def _outputs_of(response: Any) -> Outputs:
-    return dict(zip((output.name for output in response.outputs), response.raw_output_contents, strict=False))
+
+def _outputs_of(model: str, response: Any) -> Outputs:
+    """An answer's tensors by name; ContractError where one came without its content."""
+    names, contents = [output.name for output in response.outputs], response.raw_output_contents
+    if len(names) != len(contents):
+        raise ContractError(
+            f"model {model!r}: expected the contents of {len(names)} tensors, found {len(contents)}: the answer was "
+            "damaged; see the server's log"
+        )
+    return dict(zip(names, contents, strict=True))
 
 
 def _stream_request(model: str, request_id: str, message: StreamRequest) -> Any:

@@ -6,6 +6,7 @@
     ├── ScoreFileError      a score file can't be read, resumed or written
     ├── TextTableError      a file that is no table of text (dfcontract.text_table)
     ├── WindowError         a mode, hop or pooling that no recording can be cut by
+    ├── OutputError         what a command prints can't be written
     ├── DfclientError       the client's own tree: dfclient.errors
     ├── ExportError         dfexport.errors
     ├── EvalError           dfeval.errors
@@ -37,6 +38,10 @@ class ScoreFileError(DfserveError):
 
 class WindowError(DfserveError):
     """A mode, a hop or a pooling that no recording can be cut by."""
+
+
+class OutputError(DfserveError):
+    """What a command prints can't be written, to a full disk, say."""
 
 
 class ErrorCode(StrEnum):

@@ -1,7 +1,8 @@
 """How every command begins and is cut short: by Ctrl-C, at any moment, or by the reader of its output, `head` say.
 
 Ctrl-C is one line and the status 130 that shells give to it, a reader that has gone is status 1 without a word (as
-rich, which some commands print with, has it). Python itself would print a traceback, in the midst of its imports too.
+rich, which some commands print with, has it), a full disk under the output is status 1 and one line. Python itself
+would print a traceback, in the midst of its imports too.
 """
 
 import argparse
@@ -13,9 +14,12 @@ import threading
 from collections.abc import Callable
 from functools import partial
 from types import FrameType
+from typing import Any
+
+from dfcontract.errors import OutputError
 
 EXIT_INTERRUPTED = 128 + signal.SIGINT
-EXIT_BROKEN_PIPE = 1
+EXIT_BROKEN_PIPE = EXIT_OUTPUT_LOST = 1
 EXIT_USAGE = 2
 
 Command = Callable[[list[str] | None], int]
@@ -29,20 +33,54 @@ def run_command(name: str, load: Callable[[], Command], argv: list[str] | None) 
         load: imports the command and returns its main function.
         argv: for that function.
     """
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        # Into a pipe or a file, too, each line at once: a log of a server or of minutes of work is read while it grows.
-        sys.stdout.reconfigure(line_buffering=True)
+    output = _prepared_output()
     command = _loaded(name, load)
     try:
         status = command(argv)
         sys.stdout.flush()
+    except OutputError as error:
+        print(f"{name}: error: {error}", file=sys.stderr)
+        return EXIT_OUTPUT_LOST
     except KeyboardInterrupt:
         print(f"{name}: interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python would try once more at its end
         return EXIT_BROKEN_PIPE
-    return status
+    return status or (EXIT_OUTPUT_LOST if output is not None and output.is_lost else 0)
+
+
+class _Output(io.FileIO):
+    """Standard output: what it can't take is our error, which every command tells in one line, not an OSError."""
+
+    is_lost = False
+
+    def write(self, content: Any) -> int:
+        """As of any file; what follows a failure goes nowhere, so that it is told once."""
+        if self.is_lost:
+            return len(content)
+        try:
+            return super().write(content)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            self.is_lost = True
+            raise OutputError(f"cannot write what it prints: {error.strerror}") from None
+
+
+def _prepared_output() -> _Output | None:
+    """Each line at once, into a pipe or a file, too: a log of a server or of minutes of work is read while it grows."""
+    output = sys.stdout
+    if not isinstance(output, io.TextIOWrapper):
+        return None
+    output.reconfigure(line_buffering=True)
+    if type(getattr(output.buffer, "raw", output.buffer)) is not io.FileIO:  # somebody else's: a test's, a notebook's
+        return None
+    raw = _Output(output.fileno(), "wb", closefd=False)
+    sys.stdout = io.TextIOWrapper(
+        io.BufferedWriter(raw), encoding=output.encoding, errors=output.errors, newline="\n", line_buffering=True
+    )
+    return raw
 
 
 def described(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:

@@ -1,14 +1,24 @@
 """How often the server had to be started again: metrics of the supervisor's own, as Triton's die with it."""
 
+import sys
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from dfdeploy import ports
 
 PATH = "/metrics"
+
+
+class _Quiet(ThreadingHTTPServer):
+    """Who hangs up before the answer, as port scans and probes do, is no news on the standard error of `serve`."""
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Python prints a traceback: of our own faults alone."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
 
 class CrashCounter:
@@ -25,7 +35,7 @@ class CrashCounter:
     def __init__(self, port: int = 0, *, host: str = ports.LOOPBACK) -> None:
         port = ports.resolve({"supervisor": port})["supervisor"]
         self._n_crashes, self._last_s, self._last_cause = 0, 0.0, ""
-        self._server = ThreadingHTTPServer((host, port), self._handler())
+        self._server = _Quiet((host, port), self._handler())
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
 
     def __enter__(self) -> Self:

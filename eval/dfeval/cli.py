@@ -39,7 +39,8 @@ def main(argv: list[str] | None = None) -> int:
     except BrokenPipeError:
         raise
     except OSError as error:
-        print(f"dfeval: error: {error.filename}: {error.strerror}", file=sys.stderr)
+        named = f"{error.filename}: {error.strerror}" if error.filename else error
+        print(f"dfeval: error: {named}", file=sys.stderr)
     return 1
 
 

@@ -116,4 +116,6 @@ def _percent(llr: float) -> str:
 def _pool_words(pool: str) -> str:
     if pool in ("mean", "min"):
         return {"mean": "mean", "min": "lowest score"}[pool]
-    return f"{pool[1:]}th percentile"
+    number = pool[1:]
+    ending = "th" if number[-2:-1] == "1" or "." in number else {"1": "st", "2": "nd", "3": "rd"}.get(number[-1], "th")
+    return f"{number}{ending} percentile"

@@ -393,3 +393,58 @@ def test_what_libsndfile_reads_however_damaged_ffmpeg_is_asked(tmp_path):
     assert audio.load(path, RATE_HZ).warnings == ()
     path.write_bytes(path.read_bytes().replace(b"end_head", b"end_hexd"))
     assert "damaged: FFmpeg does not read it to its end" in audio.load(path, RATE_HZ).warnings[0]
+
+
+@pytest.mark.parametrize("size", [20, 0.5, 0.99])
+def test_an_avi_whose_size_is_too_small_is_read_to_its_end(of_each_kind, size):
+    """Where no recording follows at the end that it states: the sound is there, and FFmpeg finds it."""
+    content, duration_s = of_each_kind["a.avi"]
+    stated = size if size == 20 else int(size * len(content)) & ~1
+    loaded = audio.load(changed(content, 4, struct.pack("<I", stated)), RATE_HZ)
+    assert loaded.duration_s == duration_s
+    left = len(content) - 8 - stated
+    assert loaded.warnings == (f"its header does not count its last {left} bytes: read to its end",)
+
+
+NOT_STATED = {  # what is done to the header of a recording for it to say nothing of the length
+    "a.avi": lambda content: changed(content, 4, bytes(4)),
+    "the most.avi": lambda content: changed(content, 4, b"\xff" * 4),
+    "a.wav": lambda content: changed(content, content.index(b"data") + 4, b"\xff" * 4),
+    "a.aiff": lambda content: changed(content, content.index(b"SSND") + 4, b"\xff" * 4),
+    "a.au": lambda content: changed(content, 8, b"\xff" * 4),
+    "a.w64": lambda content: changed(content, content.rindex(b"data") + 16, b"\xff" * 8),
+    "a.sph": lambda content: content.replace(b"sample_count", b"simple_count"),
+    "a.flac": lambda content: changed(content, 21, bytes([content[21] & 0xF0]) + bytes(4)),
+    "a.mka": lambda content: changed(content, content.index(b"\x18S\x80g") + 4, b"\x01" + b"\xff" * 7),
+    "a.wv": lambda content: changed(content, 12, b"\xff" * 4),
+}
+
+
+@pytest.mark.parametrize("name", NOT_STATED)
+def test_a_length_that_no_header_states_is_said_not_to_be_known(of_each_kind, name):
+    """It may have been cut short, and nothing could tell."""
+    content, duration_s = of_each_kind[name.replace("the most", "a")]
+    loaded = audio.load(NOT_STATED[name](content), RATE_HZ)
+    assert loaded.duration_s == pytest.approx(duration_s, abs=0.01)
+    assert "its header does not say how long it is: read to its end" in loaded.warnings
+
+
+@pytest.mark.parametrize(("suffix", "mark", "order"), [("wav", b"data", "<"), ("aiff", b"SSND", ">")])
+def test_samples_behind_a_size_that_is_too_small_are_not_passed_over_in_silence(tmp_path, suffix, mark, order):
+    """The size of the whole counts them, that of the audio does not: a decoder alone stops in the midst."""
+    path = tmp_path / f"a.{suffix}"
+    content = written(path, FIRST, suffix)
+    path.write_bytes(changed(content, content.index(mark) + 4, struct.pack(f"{order}I", 16_008)))
+    left = len(content) - content.index(mark) - 8 - 16_008
+    assert audio.load(path, RATE_HZ).warnings == (
+        f"damaged: {left} bytes behind what its header calls audio are in no chunk",
+    )
+
+
+@pytest.mark.parametrize("stated", [0, 20, 30, 0xFFFF])
+def test_a_voc_whose_header_states_a_wrong_length_of_its_own_is_read(of_each_kind, stated):
+    """It is all there: "cut short" would be false."""
+    content, duration_s = of_each_kind["a.voc"]
+    loaded = audio.load(changed(content, 20, struct.pack("<H", stated)), RATE_HZ)
+    assert loaded.duration_s == duration_s
+    assert loaded.warnings == ("damaged: its header states a wrong length of its own",)

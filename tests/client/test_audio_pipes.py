@@ -10,6 +10,9 @@ import soundfile
 import audio_forms
 from dfclient import audio
 from dfclient.audio import AudioOptions, sources
+from dfclient.audio.extents import UNCHECKED, Extent
+from dfclient.audio.pipes import TOO_LONG_TO_CHECK
+from dfclient.audio.promises import keep_promise
 from dfclient.audio.sources import RawFormat
 from dfclient.errors import AudioError
 
@@ -163,7 +166,34 @@ def test_the_end_of_one_of_which_only_the_beginning_was_kept(tmp_path, monkeypat
     if share == 1:
         source, samples = heard(stream)
         np.testing.assert_array_equal(samples[:, 0], CLIP)
-        assert source.warnings == []
+        assert source.warnings == [TOO_LONG_TO_CHECK]
     else:
         with pytest.raises(AudioError, match=r"cut short: its header promises 2\.00 s, only 1\.20 s"):
             heard(stream)
+
+
+@pytest.mark.parametrize("name", ["MP3", "FLAC", "Ogg Vorbis"])
+def test_what_is_too_long_to_be_checked_says_so(tmp_path, monkeypatch, name):
+    """Their walks go from frame to frame: of a cut recording nothing else would tell."""
+    path = tmp_path / "a"
+    LIVE[name](path)
+    source, _ = heard(Drip(path.read_bytes(), 1 << 12))
+    assert source.warnings == []
+    monkeypatch.setattr("dfclient.audio.pipes.KEPT_BYTES", 5_000)
+    source, _ = heard(Drip(path.read_bytes(), 1 << 12))
+    assert source.warnings == [TOO_LONG_TO_CHECK]
+
+
+def test_of_a_kind_without_a_walk_it_is_said_as_of_its_file(tmp_path, monkeypatch):
+    monkeypatch.setattr("dfclient.audio.pipes.recognised", lambda reader, at: (None, at))
+    path = tmp_path / "a"
+    LIVE["WAV"](path)
+    source, _ = heard(Drip(path.read_bytes(), 1 << 12))
+    assert source.warnings == [UNCHECKED]
+
+
+def test_a_cut_that_leaves_no_sample_is_seen_as_in_a_file():
+    extent = Extent(9, cut="it ends within a block")
+    with pytest.raises(AudioError, match=r"cut short: it ends within a block, after 0\.00 s"):
+        keep_promise(extent, 0, 0)
+    keep_promise(Extent(9, frames=5), 0, 0)

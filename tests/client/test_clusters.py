@@ -70,8 +70,9 @@ def workers_of(folder: Path) -> tuple[set[int], int]:
 
 @pytest.fixture
 def importable(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Workers find this project where this process does."""
+    """Workers find this project where this process does: by its path, and in its environment."""
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path for path in sys.path if path))
+    monkeypatch.setenv("PYSPARK_PYTHON", sys.executable)
 
 
 @pytest.fixture

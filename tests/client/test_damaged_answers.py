@@ -4,10 +4,12 @@ import logging
 
 import numpy as np
 import pytest
+from tritonclient.grpc import service_pb2 as pb
 
 from dfclient import Detector
 from dfclient.calls import WindowAnswer, check_score
 from dfclient.errors import ContractError
+from dfclient.transport import GrpcStream
 
 WINDOW = np.full(16000, 0.25, np.float32)
 DAMAGES = {
@@ -56,3 +58,47 @@ def test_what_a_score_follows_from_is_the_cards_word(card):
     for kind, score in {"logit": 0.95, "log_softmax": 2.001, "softmax": 2.0}.items():
         with pytest.raises(ContractError):
             check_score(card(score_kind=kind), logits, score)
+
+
+class Forgetful:
+    """Of a Triton's first answers the last tensor's content is lost."""
+
+    def __init__(self, triton, n_times: int) -> None:
+        self.whole, self.left = triton.ModelInfer, n_times
+
+    def __call__(self, request):
+        answer = self.whole(request)
+        if self.left > 0:
+            self.left -= 1
+            del answer.raw_output_contents[-1]
+        return answer
+
+
+@pytest.mark.parametrize(("n_times", "is_scored"), [(2, True), (3, False)])
+def test_a_tensor_without_its_content_is_damage_and_no_other_model(faulty_server, n_times, is_scored, caplog):
+    """The last is IDENTITY: read as 0, it would end the run as if the model had been exchanged."""
+    caplog.set_level(logging.WARNING, logger="dfclient")
+    server = faulty_server()
+    server.triton.identity = server.triton.answers_as = 7
+    server.triton.ModelInfer = Forgetful(server.triton, n_times)
+    words = "expected the contents of 3 tensors, found 2: the answer was damaged"
+    with Detector(server.url, "toy") as detector:
+        if is_scored:
+            assert detector.score(WINDOW, 16000).score == 0.25
+        else:
+            with pytest.raises(ContractError, match=words):
+                detector.score(WINDOW, 16000)
+    assert caplog.text.count(f"{words}; see the server's log; asking again") == 2
+
+
+def test_a_live_stream_s_is_an_error_of_the_stream():
+    whole = pb.ModelStreamInferResponse()
+    for name in ("LOGITS", "IDENTITY"):
+        whole.infer_response.outputs.add(name=name)
+        whole.infer_response.raw_output_contents.append(name.encode())
+    cut = pb.ModelStreamInferResponse.FromString(whole.SerializeToString())
+    del cut.infer_response.raw_output_contents[-1]
+    first, second = GrpcStream([whole, cut], "toy_live", lambda status, details: ContractError(details))
+    assert first == {"LOGITS": b"LOGITS", "IDENTITY": b"IDENTITY"}
+    assert isinstance(second, ContractError)
+    assert "model 'toy_live': expected the contents of 2 tensors, found 1" in str(second)

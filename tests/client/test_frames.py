@@ -174,6 +174,22 @@ def test_a_process_keeps_its_connection(faulty_server, paths):
     assert server.triton.calls["ModelInfer"] == len(paths)
 
 
+@pytest.mark.parametrize("with_identity", [False, True])
+def test_a_process_goes_on_with_the_checkpoint_that_a_server_was_given(faulty_server, paths, with_identity):
+    """One frame says that it was exchanged; a job that names the new one's identity has nothing to say."""
+    server, frame = faulty_server(), pd.DataFrame({"path": paths})
+    server.triton.identity = server.triton.answers_as = 11
+    assert set(score_frame(frame, url=server.url, model="toy")["identity"]) == {"11"}
+    server.triton.identity = server.triton.answers_as = 22
+    if not with_identity:
+        with pytest.raises(ModelChanged, match="expected answers with identity 11, found 22"):
+            score_frame(frame, url=server.url, model="toy")
+    options = {"identity": 22} if with_identity else {}
+    assert set(score_frame(frame, url=server.url, model="toy", **options)["identity"]) == {"22"}
+    with pytest.raises(ModelChanged, match="expected the graph with identity 11, found 22"):
+        score_frame(frame, url=server.url, model="toy", identity=11)
+
+
 def test_spark_is_told_the_columns_and_the_frame_s_own(paths, tiny_server):
     found = score(pd.DataFrame({"path": paths, "label": "x"}), tiny_server)
     told = dict(pair.split(" ") for pair in spark_schema("label string").split(", "))

@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import time
 
 import numpy as np
 import pytest
@@ -145,6 +146,18 @@ def test_each_recording_is_decoded_once_for_all_members(pair_server, recording, 
     expected = [expected_llr(soundfile.read(path, dtype="float32")[0]) for path in [*paths[1:], paths[0]]]
     assert [one.llr for one in results] == pytest.approx(expected, abs=1e-4)
     assert isinstance(failed, Failed)
+
+
+@pytest.mark.parametrize("concurrency", [1, 2, 5])
+def test_all_members_together_have_no_more_in_flight_than_was_asked_for(faulty_server, concurrency):
+    server = faulty_server(lambda number, name, request: time.sleep(0.01) if name == "ModelInfer" else None)
+    names = ("a", "b", "c")
+    fusion = fusion_of(*(member(name, 1.0, 1.0, 0.0, checkpoint_sha256="ab" * 32) for name in names))
+    clips = [(np.full(16_000, 0.1 * number, np.float32), 16_000) for number in range(10)]
+    with FusedDetector(server.url, fusion) as fused:
+        results = list(fused.score_many(clips, concurrency=concurrency))
+    assert [one.members[0].score for one in results] == pytest.approx([0.1 * number for number in range(10)], abs=1e-6)
+    assert 1 <= server.triton.most_in_flight <= concurrency  # how many there really are is the machine's affair
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,8 @@ import pytest
 import soundfile
 
 from dfclient.__main__ import main
+from dfclient.cli import report
+from dfclient.cli.progress import Progress
 
 LOADING = (grpc.StatusCode.UNAVAILABLE, "Server not ready")
 COMMAND = [sys.executable, "-m", "dfclient"]
@@ -476,3 +478,40 @@ def test_a_folder_of_every_container_is_scored(dfclient, speechlike, tmp_path):
     rows = rows_of(tmp_path / "s.csv")
     assert len(rows) == 5
     assert len({row["score"] for row in rows}) == 1
+
+
+def test_a_server_can_not_speak_to_the_terminal(faulty_server, recording, tmp_path, capsys, monkeypatch):
+    """Its words are printed, its escape codes are not obeyed: in errors, notices and tables alike."""
+    monkeypatch.chdir(tmp_path)
+    for number in range(3):
+        recording(f"in/{number}.wav", seed=number)
+    waiting = (grpc.StatusCode.UNAVAILABLE, "Server not ready \x1b[2J")
+    denied = (grpc.StatusCode.UNAUTHENTICATED, "no \x1b[2J key")
+    server = faulty_server(
+        lambda number, name, request: {1: waiting, 3: denied}.get(number) if name == "ModelInfer" else None
+    )
+    server.triton.states.append(("other\x1b[2J", "1", "UNAVAILABLE", "broken\x1b[2J"))
+    score = ["score", "in", "--url", server.url, "--model", "toy", "--out", "s.csv", "--concurrency", "1"]
+    for arguments in (score, ["health", "--url", server.url], ["health", "--url", f"{server.url},127.0.0.1:1"]):
+        assert main(arguments) == 1
+        out, err = capsys.readouterr()
+        assert "\x1b" not in out + err
+        assert r"\x1b[2J" in out + err
+        assert not [line for line in err.splitlines() if line.startswith("dfclient: error: ") and "\x1b" in line]
+    assert "dfclient: error: " in err
+
+
+def test_a_card_can_not_either(card):
+    """What it states stands above the scores, below them, and in the table of models."""
+    told = card(threshold_source="a set\x1b[2J\nverdict: bona fide", licence="free\x1b[2J")
+    tally, progress = report.Tally(scored=1, judged=1), Progress(1, results_on_stdout=True)
+    threshold = f"0, the threshold set on {told.threshold_source}"
+    row = report.model_row(told, takes_streams=True)
+    for text, n_lines in (
+        (report.heading(told), 2),
+        (report.summary(tally, progress, [told], threshold, skipped=0, rows=None), 3),
+        (report.table(report.MODEL_HEADER, [row]), 2),
+    ):
+        assert "\x1b" not in text
+        assert r"\x1b[2J" in text
+        assert len(text.splitlines()) == n_lines

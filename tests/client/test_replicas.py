@@ -144,6 +144,11 @@ def test_a_name_without_an_address_is_told(monkeypatch):
         ("a:8001,b", "found 'b'"),
         ("dns:///a", "expected dns:///HOST:PORT"),
         ("dns://a:8001", "HOST:PORT"),
+        ("dns:///a..b:8001", "expected a host's name, in parts of 1 to 63 characters, found 'a..b'"),
+        (f"dns:///{'a' * 64}.b:8001", "expected a host's name"),
+        ("dns:///\udcff:8001", "expected a host's name"),
+        ("\udcff:8001", "HOST:PORT"),
+        ("a:8001,\udcff:8001", "HOST:PORT"),
     ],
 )
 def test_addresses_that_can_be_none(url, words):

@@ -7,6 +7,7 @@ import pytest
 
 from dfclient.audio import AudioOptions
 from dfclient.cli import report
+from dfclient.cli.progress import Progress
 from dfclient.clips import Clip
 from dfclient.results import AudioFacts, Score, WindowScore, run_values
 from dfcontract.calibration import Calibration, Threshold
@@ -125,6 +126,22 @@ def test_a_calibration_says_nothing_of_recordings_that_were_cut_otherwise(score)
         )
         window = report.window_line(made.windows[0], made.card)
         assert ("LLR" in window) == (words == "protocol"), "a window alone is what protocol mode scores"
+
+
+def test_the_summary_counts_those_alone_that_were_held_against_a_threshold(score):
+    """None of those that a calibration says nothing of: "0 of N above" would be a verdict on them."""
+    otherwise = dataclasses.replace(AFFINE, fitted_on={**AFFINE.fitted_on, "windows": "protocol"})
+    unjudged, above, below = score(calibration=otherwise.to_json()), score(threshold="-1"), score()
+    for results, line in (
+        ([unjudged, unjudged], None),
+        ([above, below], "1 of 2 above 0.5, made up"),
+        ([above, below, unjudged], "1 of 2 judged above 0.5, made up"),
+    ):
+        tally, progress = report.Tally(), Progress(len(results), results_on_stdout=True)
+        for result in results:
+            tally.add(result)
+        lines = report.summary(tally, progress, [above.card], "0.5, made up", skipped=0, rows=None).splitlines()
+        assert [found for found in lines if " above " in found] == ([] if line is None else [line])
 
 
 def test_a_calibration_of_windows_says_nothing_of_whole_clips(score):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from tritonclient.grpc import service_pb2 as pb
 
-from dfclient import Detector, Failed, RetryPolicy
+from dfclient import Credentials, Detector, Failed, RetryPolicy
 from dfclient.errors import (
     ContractError,
     InputError,
@@ -293,3 +293,11 @@ def test_closing_lets_calls_in_flight_end(faulty_server):
 def test_addresses_that_are_none(url):
     with pytest.raises(InputError, match="HOST:PORT"):
         Detector(url, "toy")
+
+
+def test_names_that_are_no_text_are_refused_in_one_line(faulty_server):
+    """Bytes of a command line that are no UTF-8 come as surrogates, which no message can carry."""
+    with pytest.raises(InputError, match="expected a model's name, found"):
+        Detector(faulty_server().url, "\udcff")
+    with pytest.raises(InputError, match="certificate is made out to, found"):
+        Credentials(tls=True, server_name="\udcff")

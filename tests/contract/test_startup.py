@@ -5,9 +5,11 @@ import re
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+FULL_DISK = Path("/dev/full")
 COMMANDS = {
     "dfclient": ["models", "--url", "127.0.0.1:1"],
     "dfeval": ["metrics", "no-such-file.csv", "--protocol", "no-such-file.csv"],
@@ -65,6 +67,33 @@ def test_a_reader_that_has_had_enough_is_status_1_without_a_word(arguments: list
     with os.fdopen(writer, "w") as output:
         command = [sys.executable, *arguments]
         finished = subprocess.run(command, stdout=output, stderr=subprocess.PIPE, check=False)
+    assert (finished.returncode, finished.stderr) == (1, b"")
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        *((name, ["-m", name, "--version"]) for name in [*COMMANDS, "dfpage"]),
+        ("dfexport", ["-m", "dfexport", "list"]),
+        ("x", ["-c", FAKE]),
+        ("x", ["-u", "-c", FAKE]),
+    ],
+)
+def test_a_full_disk_under_what_is_printed_is_one_line(name: str, arguments: list[str]) -> None:
+    """Whichever way it is printed: while the options are read, by a command, by rich."""
+    with FULL_DISK.open("w") as output:
+        command = [sys.executable, *arguments]
+        finished = subprocess.run(command, stdout=output, stderr=subprocess.PIPE, text=True, check=False, timeout=60)
+    assert finished.stderr == f"{name}: error: cannot write what it prints: No space left on device\n"
+    assert finished.returncode == 1
+
+
+def test_a_command_that_passes_over_a_full_disk_has_failed_all_the_same() -> None:
+    program = "import sys, contextlib; from dfcontract.startup import run_command\n"
+    program += "def command(argv):\n for n in range(2):\n  with contextlib.suppress(Exception): print(n)\n return 0\n"
+    program += "sys.exit(run_command('x', lambda: command, None))"
+    with FULL_DISK.open("w") as output:
+        finished = subprocess.run([sys.executable, "-c", program], stdout=output, stderr=subprocess.PIPE, check=False)
     assert (finished.returncode, finished.stderr) == (1, b"")
 
 

@@ -2,8 +2,12 @@
 
 import os
 import shutil
+import socket
+import struct
 import subprocess
 import sys
+import threading
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -12,6 +16,7 @@ import dfclient
 import tiny_repository
 from dfdeploy import folders
 from dfdeploy.__main__ import main
+from dfdeploy.crashes import CrashCounter
 from dfdeploy.errors import RepositoryUnusable
 from dfdeploy.repository import built_models
 
@@ -105,3 +110,23 @@ def test_where_only_random_weights_were_built_says_how_to_serve_them(tmp_path):
         built_models(tmp_path / "models")
     with pytest.raises(RepositoryUnusable, match=r"dfexport build aasist\)$"):
         built_models(tmp_path / "others")
+
+
+def test_who_hangs_up_on_the_supervisor_is_no_news(monkeypatch: pytest.MonkeyPatch, capfd) -> None:
+    """A probe or a port scan resets its connection; Python's server prints a traceback for each."""
+    with CrashCounter() as crashes:
+        server, left = crashes._server, threading.Event()
+        shutdown = server.shutdown_request
+        monkeypatch.setattr(server, "shutdown_request", lambda request: (shutdown(request), left.set()))
+        with socket.create_connection(server.server_address) as probe:
+            probe.sendall(b"GET ")
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # closing resets
+        assert left.wait(30)
+        with urllib.request.urlopen(crashes.url, timeout=30) as answer:
+            assert b"dfserve_server_crashes_total 0" in answer.read()
+        assert capfd.readouterr().err == ""
+        try:
+            raise ValueError("a fault of our own")
+        except ValueError:
+            server.handle_error(None, ("127.0.0.1", 1))
+        assert "a fault of our own" in capfd.readouterr().err

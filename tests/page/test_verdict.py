@@ -48,7 +48,18 @@ def test_a_threshold_is_reached_or_not(value, side, words):
 
 
 @pytest.mark.parametrize(
-    ("pool", "words"), [("mean", "the mean"), ("min", "the lowest score"), ("p10", "the 10th percentile")]
+    ("pool", "words"),
+    [
+        ("mean", "the mean"),
+        ("min", "the lowest score"),
+        ("p1", "the 1st percentile"),
+        ("p2", "the 2nd percentile"),
+        ("p10", "the 10th percentile"),
+        ("p11", "the 11th percentile"),
+        ("p12.5", "the 12.5th percentile"),
+        ("p53", "the 53rd percentile"),
+        ("p2.1", "the 2.1th percentile"),
+    ],
 )
 def test_many_windows_against_a_threshold_for_one_are_said_to_be_so(pool, words):
     limits = " ".join(verdict_of(scored(CARD, 0.1, 0.9, 0.8, pool=pool)).limits)

@@ -103,6 +103,16 @@ def _transport_stream(head: bytes) -> bool | None:
     return True if len(head) > TS_PACKET_BYTES * 3 else None
 
 
+def _walk_avi(reader: Reader, start: int) -> Extent:
+    """As `walk_avi`; where no recording follows, FFmpeg finds the audio in all there is, whatever size was stated."""
+    extent = walk_avi(reader, start)
+    at = tags_end(reader, extent.end)
+    if at >= reader.size or recognised(reader, at)[0] is not None:
+        return extent
+    left = reader.size - extent.end
+    return Extent(reader.size, warnings=(f"its header does not count its last {left} bytes: read to its end",))
+
+
 CONTAINERS = (
     Container("WAV", _begins(b"RIFF????WAVE"), (".wav", ".wave"), "wav", walk_chunks(extents.WAV), True),
     Container("FLAC", _begins(b"fLaC"), (".flac",), "flac", walk_flac, True, glance=glance_flac, is_over=is_flac_over),
@@ -150,7 +160,7 @@ CONTAINERS = (
     Container("Matroska", _begins(extents.EBML), (".webm", ".mka", ".mkv"), "matroska", walk_ebml),
     Container("ASF", _begins(extents.ASF_HEADER), (".wma", ".asf", ".wmv"), "asf", walk_chunks(extents.ASF)),
     Container("AMR", _begins(b"#!AMR\n", b"#!AMR-WB\n"), (".amr", ".awb"), "amr", walk_amr),
-    Container("AVI", _begins(b"RIFF????AVI "), (".avi",), "avi", walk_avi, is_live=False),
+    Container("AVI", _begins(b"RIFF????AVI "), (".avi",), "avi", _walk_avi, is_live=False),
     Container("FLV", _begins(b"FLV\x01"), (".flv",), "flv", walk_flv),
     Container("MPEG-TS", _transport_stream, (".ts", ".mts", ".m2ts"), "mpegts", walk_ts),
     Container("WavPack", _begins(b"wvpk"), (".wv",), "wv", walk_wavpack),

@@ -12,7 +12,7 @@ from typing import Any
 
 from dfclient.audio import ffmpeg, sndfile
 from dfclient.audio.containers import HEADERLESS, Container, recognised
-from dfclient.audio.extents import Extent
+from dfclient.audio.extents import UNCHECKED, Extent
 from dfclient.audio.files import Reader, Recording, Section, opened
 from dfclient.audio.options import MIX, AudioOptions
 from dfclient.audio.promises import keep_promise
@@ -21,8 +21,6 @@ from dfclient.audio.tags import tags_end
 from dfclient.errors import AudioError, DfclientError
 
 MAX_RECORDINGS = 10_000  # in one file
-# Of rare kinds, whose decoders stop at the end of the first recording, or read on through whatever follows.
-UNCHECKED = "of this kind of file it is not checked whether it is whole, or whether another recording follows in it"
 
 
 @dataclass(frozen=True)
@@ -173,8 +171,7 @@ def _ffmpeg_blocks(reader: Reader, piece: Piece, options: AudioOptions, say: Say
         raise AudioError(f"not readable as audio (libsndfile: {reason}; FFmpeg: {words_of(error)})") from None
     with contextlib.closing(decoder):
         yield from decoder.blocks(options, say)
-        if decoder.rate_hz or piece.extent.cut:
-            keep_promise(piece.extent, decoder.frames, decoder.rate_hz or 1)
+        keep_promise(piece.extent, decoder.frames, decoder.rate_hz)
 
 
 def _say_what_ffmpeg_says(reader: Reader, piece: Piece, say: Say) -> None:

@@ -24,6 +24,13 @@ FLV_TAGS = (b"\x08", b"\x09", b"\x12")  # audio, video, script
 EBML = b"\x1aE\xdf\xa3"
 EBML_SEGMENT = b"\x18S\x80g"
 
+# Of a recording whose header has a place for its length, and leaves it open: whether it is whole can't be known.
+UNSTATED = "its header does not say how long it is: read to its end"
+# Of rare kinds, whose decoders stop at the end of the first recording, or read on through whatever follows.
+UNCHECKED = "of this kind of file it is not checked whether it is whole, or whether another recording follows in it"
+WRONG_HEADER_LENGTH = "damaged: its header states a wrong length of its own"
+NO_AUDIO_FOUND = "damaged: the sizes in its header lead to no audio"
+
 # What the next recording may begin with. MP4 has its own rule, since its first four bytes are a size.
 STARTS = (
     *(b"RIFF", b"RF64", b"BW64", b"FORM", b"caff", b"fLaC", b"OggS", b"#!AMR", b".snd", b"NIST_1A"),
@@ -135,20 +142,32 @@ def walk_chunks(chunks: Chunks) -> Walk:
                 warnings = (f"damaged: its header says {chunk.size} bytes of audio",)
             if chunk.size is None:
                 chunk.size = _until_another(reader, chunk.body) - chunk.body
+                warnings = (UNSTATED,) if is_audio else warnings
             if is_audio:
                 promised, found, has_audio = promised + chunk.size, found + min(chunk.size, left), True
             elif chunk.size > left:  # junk that looks like a chunk, or one that was cut
                 break
             at = _after(reader, chunks, start, chunk.body + chunk.size)
         end = min(at, reader.size) if has_audio else reader.size
-        total = chunks.total_at and reader.number(start + chunks.total_at[0], chunks.total_at[1], chunks.order)
-        if total and chunks.total_at and end <= start + total + chunks.total_at[2] <= reader.size and not patches:
-            end = start + total + chunks.total_at[2]
+        stated_end = _stated_end(reader, chunks, start)
+        if end < stated_end <= reader.size and not patches:
+            if (left := stated_end - end) >= chunks.head_bytes and not warnings:  # the size of its audio may be wrong
+                warnings = (f"damaged: {left} bytes behind what its header calls audio are in no chunk",)
+            end = stated_end
         if not has_audio:
-            warnings = ("damaged: the sizes in its header lead to no audio",)
+            warnings = (NO_AUDIO_FOUND,)
         return _shared(end, found, promised, patches, warnings)
 
     return walk
+
+
+def _stated_end(reader: Reader, chunks: Chunks, start: int) -> int:
+    """Where a recording ends by the size in its header; 0 where that states none."""
+    if chunks.total_at is None:
+        return 0
+    at, n_bytes, more = chunks.total_at
+    total = reader.number(start + at, n_bytes, chunks.order)
+    return start + total + more if total else 0
 
 
 def _chunk_at(reader: Reader, chunks: Chunks, start: int, at: int) -> _Chunk | None:
@@ -210,7 +229,7 @@ def walk_au(reader: Reader, start: int) -> Extent:
     """Sun and NeXT: the header states where the samples begin and how many bytes there are."""
     offset, size = reader.number(start + 4, 4, "big") or 0, reader.number(start + 8, 4, "big") or 0
     if size == 0 or size >= UNKNOWN_BYTES:
-        return Extent(reader.size)
+        return Extent(reader.size, warnings=(UNSTATED,))
     return _stated(reader, start + offset, size)
 
 
@@ -219,20 +238,20 @@ def walk_nist(reader: Reader, start: int) -> Extent:
     head = reader.at(start, 1024)
     fields = dict(re.findall(rb"^(\w+) -\w+ (\S+)", head, re.MULTILINE))
     if b"," in fields.get(b"sample_coding", b""):  # 'pcm,embedded-shorten-…': compressed
-        return Extent(reader.size)
+        return Extent(reader.size, warnings=(UNCHECKED,))
     try:
         header_bytes = int(head.split(b"\n")[1])
         names = (b"sample_count", b"sample_n_bytes", b"channel_count")
         samples, sample_bytes, channels = (int(fields[name]) for name in names)
     except (ValueError, KeyError, IndexError):
-        return Extent(reader.size)
+        return Extent(reader.size, warnings=(UNSTATED,))
     return _stated(reader, start + header_bytes, samples * sample_bytes * channels)
 
 
 def walk_flv(reader: Reader, start: int) -> Extent:
     """FLV: after a header, of 9 bytes in every version, tags of audio, video and script, each with its size."""
     is_right = reader.number(start + 5, 4, "big") == FLV_HEADER_BYTES
-    warnings = () if is_right else ("damaged: its header states a wrong length of its own",)
+    warnings = () if is_right else (WRONG_HEADER_LENGTH,)
     end = at = start + FLV_HEADER_BYTES + 4  # behind each tag stands its size once more, behind the header a 0
     while reader.at(at, 1) in FLV_TAGS and (size := reader.number(at + 1, 3, "big")) is not None:
         end = at = at + FLV_TAG_HEAD_BYTES + size + 4
@@ -247,9 +266,9 @@ def walk_aiff(reader: Reader, start: int) -> Extent:
     stated = [reader.number(start + 4, 4, "big") or 0]
     if reader.at(start + 12, 4) == b"COMM":
         stated.append(reader.number(start + 22, 4, "big") or 0)
-    if all(0 < number < max(UNKNOWN_BYTES, reader.size) for number in stated):
+    if UNSTATED in extent.warnings or all(0 < number < max(UNKNOWN_BYTES, reader.size) for number in stated):
         return extent
-    return replace(extent, warnings=(*extent.warnings, "its header does not say how long it is: read to its end"))
+    return replace(extent, warnings=(*extent.warnings, UNSTATED))
 
 
 def walk_avi(reader: Reader, start: int) -> Extent:
@@ -261,7 +280,7 @@ def walk_avi(reader: Reader, start: int) -> Extent:
             missing = at - reader.size
             cut = f"the last {missing} bytes that its header promises are missing" if missing > 1 else ""  # 1: padding
             return Extent(min(at, reader.size), cut=cut)
-    return Extent(reader.size)
+    return Extent(reader.size, warnings=(UNSTATED,))
 
 
 def walk_ebml(reader: Reader, start: int) -> Extent:
@@ -271,10 +290,10 @@ def walk_ebml(reader: Reader, start: int) -> Extent:
         while reader.at(at, 1) == b"\xec":  # padding
             at = _ebml_body(reader, at, 1)[0] + (_ebml_body(reader, at, 1)[1] or 0)
         if reader.at(at, 4) != name:
-            return Extent(reader.size)
+            return Extent(reader.size, warnings=(NO_AUDIO_FOUND,))
         body, stated = _ebml_body(reader, at, 4)
         if stated is None:
-            return Extent(reader.find(body, re.compile(re.escape(EBML))) or reader.size)
+            return Extent(reader.find(body, re.compile(re.escape(EBML))) or reader.size, warnings=(UNSTATED,))
         size = stated
         at = body + size
     return _stated(reader, body, size)

@@ -4,7 +4,7 @@ import re
 from functools import cache
 from itertools import islice
 
-from dfclient.audio.extents import Extent
+from dfclient.audio.extents import UNSTATED, Extent
 from dfclient.audio.files import Reader
 
 STREAM_INFO = re.compile(rb"fLaC[\x00\x80]\x00\x00\x22")  # the mark and the head of the block that must come first
@@ -44,9 +44,9 @@ def walk_flac(reader: Reader, start: int) -> Extent:
 def _warnings_of(info: bytes) -> tuple[str, ...]:
     """What is to be said of a STREAMINFO block, which libFLAC itself does not check."""
     fewest, most = int.from_bytes(info[:2], "big"), int.from_bytes(info[2:4], "big")
-    return (
-        () if LEAST_BLOCK <= fewest <= most else (f"damaged: its header states blocks of {fewest} to {most} samples",)
-    )
+    is_possible = LEAST_BLOCK <= fewest <= most
+    damage = () if is_possible else (f"damaged: its header states blocks of {fewest} to {most} samples",)
+    return damage if frames_in_stream_info(info) else (*damage, UNSTATED)
 
 
 def glance_flac(reader: Reader, start: int) -> Extent | None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dfclient.audio.extents import Extent, Walk, begins_another
+from dfclient.audio.extents import UNSTATED, WRONG_HEADER_LENGTH, Extent, Walk, begins_another
 from dfclient.audio.files import Reader
 from dfclient.audio.tags import tags_end
 
@@ -19,6 +19,7 @@ MANY = sys.maxsize
 TS_PACKET_BYTES, TS_PACKETS_AT_ONCE = 188, 64
 TS_PACKETS = re.compile(b"(?:G.{%d}){1,%d}" % (TS_PACKET_BYTES - 1, TS_PACKETS_AT_ONCE), re.DOTALL)
 TTA_HEADER_BYTES = 22
+VOC_HEADER_BYTES = 26
 WAVPACK_INITIAL_BLOCK, WAVPACK_UNKNOWN_TOTAL = 1 << 11, 0xFFFFFFFF
 LONGEST_HEAD = 7  # bytes that a frame's head itself takes
 
@@ -196,16 +197,24 @@ def walk_wavpack(reader: Reader, start: int) -> Extent:
             break
         at += 8 + size
     cut = "it ends within a block" if at > reader.size else ""
-    return Extent(min(at, reader.size), frames=None if total == WAVPACK_UNKNOWN_TOTAL else total, cut=cut)
+    if total == WAVPACK_UNKNOWN_TOTAL:
+        return Extent(min(at, reader.size), cut=cut, warnings=(UNSTATED,))
+    return Extent(min(at, reader.size), frames=total, cut=cut)
 
 
 def walk_voc(reader: Reader, start: int) -> Extent:
-    """Creative Voice: blocks, each with its kind and size, to one of kind 0, which has no size."""
-    at = start + (reader.number(start + 20, 2) or 0)
+    """Creative Voice: blocks, each with its kind and size, to one of kind 0, which has no size.
+
+    They begin behind a header of 26 bytes, whatever length of its own that states: there libsndfile looks for them, and
+    FFmpeg refuses another length.
+    """
+    is_right = reader.number(start + 20, 2) == VOC_HEADER_BYTES
+    at = start + VOC_HEADER_BYTES
     while (kind := reader.number(at, 1)) and (size := reader.number(at + 1, 3)) is not None:
         at += 4 + size
     cut = "it ends within a block" if at > reader.size else ""
-    return Extent(min(at + (kind == 0), reader.size), cut=cut)
+    warnings = () if is_right else (WRONG_HEADER_LENGTH,)
+    return Extent(min(at + (kind == 0), reader.size), cut=cut, warnings=warnings)
 
 
 def walk_tta(reader: Reader, start: int) -> Extent:

@@ -10,6 +10,7 @@ import numpy as np
 from dfclient.audio import ffmpeg
 from dfclient.audio.containers import HEAD_BYTES, Container, may_be_container, recognised
 from dfclient.audio.decode import words_of
+from dfclient.audio.extents import UNCHECKED
 from dfclient.audio.files import Reader
 from dfclient.audio.options import AudioOptions
 from dfclient.audio.promises import keep_promise
@@ -21,6 +22,10 @@ from dfcontract.tensors import Samples
 G711 = {"mulaw": "ULAW", "alaw": "ALAW"}  # libsndfile's names
 PIPE_READ_BYTES = 1 << 16
 KEPT_BYTES = 1 << 26  # of what has come; a recording's header states its length within them
+TOO_LONG_TO_CHECK = (
+    f"more than {KEPT_BYTES >> 20} MiB came through the pipe: it is not checked whether it is whole, or whether "
+    "another recording follows in it"
+)
 
 
 class NotKept(Exception):
@@ -137,13 +142,14 @@ def _check_end(replay: Replay, decoder: ffmpeg.Decoder, warnings: list[str]) -> 
     try:
         container, start = recognised(reader, 0)
         if container is None or container.walk is None:
+            warnings.append(UNCHECKED)
             return
         extent = container.walk(reader, start)
     except NotKept:
+        warnings.append(TOO_LONG_TO_CHECK)
         return
     warnings.extend(extent.warnings)
-    if decoder.rate_hz:
-        keep_promise(extent, decoder.frames, decoder.rate_hz)
+    keep_promise(extent, decoder.frames, decoder.rate_hz)
 
 
 def raw_samples(stream: io.RawIOBase, channels: int, encoding: str) -> Iterator[Samples]:

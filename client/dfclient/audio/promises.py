@@ -12,14 +12,16 @@ def keep_promise(extent: Extent, frames: int, rate_hz: int, *, frames_stated: in
     Args:
         extent: what its bytes say.
         frames: samples a channel that can be decoded.
-        rate_hz: of them.
+        rate_hz: of them; 0 where nothing was decoded.
         frames_stated: what the decoder said that there would be, where it knows.
 
     Raises:
         AudioError: there should be more.
     """
     if extent.cut:
-        raise AudioError(f"damaged: cut short: {extent.cut}, after {frames / rate_hz:.2f} s")
+        raise AudioError(f"damaged: cut short: {extent.cut}, after {frames / (rate_hz or 1):.2f} s")
+    if not rate_hz:
+        return
     if frames_stated is not None and frames < frames_stated:
         raise _cut_short(frames_stated, frames, rate_hz)
     promised = extent.frames or 0

@@ -15,6 +15,7 @@ BLOCK_SAMPLES = 1 << 18  # of all channels together
 LEAST_FRAMES = 1 << 12  # asked for where the length is an estimate: the read that finds the end needs little memory
 # Formats whose length libsndfile knows once it has opened them. MP3's is an estimate, a truncated OGG's is nonsense.
 KNOWN_LENGTHS = frozenset({"WAV", "WAVEX", "FLAC", "AIFF", "AU", "CAF", "RF64", "W64", "NIST"})
+UNKNOWN_FRAMES = (1 << 63) - 1  # of FLAC that was written to a pipe
 # Formats that `containers` knows by their first bytes: a file that does not begin so and is read as one is damaged.
 KNOWN_BEGINNINGS = KNOWN_LENGTHS | {"OGG", "MP3"}
 
@@ -47,7 +48,8 @@ def blocks(file: Any, extent: Extent) -> Iterator[Block]:
     rate_hz, channels = file.samplerate, file.channels
     if channels > MAX_CHANNELS:
         raise AudioError(f"expected 1 to {MAX_CHANNELS} channels, found {channels}")
-    stated: int | None = file.frames if file.format in KNOWN_LENGTHS else None
+    is_stated = file.format in KNOWN_LENGTHS and file.frames < UNKNOWN_FRAMES
+    stated: int | None = file.frames if is_stated else None
     if stated is not None:
         keep_promise(extent, stated, rate_hz)
     file.seekable = _never  # soundfile seeks after each read, to where it is; in a damaged FLAC that fails

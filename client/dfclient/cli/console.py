@@ -128,4 +128,4 @@ class _Notice(logging.Handler):
         now_s = time.monotonic()
         if now_s - self._last_s >= NOTICE_EVERY_S:
             self._last_s = now_s
-            say(f"dfclient: {record.getMessage()}")
+            notice(record.getMessage())

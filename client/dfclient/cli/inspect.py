@@ -30,7 +30,7 @@ def models(options: argparse.Namespace) -> int:
         print("a higher score sounds more bona fide; a threshold holds for the data that it was set on")
     for reason in found.values():
         if not isinstance(reason, ModelCard):
-            print(f"not usable: {reason}")
+            print(f"not usable: {report.printable(str(reason))}")
     if not cards:
         print(f"dfclient: error: no detector is ready at {options.url}", file=sys.stderr)
     return 0 if cards else 1
@@ -47,7 +47,7 @@ def health(options: argparse.Namespace) -> int:
         except ServerError as error:
             if len(addresses) == 1:
                 raise
-            print(f"dfclient: error: {error}", file=sys.stderr)
+            print(f"dfclient: error: {report.printable(str(error))}", file=sys.stderr)
             is_good = False
         else:
             print(report.health_table(address, found))

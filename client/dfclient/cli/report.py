@@ -1,6 +1,6 @@
 """What a person reads: one line a recording, the summary, the banner, the tables of models and of health."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,27 +39,32 @@ def heading(card: ModelCard, mode: str = PROTOCOL) -> str:
     lines = [about, f"{meaning}; {_threshold_text(card)}"]
     if mode == SLIDING and card.sliding_note:
         lines.append(card.sliding_note)
-    return "\n".join(lines)
+    return printable_lines(lines)
 
 
 def fused_heading(detector: FusedDetector) -> str:
     """What the fused scores below are and how to read them."""
     fusion = detector.fusion
     cards = zip(fusion.members, detector.cards, strict=True)
-    members = "\n".join(
+    members = (
         f"  {card.model} version {card.version}, weights {card.weights}, weight in the sum {member.weight:+.4g}"
         for member, card in cards
     )
-    return (
-        f"fusion {fusion.digest[:12]} of\n{members}\n"
+    meaning = (
         f"score: log-likelihood ratio, bona fide over spoof; bona fide from {fusion.threshold.llr:+.2f} on: "
         f"{fusion.threshold.rule}, on {fusion.fitted_on.get('protocol', 'unnamed data')}"
     )
+    return printable_lines([f"fusion {fusion.digest[:12]} of", *members, meaning])
 
 
 def printable(text: str) -> str:
     """Text as one line of a terminal: line ends, escape codes and bytes that are no text as backslash escapes."""
     return "".join(mark if mark.isprintable() else mark.encode("unicode_escape").decode() for mark in text)
+
+
+def printable_lines(lines: Iterable[str]) -> str:
+    """Lines of which parts are a server's, or a file's: nobody's text may break out of its line."""
+    return "\n".join(map(printable, lines))
 
 
 def score_line(result: Score | FusedScore | Failed) -> str:
@@ -141,6 +146,7 @@ class Tally:
     failed: int = 0
     warned: int = 0
     cut: int = 0  # protocol mode: recordings longer than the one window that was scored
+    judged: int = 0  # held against a threshold: not where a calibration is for recordings that are cut otherwise
     above: int = 0
     window_s: float = 0.0  # the shortest window of those that were cut
 
@@ -151,6 +157,7 @@ class Tally:
             return
         self.scored += 1
         self.warned += bool(result.warnings)
+        self.judged += result.above_threshold is not None
         self.above += result.above_threshold is True
         self.cut += result.is_cut
         if result.is_cut:
@@ -190,8 +197,9 @@ def summary(
     done = f"{tally.scored} scored, {tally.failed} failed" + (f", {skipped} already there" if skipped else "")
     speed = f" ({progress.clips_per_s:.1f} clips/s, {progress.real_time_factor:.0f}x real time)" * bool(tally.scored)
     lines = [f"{done}, in {progress.elapsed_s:.1f} s{speed}"]
-    if tally.scored and threshold:
-        lines.append(f"{tally.above} of {tally.scored} above {threshold}")
+    if tally.judged and threshold:
+        compared = f"{tally.judged} judged" if tally.judged < tally.scored else f"{tally.scored}"
+        lines.append(f"{tally.above} of {compared} above {threshold}")
     if tally.warned:
         lines.append(f"{tally.warned} with a warning about their audio")
     if tally.cut:
@@ -202,7 +210,7 @@ def summary(
     if rows is not None:
         lines.append(f"rows: {rows}" + (f"   errors: {errors_path(rows)}" if tally.failed else ""))
     if not tally.scored:
-        return "\n".join(lines)
+        return printable_lines(lines)
     lines.append("a score is one model's opinion, and far less certain on audio unlike the data it was trained on")
     for card in cards:
         if worth := out_of_domain(card.eers, card.trained_on):
@@ -210,15 +218,15 @@ def summary(
         if card.transfers:
             worst = max(card.transfers, key=lambda one: one.rejected_percent)
             lines.append(str(worst) if len(cards) == 1 else f"{card.model}: {worst}")
-    return "\n".join(lines)
+    return printable_lines(lines)
 
 
 def table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     """Columns padded to their widest cell."""
-    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
+    cells = [tuple(map(printable, row)) for row in [header, *rows]]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
     return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in [header, *rows]
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells
     )
 
 
@@ -248,7 +256,7 @@ def health_table(url: str, health: Health) -> str:
     """The server, then each model, with the server's own reasons."""
     rows = [(f"server {url}", _word(health.is_live, "live") + ", " + _word(health.is_ready, "ready"), "")]
     rows += [(f"model {model.name}", _word(model.is_ready, "ready"), model.reason) for model in health.models]
-    return "\n".join([table(("WHAT", "STATE", "REASON"), rows), *advice(health)])
+    return "\n".join([table(("WHAT", "STATE", "REASON"), rows), printable_lines(advice(health))])
 
 
 def advice(health: Health) -> list[str]:

@@ -110,7 +110,7 @@ def run(options: argparse.Namespace) -> int:
             screen.stop()
             if screen.progress is None:  # nothing has begun
                 raise
-            say(f"dfclient: error: {error}{_what_is_kept(options.out, error)}")
+            say(f"dfclient: error: {report.printable(str(error))}{_what_is_kept(options.out, error)}")
             return 1
         finally:
             screen.stop()
