@@ -143,6 +143,10 @@ def test_what_draws_cannot_tell_has_no_interval():
     opposite = compare(first, -second, is_bonafide, n_replicates=20)
     assert (opposite.difference, opposite.interval) == (1, None)
     assert opposite.why_none == "each draw finds the same difference"
+    all_accepted, all_rejected = first + 50, first - 50
+    fixed = compare(all_accepted, all_rejected, is_bonafide, n_replicates=20, figure=Figure("act_dcf"))
+    assert (fixed.difference, fixed.interval) == (pytest.approx(1.9 - 1), None)
+    assert fixed.why_none == "each draw finds the same difference"
     few = compare(*rng.normal(0, 1, (2, 39)), is_bonafide[:39] & (np.arange(39) < 19), n_replicates=20)
     assert (few.interval, few.p_value, few.why_none) == (None, None, "under 20 trials of a class")
 

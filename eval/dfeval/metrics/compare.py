@@ -20,6 +20,7 @@ from dfeval.metrics.eer import Floats, error_rates
 from dfeval.metrics.intervals import MIN_TRIALS, Interval, difference_test, units_of, variance_of_means
 from dfeval.metrics.tdcf import AsvRates
 
+NO_DIFFERENCE = 1e-9  # sums of floats differ by less
 COMPARABLE = tuple(name for name, metric in METRICS.items() if metric.drawn or metric.losses)
 
 
@@ -159,9 +160,10 @@ def _why_none(n_of_rarer_class: int, differences: Sequence[float], variance: flo
     """Why a difference has no interval, in words; empty where it has one."""
     if n_of_rarer_class < MIN_TRIALS:
         return f"under {MIN_TRIALS} trials of a class"
-    if variance > 0:
+    if variance > NO_DIFFERENCE**2:
         return ""
-    return "each draw finds the same difference" if any(differences) else "no draw tells the two apart"
+    is_same = all(abs(difference) < NO_DIFFERENCE for difference in differences)
+    return "no draw tells the two apart" if is_same else "each draw finds the same difference"
 
 
 def _draw_units(rng: np.random.Generator, n_units: int) -> Counts:
