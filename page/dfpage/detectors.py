@@ -5,6 +5,7 @@ from typing import Any
 from dfclient import Detector, ModelCard, RetryPolicy, Server
 from dfclient.errors import ServerError
 from dfclient.results import window_calibration
+from dfcontract.calibration import Calibration
 from dfcontract.live import detectors_among, live_name
 from dfcontract.published import out_of_domain
 
@@ -73,7 +74,7 @@ def card_values(card: ModelCard) -> dict[str, Any]:
         "is_random": card.is_random,
         "window_s": card.window_s,
         "window": card.window_words,
-        "threshold": window_threshold(card),
+        "threshold": threshold_of(card, window_calibration(card)),
         "threshold_source": card.threshold_source,
         "checkpoint_sha256": card.checkpoint_sha256,
         "precision": card.precision,
@@ -87,11 +88,15 @@ def card_values(card: ModelCard) -> dict[str, Any]:
     }
 
 
-def window_threshold(card: ModelCard) -> float | None:
-    """What single windows are held against; None where nothing is: random weights, or a calibration of other cuts."""
+def threshold_of(card: ModelCard, calibration: Calibration | None) -> float | None:
+    """What scores are held against; None where nothing is: random weights, or a calibration of other cuts.
+
+    Args:
+        card: the model's.
+        calibration: the card's, where it is for scores of this kind: of single windows, or pooled in some way.
+    """
     if card.is_random:
         return None
     if card.calibration is not None:
-        calibration = window_calibration(card)
         return None if calibration is None else calibration.threshold.score
     return card.threshold

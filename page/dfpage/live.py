@@ -3,7 +3,8 @@
 → one text message   {"rate_hz": 48000}
 → binary messages    int16, little-endian, mono
 → one text message   "end"
-← text messages      {"window": [start_s, end_s, score], "pooled": score}
+← text messages      {"window": [start_s, end_s, score], "pooled": score, "is_above": whether the pooled score reaches
+                      its threshold, null where it has none}
                      {"is_connected": false}     while the server is away
                      {"result": …}               at the end, as scoring.score_values
                      {"error": "…"}              instead, and no more follows
@@ -18,8 +19,9 @@ from starlette.concurrency import run_in_threadpool
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from dfclient import AsyncLiveStream
+from dfclient.results import calibration_for
 from dfcontract.errors import DfserveError
-from dfpage.detectors import Detectors
+from dfpage.detectors import Detectors, threshold_of
 from dfpage.errors import PageInputError, UploadRefused
 from dfpage.scoring import Choice, score_values
 
@@ -68,9 +70,11 @@ async def _send_audio(socket: WebSocket, live: AsyncLiveStream, max_s: float) ->
 
 
 async def _send_windows(socket: WebSocket, live: AsyncLiveStream) -> None:
+    threshold = threshold_of(live.card, calibration_for(live.card, live.windowing.cutting))
     async for window in live.follow():
-        found = [window.start_s, window.end_s, window.score]
-        await socket.send_json({"window": found, "pooled": live.pooled})
+        found, pooled = [window.start_s, window.end_s, window.score], live.pooled
+        is_above = None if threshold is None or pooled is None else pooled >= threshold
+        await socket.send_json({"window": found, "pooled": pooled, "is_above": is_above})
 
 
 async def _watch(socket: WebSocket, live: AsyncLiveStream) -> None:

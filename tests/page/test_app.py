@@ -12,10 +12,13 @@ import numpy as np
 import pytest
 import soundfile
 
+import tiny_repository
 from dfclient import Detector
 from dfclient.audio import load
 from dfclient.cli.main import main as dfclient
+from dfcontract.calibration import Calibration, Threshold
 from dfcontract.score_file import NAMES, from_row
+from dfdeploy.embedded import Server
 
 AWAY = "127.0.0.1:9"
 
@@ -220,14 +223,33 @@ def test_the_microphones_windows_are_those_of_its_recording(client_of, tiny_serv
         for start in range(0, len(human), 1600):
             live.send_bytes(human[start : start + 1600].astype("<i2").tobytes())
         live.send_text("end")
-        windows = []
+        windows, is_above = [], []
         while "result" not in (message := live.receive_json()):
             if "window" in message:
                 windows.append(message["window"])
+                is_above.append((message["pooled"], message["is_above"]))
     with Detector(tiny_server.grpc_url, "tiny_trained") as detector:
+        assert is_above == [(pooled, pooled >= detector.card.threshold) for pooled, _ in is_above]
         expected = detector.score(human, 16_000, mode="sliding", hop_s=0.5)
     np.testing.assert_allclose(windows, [[w.start_s, w.end_s, w.score] for w in expected.windows], atol=1e-5)
     assert message["result"]["score"] == pytest.approx(expected.score, abs=1e-5)
+
+
+@pytest.mark.parametrize(("fitted_on", "is_above"), [("protocol", None), ("sliding, mean, hop 0.5 s", True)])
+def test_a_calibration_of_other_cuts_takes_no_side_while_one_speaks(client_of, tmp_path, fitted_on, is_above):
+    about = {"protocol": "a made-up set", "windows": fitted_on}
+    parameters = {"slope": 1.0, "intercept": 0.0}
+    calibration = Calibration("affine", parameters, Threshold(-99.0, -99.0, "made up"), "net", None, None, about, {})
+    with Server(tiny_repository.write(tmp_path / "models", calibration)) as server:
+        client = client_of(server.grpc_url)
+        with client.websocket_connect("ws://127.0.0.1:8010/api/live?model=tiny_trained&hop=0.5") as live:
+            live.send_text(json.dumps({"rate_hz": 16_000}))
+            live.send_bytes(bytes(64_000))
+            live.send_text("end")
+            messages = []
+            while "result" not in (message := live.receive_json()):
+                messages.append(message)
+    assert [message["is_above"] for message in messages if "window" in message] == [is_above] * 3
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import * as api from "./api.js";
 import { Microphone } from "./microphone.js";
-import { clock, figure, isUnder, plural } from "./words.js";
+import { clock, figure, plural } from "./words.js";
 
 const CALM_MS = 1000, LIVELY_MS = 200;
 
@@ -22,7 +22,7 @@ export class Session {
   listen() {
     const { rate_hz } = this.microphone;
     this.streams = this.models.map((model) => {
-      const stream = { model, windows: [], pooled: null, error: "", isAway: false, isDone: false };
+      const stream = { model, windows: [], pooled: null, isAbove: null, error: "", isAway: false, isDone: false };
       if (!model.takes_streams) {
         Object.assign(stream, { error: "it takes no live audio: it scores the recording when that has ended", isDone: true });
         return stream;
@@ -46,6 +46,7 @@ export class Session {
     if (message.window) {
       stream.windows.push(message.window);
       stream.pooled = message.pooled;
+      stream.isAbove = message.is_above;
     } else if ("is_connected" in message) stream.isAway = !message.is_connected;
     else {
       stream.isDone = true;
@@ -72,10 +73,10 @@ export class Session {
   }
 }
 
-function headlineOf({ windows, pooled, model }) {
+function headlineOf({ windows, pooled, isAbove, model }) {
   if (!windows.length) return "No window yet";
   if (model.is_random) return "Random weights: means nothing";
-  const side = model.threshold === null ? "" : isUnder([0, 0, pooled], model) ? "▼ below the threshold, " : "▲ above the threshold, ";
+  const side = isAbove === null ? "" : isAbove ? "▲ above the threshold, " : "▼ below the threshold, ";
   return `So far ${side}${figure(pooled)}`;
 }
 
