@@ -59,7 +59,7 @@ def test_it_measures_writes_and_undoes(
     assert "tiny_off is not proposed: judged on 1 of 100 recordings: give more with --audio" in told
     assert "tiny_openvino is not proposed" not in told
     assert "dfexport build aasist" not in told  # the detector is called tiny here
-    assert "not measured, since it is not built: dfexport build tiny --format onnx --precision int8" in told
+    assert "it is not built: dfexport build tiny --weights=random --format=onnx --precision=int8" in told
     for name, key in (("tiny", "intra_op_thread_count"), ("tiny_openvino", "INFERENCE_NUM_THREADS")):
         built, tuned = (config_of(models / name / file) for file in ("config.pbtxt", "configs/cpu.pbtxt"))
         assert built == config_of(repository / name / "configs/cpu.pbtxt")
@@ -167,7 +167,7 @@ def test_drift_is_of_logits_and_correlation_of_scores() -> None:
     assert (drift.recordings, drift.largest, drift.mean) == (4, 0.5, 0.75 / 8)
     assert drift.correlation == pytest.approx(np.corrcoef(fp32[:, 1], moved[:, 1])[0, 1])
     odds = [pair[:, 1] - pair[:, 0] for pair in (fp32, moved)]
-    assert drift_of(card_of("softmax"), fp32, moved).correlation == pytest.approx(np.corrcoef(*odds)[0, 1])
+    assert drift_of(card_of(score_kind="softmax"), fp32, moved).correlation == pytest.approx(np.corrcoef(*odds)[0, 1])
     assert drift_of(card_of(), fp32[:2], moved[:2]).correlation is None
 
 
