@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 import urllib.error
 import urllib.request
@@ -23,6 +22,7 @@ from dfdeploy.errors import DeployError, ModelsUnusable, ServerFailed
 from dfdeploy.leftovers import PREFIX, sweep
 from dfdeploy.processes import is_alive
 from dfdeploy.repository import built_models, unusable_models
+from dfdeploy.stop import StopRequest
 from dfdeploy.tls import Tls
 
 # A proxy of the environment has no way to this machine's loopback.
@@ -138,7 +138,7 @@ class Server:
         """Process ids of the backends, one an instance of a model."""
         return [process.pid for process in self._backends]
 
-    def start(self, cancelled: threading.Event | None = None, *, may_leave_out: bool = True) -> None:
+    def start(self, cancelled: StopRequest | None = None, *, may_leave_out: bool = True) -> None:
         """Start Triton, wait until it is ready, and check what each model answers.
 
         Args:
@@ -151,7 +151,7 @@ class Server:
         sweep()
         while True:
             try:
-                self._start_once(self._environment, cancelled or threading.Event())
+                self._start_once(self._environment, cancelled)
             except ModelsUnusable as error:
                 if not may_leave_out or error.reasons.keys() >= {*self.models}:
                     raise
@@ -167,7 +167,7 @@ class Server:
         self.models = remaining
         self.left_out |= reasons
 
-    def _start_once(self, found: environment.ServerEnvironment, cancelled: threading.Event) -> None:
+    def _start_once(self, found: environment.ServerEnvironment, cancelled: StopRequest | None) -> None:
         self._run_dir = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
         found.lay_out(self._run_dir)
         self._lay_out_models()
@@ -265,7 +265,7 @@ class Server:
         arguments += doors.options(doors.write_key(self._run_dir), http_inference=self.http_inference, tls=self.tls)
         return [str(found.binary), "--disable-auto-complete-config", *arguments]
 
-    def _wait_until_ready(self, cancelled: threading.Event) -> None:
+    def _wait_until_ready(self, cancelled: StopRequest | None) -> None:
         deadline = time.monotonic() + READY_TIMEOUT_S
         while not (self._listens() and self._is_ready()):
             if self._guard is None or self._guard.poll() is not None:
@@ -275,7 +275,9 @@ class Server:
                 self._triton = next(iter(psutil.Process(self._guard.pid).children()), None)
             if time.monotonic() > deadline:
                 raise ServerFailed(f"Triton was not ready within {READY_TIMEOUT_S:.0f} s. Its log: {self.log}")
-            if cancelled.wait(POLL_S):
+            if cancelled is None:
+                time.sleep(POLL_S)
+            elif cancelled.wait(POLL_S):
                 raise KeyboardInterrupt
 
     def _listens(self) -> bool:

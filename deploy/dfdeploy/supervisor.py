@@ -2,7 +2,6 @@
 
 import shlex
 import signal
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from rich.markup import escape
 from dfdeploy.crashes import CrashCounter
 from dfdeploy.embedded import Server
 from dfdeploy.errors import DeployError
+from dfdeploy.stop import StopRequest
 
 WATCH_INTERVAL_S = 0.1
 # The first few restarts follow at once; a server that fails again and again is tried less and less often, but never
@@ -58,7 +58,7 @@ def pause_before_restart_s(n_failures: int) -> float:
     return min(FIRST_PAUSE_S * 2.0 ** min(n_late - 1, 10), MAX_PAUSE_S) if n_late > 0 else 0.0
 
 
-def _run(server: Server, stop: threading.Event, console: Console, crashes: CrashCounter) -> str:
+def _run(server: Server, stop: StopRequest, console: Console, crashes: CrashCounter) -> str:
     """Announce and watch a started server, then stop it; the reason if it failed."""
     failure = ""
     try:
@@ -72,7 +72,7 @@ def _run(server: Server, stop: threading.Event, console: Console, crashes: Crash
     return failure
 
 
-def _watch(server: Server, stop: threading.Event) -> str:
+def _watch(server: Server, stop: StopRequest) -> str:
     """Wait; the reason when the server fails, empty when it is to stop."""
     while not stop.wait(WATCH_INTERVAL_S):
         if failure := server.failure():
@@ -98,16 +98,16 @@ def _announce(server: Server, console: Console, crashes: CrashCounter) -> None:
 
 
 @contextmanager
-def _stop_on_signals() -> Iterator[threading.Event]:
-    """An event that SIGINT and SIGTERM set."""
-    stop = threading.Event()
+def _stop_on_signals() -> Iterator[StopRequest]:
+    """What SIGINT and SIGTERM set."""
+    with StopRequest() as stop:
 
-    def request_stop(_number: int, _frame: FrameType | None) -> None:
-        stop.set()
+        def request_stop(_number: int, _frame: FrameType | None) -> None:
+            stop.set()
 
-    previous = {number: signal.signal(number, request_stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stop
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
+        previous = {number: signal.signal(number, request_stop) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield stop
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
