@@ -35,6 +35,13 @@ def write(folder, seed, **scores):
     return files, protocol
 
 
+def append(paths, names, cells_of):
+    """Add columns to score files: their names, and what gives their cells from a row."""
+    for path in paths:
+        header, *rows = path.read_text().splitlines()
+        path.write_text("\n".join([f"{header},{names}", *(f"{row},{cells_of(row)}" for row in rows)]))
+
+
 def trials_of(files, protocol):
     loaded = load_protocol(protocol, "csv")
     return [join(load_scores(path), loaded) for path in files.values()]
@@ -139,10 +146,7 @@ def test_scores_of_other_detectors_or_checkpoints_are_refused(detectors, tmp_pat
 def test_a_member_that_heard_other_lengths_is_refused(detectors, tmp_path, capsys):
     files, protocol = detectors
     two = [files["good"], files["other"]]
-
-    for path in two:
-        header, *rows = path.read_text().splitlines()
-        path.write_text("\n".join([f"{header},mode,window_samples", *(f"{row},protocol,64600" for row in rows)]))
+    append(two, "mode,window_samples", lambda _row: "protocol,64600")
     path = tmp_path / "fusion.json"
     assert main(list(map(str, ["fuse", "fit", *two, "--protocol", protocol, "--out", path]))) == 0
     assert [member.window_samples for member in Fusion.load(path).members] == ["64600", "64600"]
@@ -154,9 +158,7 @@ def test_a_member_that_heard_other_lengths_is_refused(detectors, tmp_path, capsy
 def test_a_member_of_another_column_is_refused(detectors, tmp_path, capsys):
     files, protocol = detectors
     two = [files["good"], files["other"]]
-    for path in two:
-        header, *rows = path.read_text().splitlines()
-        path.write_text("\n".join([f"{header},raw", *(f"{row},{row.split(',')[1]}0" for row in rows)]))
+    append(two, "raw", lambda row: f"{row.split(',')[1]}0")
     path, fused = tmp_path / "fusion.json", tmp_path / "fused.csv"
     fit = ["fuse", "fit", *two, "--score-column", "raw", "--protocol", protocol, "--out", path]
     assert main(list(map(str, fit))) == 0

@@ -45,7 +45,7 @@ class ScoreCounts:
     def count(self, scores: npt.ArrayLike) -> None:
         """Count scores of any shape; a score on an edge is above it."""
         places = np.searchsorted(self.edges, np.asarray(scores).ravel(), side="right")
-        for metric, n_scores in zip(self._metrics, np.bincount(places, minlength=len(self.edges) + 1), strict=False):
+        for metric, n_scores in zip(self._metrics, np.bincount(places, minlength=len(self.edges) + 1), strict=True):
             if n_scores:
                 metric.increment(float(n_scores))
 
