@@ -24,12 +24,13 @@ import psutil
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from dfclient.transport import QUEUE_SHARE
-from dfcontract.tensors import WARMUP_FILE, WAVEFORM
+from dfcontract.tensors import BEGIN_BY, TIMEOUT, WARMUP_FILE, WAVEFORM
 from dfdeploy.embedded import Server
 
 IN_FLIGHT = 16  # for the capacity: two batches of a CPU's
 CHANNELS = 4
 DEADLINE_S = 30.0
+MAY_WAIT_US = round(QUEUE_SHARE * DEADLINE_S * 1e6)
 N_CORES = len(os.sched_getaffinity(0))
 HEADER = (
     "asked", "requests/s", "answered/s", "rejected after p50 ms", "p99 ms",
@@ -81,7 +82,7 @@ class Generator:
     def __init__(self, server: Server, model: str, window: bytes) -> None:
         self.server = server
         self.request = service_pb2.ModelInferRequest(model_name=model, raw_input_contents=[window])
-        self.request.parameters["timeout"].int64_param = round(QUEUE_SHARE * DEADLINE_S * 1e6)
+        self.request.parameters[TIMEOUT].int64_param = MAY_WAIT_US
         self.request.inputs.add(name=WAVEFORM, datatype="FP32", shape=[1, len(window) // 4])
         options = [("grpc.use_local_subchannel_pool", 1), ("grpc.enable_http_proxy", 0)]
         self.channels = [grpc.aio.insecure_channel(server.grpc_url, options) for _ in range(CHANNELS)]
@@ -90,6 +91,7 @@ class Generator:
     async def ask(self, number: int, phase: Phase) -> None:
         """One request."""
         began_s = time.perf_counter()
+        self.request.parameters[BEGIN_BY].int64_param = time.time_ns() // 1000 + MAY_WAIT_US
         try:
             await self.stubs[number % CHANNELS].ModelInfer(self.request, timeout=DEADLINE_S)
         except grpc.aio.AioRpcError as error:

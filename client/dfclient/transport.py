@@ -8,6 +8,7 @@ import math
 import re
 import secrets
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, TypeVar
 
@@ -38,7 +39,7 @@ from dfclient.errors import (
 )
 from dfcontract.errors import ErrorCode, split_code
 from dfcontract.live import AUDIO
-from dfcontract.tensors import IDENTITY, LOGITS, OUTPUTS, SCORE, WAVEFORM, Samples
+from dfcontract.tensors import BEGIN_BY, IDENTITY, LOGITS, OUTPUTS, SCORE, TIMEOUT, WAVEFORM, Samples
 
 CHANNEL_OPTIONS: list[tuple[str, str | int]] = [
     ("grpc.enable_http_proxy", 0),  # http_proxy is for the web; it would catch even loopback
@@ -92,6 +93,7 @@ CONNECTION_LOST = Cause(ServerUnavailable, "{url}: the connection was lost ({det
 # Errors of our own backends come with a code. DETECTOR_FAILED is not here: the detector's own error follows it.
 CODES = {
     ErrorCode.BAD_WAVEFORM: REFUSED,
+    ErrorCode.TOO_LATE: OVERLOADED,
     ErrorCode.BAD_STREAM: REFUSED,
     ErrorCode.NO_SUCH_STREAM: STREAM_FORGOTTEN,
     ErrorCode.TOO_MANY_STREAMS: Cause(ServerBusy, "{url}: {details}"),
@@ -235,7 +237,9 @@ class Transport:
         request = pb.ModelInferRequest(model_name=model, model_version=version, id=next(self._ids))
         request.inputs.add(name=WAVEFORM, datatype="FP32", shape=[1, len(window)])
         request.raw_input_contents.append(window.astype("<f4").tobytes())
-        request.parameters["timeout"].int64_param = round(QUEUE_SHARE * self.timeout_s * 1e6)
+        may_wait_us = round(QUEUE_SHARE * self.timeout_s * 1e6)
+        request.parameters[TIMEOUT].int64_param = may_wait_us
+        request.parameters[BEGIN_BY].int64_param = time.time_ns() // 1000 + may_wait_us
         numbers = numbers_of(model, _outputs_of(model, self._call(model, self._stub.ModelInfer, request)), OUTPUTS)
         return WindowAnswer(numbers[LOGITS].astype("f4"), float(numbers[SCORE][0]), int(numbers[IDENTITY][0]))
 

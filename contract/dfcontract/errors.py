@@ -60,6 +60,7 @@ class ErrorCode(StrEnum):
         return member
 
     BAD_WAVEFORM = ("DF_BAD_WAVEFORM", "samples that are NaN or infinite", "mend them")
+    TOO_LATE = ("DF_TOO_LATE", "the request waited for longer than its client has time", "try later")
     BAD_STREAM = ("DF_BAD_STREAM", "a parameter or chunk of a live stream that can't be used", "mend it")
     NO_SUCH_STREAM = (
         "DF_NO_SUCH_STREAM",

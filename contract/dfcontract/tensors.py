@@ -7,6 +7,11 @@
     IDENTITY  INT64 [1]                which graph with which weights gave this answer, see `identity_of`
 
 Shapes are without the batch axis. A model that was built before IDENTITY existed does not have it.
+
+Two parameters of a request, both or none, bound how long it may wait to be computed (`ErrorCode.TOO_LATE`):
+
+    timeout           int64   from the call on, in µs: Triton's own parameter
+    begin_by_unix_us  int64   the moment when that time is over, on the client's clock, in µs since 1970
 """
 
 import hashlib
@@ -21,6 +26,8 @@ WAVEFORM = "WAVEFORM"
 LOGITS = "LOGITS"
 SCORE = "SCORE"
 IDENTITY = "IDENTITY"
+
+TIMEOUT, BEGIN_BY = "timeout", "begin_by_unix_us"
 
 SPOOF_INDEX, BONAFIDE_INDEX = 0, 1  # in LOGITS
 

@@ -21,7 +21,6 @@ from dfexport.spec import DetectorSpec
 
 HEADER = "# Written by dfexport; build again rather than edit.\n"
 CONFIG_FILE = "config.pbtxt"
-QUEUE_TIMEOUT_US = 60_000_000
 ENGINES_DIR = "/engines"  # in the container, where `dfdeploy serve --profile tensorrt` mounts a folder to write to
 
 
@@ -35,7 +34,6 @@ class Profile:
         max_batch_size: clips of one inference.
         warmup_batches: batch sizes tried before the model is ready, in this order.
         max_queue_delay_us: how long a request may wait for companions.
-        max_queue_size: requests waiting; more are rejected at once.
         preferred_batch_sizes: what a batch is sent off at without waiting longer.
         least_tolerance: of the self-check: how far other hardware than that of the build moves logits.
     """
@@ -45,14 +43,13 @@ class Profile:
     max_batch_size: int
     warmup_batches: tuple[int, ...]
     max_queue_delay_us: int
-    max_queue_size: int
     preferred_batch_sizes: tuple[int, ...] = ()
     least_tolerance: float = 0.0
 
 
 _PROFILES = (
     # A batch is no faster than its clips on a CPU, so nothing waits for companions; what queues up goes together.
-    Profile("cpu", "KIND_CPU", max_batch_size=8, warmup_batches=(1,), max_queue_delay_us=0, max_queue_size=128),
+    Profile("cpu", "KIND_CPU", max_batch_size=8, warmup_batches=(1,), max_queue_delay_us=0),
     # The first request of a new batch size can take seconds, and each change of size has cuDNN plan its convolutions
     # anew, so there are few sizes. The largest is tried first: memory taken for it serves the smaller ones, where the
     # other way round each would add its own (AASIST up to 32: 7.6 GB; down from 8: 1.1, simulated).
@@ -62,7 +59,6 @@ _PROFILES = (
         max_batch_size=32,
         warmup_batches=(32, 16, 8, 4, 2, 1),
         max_queue_delay_us=2_000,
-        max_queue_size=512,
         preferred_batch_sizes=(8, 16, 32),
         least_tolerance=1e-3,
     ),
@@ -115,15 +111,9 @@ def model_config(spec: DetectorSpec, card: ModelCard, profile: Profile) -> pb.Mo
         input=[pb.ModelInput(name=WAVEFORM, data_type=pb.TYPE_FP32, dims=[-1 if card.clip else card.window_samples])],
         output=[model_output(name, tensor) for name, tensor in outputs.items()],
         instance_group=[pb.ModelInstanceGroup(count=1, kind=pb.ModelInstanceGroup.Kind.Value(profile.instance_kind))],
-        dynamic_batching=pb.ModelDynamicBatching(
-            max_queue_delay_microseconds=profile.max_queue_delay_us,
-            default_queue_policy=pb.ModelQueuePolicy(
-                timeout_action=pb.ModelQueuePolicy.REJECT,
-                default_timeout_microseconds=QUEUE_TIMEOUT_US,
-                allow_timeout_override=True,
-                max_queue_size=profile.max_queue_size,
-            ),
-        ),
+        # No default_queue_policy: with one, a request that comes while another is computed mostly waits for half a
+        # second beside an idle model. Who has waited for too long is refused by dfdeploy.backends.common.lateness.
+        dynamic_batching=pb.ModelDynamicBatching(max_queue_delay_microseconds=profile.max_queue_delay_us),
         model_warmup=[_warmup(batch, card.window_samples) for batch in _up_to(max_batch_size, profile.warmup_batches)],
     )
     config.dynamic_batching.preferred_batch_size.extend(_up_to(max_batch_size, profile.preferred_batch_sizes))

@@ -105,9 +105,12 @@ def test_a_request_may_not_spend_its_whole_deadline_in_the_queue(faulty_server):
     """Else the server answers for nobody, and the deadline cancels a call that it works for."""
     asked = []
     server = faulty_server(lambda number, name, request: asked.append(request) if name == "ModelInfer" else None)
+    before_us = time.time_ns() // 1000
     with Detector(server.url, "toy", timeout_s=5.0) as detector:
         detector.score(WINDOW, 16000)
-    assert [request.parameters["timeout"].int64_param for request in asked] == [4_000_000]
+    (parameters,) = [request.parameters for request in asked]
+    assert parameters["timeout"].int64_param == 4_000_000
+    assert before_us <= parameters["begin_by_unix_us"].int64_param - 4_000_000 <= time.time_ns() // 1000
 
 
 @pytest.mark.parametrize("refusal", [BAD_REQUEST, CODED_BAD_REQUEST])

@@ -30,12 +30,12 @@ def test_overhead_is_relative_to_the_session_without_a_server() -> None:
 def test_both_ways_are_timed_on_a_copy_without_queue_delay(tiny_models: Path, tmp_path: Path) -> None:
     models = shutil.copytree(tiny_models, tmp_path / "models")
     config = models / "tiny" / "configs" / "cpu.pbtxt"
-    # Half a second for companions that never come: a median that has it in was measured with the delay.
-    delayed = "dynamic_batching {\n  max_queue_delay_microseconds: 500000"
+    # Five seconds for companions that never come: a median that has them in was measured with the delay.
+    delayed = "dynamic_batching {\n  max_queue_delay_microseconds: 5000000"
     config.write_text(config.read_text().replace("dynamic_batching {", delayed))
     cost = overhead.measure(models, "tiny", profile="cpu", calls=5, environment_dir=None)
-    assert 0 < cost.direct_ms < 400
-    assert 0 < cost.served_ms < 400
+    assert 0 < cost.direct_ms < 4000
+    assert 0 < cost.served_ms < 4000
     assert delayed in config.read_text()
 
 

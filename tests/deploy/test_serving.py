@@ -3,6 +3,7 @@
 import concurrent.futures
 import shutil
 import stat
+import time
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -20,6 +21,7 @@ from dfdeploy.__main__ import main
 from dfdeploy.embedded import Server
 from dfdeploy.errors import DeployError, ModelsUnusable, RepositoryUnusable
 from dfexport.signals import wave
+from held import backends_held
 
 N = tiny_repository.WINDOW_SAMPLES
 
@@ -84,28 +86,63 @@ def test_a_wrong_tensor_is_an_invalid_argument(
     assert caught.value.status() == "StatusCode.INVALID_ARGUMENT"
 
 
-def test_a_full_queue_rejects_at_once(tmp_path: Path) -> None:
-    """What does not fit hears so; what waited is answered."""
-    models = tiny_repository.write(tmp_path / "models")
-    for config in (models / "tiny").rglob("*.pbtxt"):
-        # Requests wait a second for a full batch, which a queue of four never makes.
-        text = config.read_text().replace("max_queue_size: 128", "max_queue_size: 4")
-        config.write_text(
-            text.replace("dynamic_batching {", "dynamic_batching {\n  max_queue_delay_microseconds: 1000000")
-        )
-    window = wave(1, N)
-    with Server(models) as server, triton.InferenceServerClient(server.grpc_url) as client:
-        with concurrent.futures.ThreadPoolExecutor(12) as pool:
-            futures = [pool.submit(client.infer, "tiny", request(window[None])) for _ in range(12)]
-        errors = [error for future in futures if (error := future.exception())]
-        answers = [future.result() for future in futures if not future.exception()]
-    assert answers
-    assert len(errors) >= 4  # a second batch of four may have found room
-    for error in errors:
-        assert error.status() == "StatusCode.UNAVAILABLE"
-        assert "Exceeds maximum queue size" in error.message()
-    for answer in answers:
-        np.testing.assert_allclose(answer.as_numpy("LOGITS")[0], tiny_repository.logits_of(window), atol=1e-5)
+def test_a_request_that_comes_while_another_is_computed_is_next(
+    tiny_server: Server, client: triton.InferenceServerClient
+) -> None:
+    """With a limit on its queue, Triton often leaves it for half a second, or until somebody else asks something."""
+    window, waits_s = wave(1, N), []
+    eight = np.repeat(window[None], 8, axis=0)
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        for _ in range(20):
+            with backends_held(tiny_server):
+                first = pool.submit(client.infer, "tiny", request(eight))
+                time.sleep(0.05)
+                second = pool.submit(client.infer, "tiny", request(window[None]))
+                time.sleep(0.05)
+            first.result()
+            answered_s = time.perf_counter()
+            second.result()
+            waits_s.append(time.perf_counter() - answered_s)
+    assert sum(0.4 < wait_s < 0.7 for wait_s in waits_s) <= 2  # with a limit on the queue some eight
+
+
+def test_what_has_waited_too_long_is_refused_and_nothing_else(
+    tiny_server: Server, client: triton.InferenceServerClient
+) -> None:
+    window = request(wave(1, N)[None])
+
+    def ask(allowed_us: int) -> triton.InferResult:
+        begin_by = {"begin_by_unix_us": time.time_ns() // 1000 + allowed_us}
+        return client.infer("tiny", window, timeout=allowed_us, parameters=begin_by)
+
+    n_refused = 0
+    with concurrent.futures.ThreadPoolExecutor(32) as pool:
+        while not n_refused:  # pytest's limit ends it
+            patient = [pool.submit(ask, 60_000_000) for _ in range(8)]
+            hasty = [pool.submit(ask, 500) for _ in range(16)]
+            silent = [pool.submit(client.infer, "tiny", window) for _ in range(8)]
+            answers = [future.result() for future in (*patient, *silent)]
+            for future in hasty:
+                if (error := future.exception()) is None:
+                    answers.append(future.result())
+                else:
+                    assert error.status() == "StatusCode.UNAVAILABLE"
+                    assert "DF_TOO_LATE: expected to begin within 0.0005 s of the call, found " in error.message()
+                    n_refused += 1
+            for answer in answers:
+                np.testing.assert_allclose(
+                    answer.as_numpy("LOGITS")[0], tiny_repository.logits_of(wave(1, N)), atol=1e-5
+                )
+    with urllib.request.urlopen(tiny_server.metrics_url) as response:
+        text = response.read().decode()
+    assert f'dfserve_requests_too_late_total{{model="tiny"}} {n_refused}' in text
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+def test_a_client_whose_clock_is_wrong_is_answered(client: triton.InferenceServerClient, hours: int) -> None:
+    begin_by = {"begin_by_unix_us": time.time_ns() // 1000 + hours * 3_600_000_000}
+    answer = client.infer("tiny", request(wave(1, N)[None]), timeout=1_000_000, parameters=begin_by)
+    np.testing.assert_allclose(answer.as_numpy("LOGITS")[0], tiny_repository.logits_of(wave(1, N)), atol=1e-5)
 
 
 def test_everything_listens_on_loopback_alone(tiny_server: Server) -> None:

@@ -15,7 +15,8 @@ from dfcontract.calibration import Calibration
 from dfcontract.errors import ErrorCode, coded
 from dfcontract.tensors import SCORE
 from dfdeploy.backends.common.batches import Outputs, Runner, Waveforms
-from dfdeploy.backends.common.figures import ScoreCounts
+from dfdeploy.backends.common.figures import LateCount, ScoreCounts
+from dfdeploy.backends.common.lateness import Lateness
 from dfdeploy.backends.common.log import FailureLog
 from dfdeploy.backends.common.options import THREADS_PARAMETER
 from dfdeploy.backends.common.tensors import array_of, tensor_of
@@ -23,8 +24,17 @@ from dfdeploy.backends.common.tensors import array_of, tensor_of
 ANY_SIZE = -1  # in a configuration's dims
 
 
-class BadWaveform(Exception):
-    """The request's own fault."""
+class Refused(Exception):
+    """A request that is not computed.
+
+    Args:
+        code: what is wrong with it.
+        text: the same in words.
+    """
+
+    def __init__(self, code: ErrorCode, text: str) -> None:
+        super().__init__(text)
+        self.code = code
 
 
 class DetectorModel(ABC):
@@ -48,7 +58,7 @@ class DetectorModel(ABC):
         }
         name, calibration = args["model_name"], self.parameters.get("calibration")
         self.counts = ScoreCounts(name, Calibration.from_json(calibration, name).deciles if calibration else ())
-        self.log = FailureLog(name)
+        self.log, self.lateness, self.too_late = FailureLog(name), Lateness(), LateCount(name)
         self.clip_samples = tuple(map(int, self.parameters.get("clip_samples", "").split()))
         folder = Path(args["model_repository"]) / args["model_version"]
         if args["model_instance_kind"] == "GPU":
@@ -59,25 +69,37 @@ class DetectorModel(ABC):
 
     def execute(self, requests: list[pb_utils.InferenceRequest]) -> list[pb_utils.InferenceResponse]:
         """Answer each request; what is wrong with one is that one's error."""
-        waveforms = [array_of(pb_utils.get_input_tensor_by_name(request, self.input)) for request in requests]
-        bad = [self._complaint(waveform) for waveform in waveforms]
-        answers = iter(self.runner.run([waveform for waveform, words in zip(waveforms, bad, strict=True) if not words]))
-        checked = [
-            BadWaveform(words) if words else self._checked(next(answers), waveform)
-            for waveform, words in zip(waveforms, bad, strict=True)
-        ]
-        self._count([answer for answer in checked if not isinstance(answer, Exception)])
+        self.lateness.begin()
+        asked = [self._waveforms_of(request) for request in requests]
+        answers = iter(self.runner.run([each for each in asked if not isinstance(each, Refused)]))
+        checked = [each if isinstance(each, Refused) else self._checked(next(answers), each) for each in asked]
+        self._count(checked)
         for request, answer in zip(requests, checked, strict=True):
-            if isinstance(answer, Exception):
+            if isinstance(answer, Exception) and not _is_late(answer):
                 self.log.write(request.request_id(), answer)
+        self.lateness.end()
         return [self._response(answer) for answer in checked]
 
     def finalize(self) -> None:
         """Let go of the runner's threads."""
         self.runner.close()
 
-    def _count(self, answers: list[Outputs]) -> None:
-        """Add their scores to the server's figures."""
+    def _waveforms_of(self, request: pb_utils.InferenceRequest) -> Waveforms | Refused:
+        """What is to be scored, or why it is not."""
+        if (waited_s := self.lateness.waited_s(request.parameters(), request.timeout())) is not None:
+            return Refused(
+                ErrorCode.TOO_LATE,
+                f"expected to begin within {request.timeout() / 1e6:g} s of the call, found {waited_s:.1f} s gone, if "
+                "the client's clock is right",
+            )
+        waveforms = array_of(pb_utils.get_input_tensor_by_name(request, self.input))
+        complaint = self._complaint(waveforms)
+        return Refused(ErrorCode.BAD_WAVEFORM, complaint) if complaint else waveforms
+
+    def _count(self, checked: list[Outputs | Exception]) -> None:
+        """Add to the server's figures."""
+        self.too_late.count(sum(map(_is_late, checked)))
+        answers = [answer for answer in checked if not isinstance(answer, Exception)]
         if answers and SCORE in self.outputs:
             place = [*self.outputs].index(SCORE)
             self.counts.count(np.concatenate([answer[place].ravel() for answer in answers]))
@@ -97,9 +119,9 @@ class DetectorModel(ABC):
 
     def _response(self, answer: Outputs | Exception) -> pb_utils.InferenceResponse:
         error = pb_utils.TritonError
-        if isinstance(answer, BadWaveform):
-            text = coded(ErrorCode.BAD_WAVEFORM, str(answer))
-            return pb_utils.InferenceResponse(error=error(text, error.INVALID_ARG))
+        if isinstance(answer, Refused):
+            status = error.UNAVAILABLE if _is_late(answer) else error.INVALID_ARG
+            return pb_utils.InferenceResponse(error=error(coded(answer.code, str(answer)), status))
         if isinstance(answer, Exception):
             return pb_utils.InferenceResponse(error=error(str(answer), error.INTERNAL))
         tensors = [tensor_of(name, value) for name, value in zip(self.outputs, answer, strict=True)]
@@ -115,3 +137,7 @@ class DetectorModel(ABC):
             return ""
         count = waveform.size - int(np.isfinite(waveform).sum())
         return f"{self.input}: expected finite samples, found {count} NaN or infinite; check the recording's decoder"
+
+
+def _is_late(answer: Outputs | Exception) -> bool:
+    return isinstance(answer, Refused) and answer.code is ErrorCode.TOO_LATE

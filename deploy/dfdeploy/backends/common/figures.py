@@ -1,6 +1,7 @@
 """Figures of our own beside Triton's, at the same address for Prometheus: scores by their height, live streams, TLS.
 
     dfserve_scores_total{model="aasist",above="-3.5",reference="calibration"} 117     scores from -3.5 to the next edge
+    dfserve_requests_too_late_total{model="aasist"} 0                                 refused: see lateness.py
     dfserve_live_streams{model="aasist"} 3
     dfserve_tls_certificate_expiry_timestamp_seconds 1798761600                       where the gRPC port speaks TLS
 
@@ -21,7 +22,7 @@ import triton_python_backend_utils as pb_utils
 from dfcontract.live import TLS_EXPIRY_VARIABLE
 from dfcontract.text import number
 
-SCORES, STREAMS = "dfserve_scores_total", "dfserve_live_streams"
+SCORES, TOO_LATE, STREAMS = "dfserve_scores_total", "dfserve_requests_too_late_total", "dfserve_live_streams"
 TLS_EXPIRY = "dfserve_tls_certificate_expiry_timestamp_seconds"
 EDGES = (-10.0, -5.0, -2.0, -1.0, 0.0, 1.0, 2.0, 5.0, 10.0)  # without a calibration
 CALIBRATION, NO_REFERENCE = "calibration", "none"
@@ -48,6 +49,24 @@ class ScoreCounts:
         for metric, n_scores in zip(self._metrics, np.bincount(places, minlength=len(self.edges) + 1), strict=True):
             if n_scores:
                 metric.increment(float(n_scores))
+
+
+class LateCount:
+    """How many requests were refused as too late.
+
+    Args:
+        model: whose they are.
+    """
+
+    def __init__(self, model: str) -> None:
+        about = "Requests that waited for longer than their clients had time."
+        self._family, self._metrics = _made(TOO_LATE, about, "COUNTER", [{"model": model}])
+
+    def count(self, n_requests: int) -> None:
+        """Count some more."""
+        if n_requests:
+            for metric in self._metrics:
+                metric.increment(float(n_requests))
 
 
 class StreamGauge:

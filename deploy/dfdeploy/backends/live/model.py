@@ -37,7 +37,7 @@ from dfdeploy.backends.live.errors import StreamError
 from dfdeploy.backends.live.places import Places, is_farewell
 from dfdeploy.backends.live.stream import Answer, Job, Settings, Stream
 
-THREADS = 64  # windows at the detector at once, below its queue's limit
+THREADS = 64  # windows at the detector at once
 SWEEP_S = 1.0
 POLL_S = 0.1  # how often it is looked whether a sweep is due early
 LINGER_S = 5.0  # after a refusal: chunks that are on their way get the model's reason, and not Triton's words
