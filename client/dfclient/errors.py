@@ -60,7 +60,7 @@ class ServerUnavailable(ServerError):
 
 
 class ServerBusy(ServerError):
-    """The server is alive and could not take this request: it waited for too long, or another's request spoilt the batch."""
+    """The server is alive and did not take this request: it came too late, or another's request spoilt the batch."""
 
 
 class ServerSlow(ServerError):
