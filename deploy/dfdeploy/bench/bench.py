@@ -56,7 +56,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         console: for the tables.
 
     Returns:
-        The exit status: 1 when a wanted figure was missed.
+        The exit status: 1 when a wanted figure was missed; a quick round is too short to miss one.
     """
     _check_can_be_written(arguments.out)
     models = _models(arguments.repository, arguments.model)
@@ -69,7 +69,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     for table in (_overhead_table(overheads), _client_table(clients), _summary_table(found)):
         console.print(table)
     _finish(found, arguments.out, console)
-    return 0 if _is_good(found, overheads, clients) else 1
+    return 0 if arguments.quick or _is_good(found, overheads, clients) else 1
 
 
 def _models(repository: Path, asked: list[str] | None) -> list[str]:
