@@ -17,12 +17,14 @@ from types import FrameType
 from typing import Any
 
 from dfcontract.errors import OutputError
+from dfcontract.text import printable_lines
 
 EXIT_INTERRUPTED = 128 + signal.SIGINT
 EXIT_BROKEN_PIPE = EXIT_OUTPUT_LOST = 1
 EXIT_USAGE = 2
 
 Command = Callable[[list[str] | None], int]
+NEWLINE = "\n"
 
 
 def run_command(name: str, load: Callable[[], Command], argv: list[str] | None) -> int:
@@ -39,7 +41,7 @@ def run_command(name: str, load: Callable[[], Command], argv: list[str] | None) 
         status = command(argv)
         sys.stdout.flush()
     except OutputError as error:
-        print(f"{name}: error: {error}", file=sys.stderr)
+        complain(name, error)
         return EXIT_OUTPUT_LOST
     except KeyboardInterrupt:
         print(f"{name}: interrupted", file=sys.stderr)
@@ -48,6 +50,16 @@ def run_command(name: str, load: Callable[[], Command], argv: list[str] | None) 
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python would try once more at its end
         return EXIT_BROKEN_PIPE
     return status or (EXIT_OUTPUT_LOST if output is not None and output.is_lost else 0)
+
+
+def complain(name: str, error: object) -> None:
+    """Say what is wrong, on standard error; escape codes of a server's words or a file's are shown and not obeyed.
+
+    Args:
+        name: of the command.
+        error: what is wrong, in one line or more.
+    """
+    print(f"{name}: error: {printable_lines(str(error).split(NEWLINE))}", file=sys.stderr)
 
 
 class _Output(io.FileIO):

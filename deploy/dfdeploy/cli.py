@@ -3,12 +3,11 @@
 import argparse
 import os
 import shlex
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dfcontract.errors import DfserveError
-from dfcontract.startup import completed, described
+from dfcontract.startup import complain, completed, described
 from dfdeploy import container, ports, tls
 from dfdeploy.errors import DeployError, EnvironmentIncomplete
 from dfdeploy.repository import built_models
@@ -39,7 +38,7 @@ def main(argv: list[str] | None = None) -> int:
     except BrokenPipeError:
         raise
     except (DfserveError, OSError) as error:
-        print(f"dfdeploy: error: {error}", file=sys.stderr)
+        complain("dfdeploy", error)
         return 1
 
 

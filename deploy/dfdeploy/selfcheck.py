@@ -17,6 +17,7 @@ from dfcontract.card import ModelCard
 from dfcontract.errors import CardError
 from dfcontract.live import LIVE_OF
 from dfcontract.tensors import WARMUP_FILE, Samples
+from dfcontract.text import printable
 from dfdeploy.errors import WrongAnswers
 from dfdeploy.repository import built_models
 
@@ -60,7 +61,7 @@ def report(url: str, repository: Path, credentials: Credentials | None = None) -
         transport.close()
     wrong = wrong_models(url, repository, served, credentials)
     for model in served:
-        print(f"{model} {wrong.get(model, 'answers right')}")
+        print(printable(f"{model} {wrong.get(model, 'answers right')}"))
     missing = sorted({*built} - {*served})
     for model in missing:
         print(f"{model} is in {repository} and not served")

@@ -10,6 +10,7 @@ from types import FrameType
 from rich.console import Console
 from rich.markup import escape
 
+from dfcontract.text import printable
 from dfdeploy.crashes import CrashCounter
 from dfdeploy.embedded import Server
 from dfdeploy.errors import DeployError
@@ -48,7 +49,7 @@ def serve_until_stopped(server: Server, console: Console, crashes: CrashCounter)
                 n_failures = 1 if time.monotonic() - up_since_s > STEADY_S else n_failures + 1
                 crashes.count(failure)
                 pause_s = pause_before_restart_s(n_failures)
-                console.print(f"[bold red]{escape(failure)}[/]; restarting in {pause_s:g} s")
+                console.print(f"[bold red]{escape(printable(failure))}[/]; restarting in {pause_s:g} s")
                 stop.wait(pause_s)
 
 
@@ -82,7 +83,7 @@ def _watch(server: Server, stop: StopRequest) -> str:
 
 def _announce(server: Server, console: Console, crashes: CrashCounter) -> None:
     for model, reason in sorted(server.left_out.items()):
-        console.print(f"[bold red]left out[/]: {escape(f'{model} {reason}')}")
+        console.print(f"[bold red]left out[/]: {escape(printable(f'{model} {reason}'))}")
     models = escape(", ".join(server.models))
     console.print(f"[bold green]ready[/] and self-checked: {models}  (profile {server.profile})")
     console.print(f"  gRPC     {server.grpc_url}{' over TLS' if server.tls else ''}")

@@ -4,7 +4,7 @@ import argparse
 import sys
 
 from dfcontract.errors import DfserveError
-from dfcontract.startup import completed, described
+from dfcontract.startup import complain, completed, described
 from dfeval.arguments import parse
 from dfeval.commands import (
     calibrate,
@@ -33,14 +33,13 @@ def main(argv: list[str] | None = None) -> int:
         refuse_overwriting(arguments)
         return int(arguments.run(arguments))
     except DfserveError as error:
-        print(f"dfeval: error: {error}", file=sys.stderr)
+        complain("dfeval", error)
     except ModuleNotFoundError as error:
-        print(f"dfeval: error: {error.name} is missing; pip install 'dfserve[eval]'", file=sys.stderr)
+        complain("dfeval", f"{error.name} is missing; pip install 'dfserve[eval]'")
     except BrokenPipeError:
         raise
     except OSError as error:
-        named = f"{error.filename}: {error.strerror}" if error.filename else error
-        print(f"dfeval: error: {named}", file=sys.stderr)
+        complain("dfeval", f"{error.filename}: {error.strerror}" if error.filename else error)
     return 1
 
 

@@ -3,7 +3,6 @@
 import argparse
 import os
 import resource
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from dfcontract.errors import DfserveError
-from dfcontract.startup import completed, described
+from dfcontract.startup import complain, completed, described
 from dfcontract.tensors import SAMPLE_RATE_HZ
 from dfexport.errors import ExportError
 from dfexport.formats import FORMATS
@@ -40,13 +39,13 @@ def main(argv: list[str] | None = None) -> int:
     try:
         return int(arguments.run(arguments))
     except DfserveError as error:
-        print(f"dfexport: error: {error}", file=sys.stderr)
+        complain("dfexport", error)
     except ModuleNotFoundError as error:
-        print(f"dfexport: error: {error.name} is missing; pip install 'dfserve[export]'", file=sys.stderr)
+        complain("dfexport", f"{error.name} is missing; pip install 'dfserve[export]'")
     except BrokenPipeError:
         raise
     except OSError as error:
-        print(f"dfexport: error: {error}", file=sys.stderr)
+        complain("dfexport", error)
     return 1
 
 

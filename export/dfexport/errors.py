@@ -12,6 +12,7 @@ DfserveError
 from collections.abc import Iterable, Mapping, Sequence
 
 from dfcontract.errors import DfserveError
+from dfcontract.text import printable
 
 MAX_KEYS_LISTED = 10
 
@@ -53,8 +54,3 @@ def listed(problems: Mapping[str, Sequence[str]]) -> str:
 def _first(keys: Sequence[str]) -> str:
     more = f" and {len(keys) - MAX_KEYS_LISTED:,} more" if len(keys) > MAX_KEYS_LISTED else ""
     return ", ".join(map(printable, keys[:MAX_KEYS_LISTED])) + more
-
-
-def printable(text: str) -> str:
-    """The text with control characters escaped."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

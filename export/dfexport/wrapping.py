@@ -9,7 +9,8 @@ from typing import Any
 
 from torch import Tensor
 
-from dfexport.errors import CheckpointInvalid, listed, printable
+from dfcontract.text import printable
+from dfexport.errors import CheckpointInvalid, listed
 
 # Entries of a saved dict that hold weights: as trained, and their exponential moving average. The first there is taken.
 TRAINED_ENTRIES = ("state_dict", "model_state_dict", "model", "net", "network", "weights", "params", "module")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from dfclient.calls import DEFAULT_URL
 from dfcontract.errors import DfserveError
-from dfcontract.startup import completed, described
+from dfcontract.startup import complain, completed, described
 from dfpage.errors import PageInputError
 from dfpage.settings import DEFAULT_MAX_MB, DEFAULT_MAX_MINUTES, DEFAULT_PORT, MEGABYTE, Settings
 
@@ -30,15 +30,12 @@ def main(argv: list[str] | None = None) -> int:
     try:
         _serve(options)
     except DfserveError as error:
-        print(f"dfpage: error: {error}", file=sys.stderr)
+        complain("dfpage", error)
         return 1
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("df"):
             raise
-        print(
-            f"dfpage: error: the page needs {error.name}, which is not installed; run: pip install 'dfserve[page]'",
-            file=sys.stderr,
-        )
+        complain("dfpage", f"the page needs {error.name}, which is not installed; run: pip install 'dfserve[page]'")
         return 1
     return 0
 

@@ -97,6 +97,24 @@ def test_a_command_that_passes_over_a_full_disk_has_failed_all_the_same() -> Non
     assert (finished.returncode, finished.stderr) == (1, b"")
 
 
+@pytest.mark.parametrize(
+    ("program", "arguments"),
+    [
+        ("dfclient", ["models", "--url", "\x1b[31mred"]),
+        ("dfeval", ["metrics", "none.csv", "--protocol", "\x1b[31mred"]),
+        ("dfexport", ["build", "aasist", "--checkpoint", "\x1b[31mred"]),
+        ("dfdeploy", ["serve", "--repository", "\x1b[31mred"]),
+    ],
+)
+def test_an_error_shows_escape_codes_and_does_not_send_them(program: str, arguments: list[str]) -> None:
+    command = [sys.executable, "-m", program, *arguments]
+    finished = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert finished.returncode != 0
+    assert finished.stderr.startswith(f"{program}: error: ")
+    assert r"\x1b[31mred" in finished.stderr
+    assert "\x1b" not in finished.stderr
+
+
 @pytest.mark.parametrize("program", [*COMMANDS, "dfpage"])
 def test_each_says_of_which_version_it_is(program: str) -> None:
     command = [sys.executable, "-m", program, "--version"]

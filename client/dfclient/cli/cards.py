@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from textwrap import wrap
 
-from dfclient.cli.report import printable
 from dfcontract.card import SCORE_KINDS, ModelCard
 from dfcontract.published import out_of_domain
+from dfcontract.text import printable
 
 LABEL_WIDTH, TEXT_WIDTH = 15, 90
 

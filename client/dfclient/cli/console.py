@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from dfclient.audio import AudioOptions
-from dfclient.cli.report import printable
 from dfclient.credentials import Credentials, api_key_of_environment
 from dfclient.detector import Detector
 from dfclient.errors import InputError
@@ -21,6 +20,7 @@ from dfclient.retry import RetryPolicy
 from dfcontract.errors import WindowError
 from dfcontract.fusion import Fusion
 from dfcontract.score_appending import Opening
+from dfcontract.text import printable
 from dfcontract.windows import check_choices
 
 NOTICE_EVERY_S = 10.0

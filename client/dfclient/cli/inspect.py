@@ -1,7 +1,6 @@
 """`dfclient models` and `dfclient health`: what a server serves, and how it is."""
 
 import argparse
-import sys
 
 from dfclient.cli import report
 from dfclient.cli.cards import full
@@ -13,6 +12,8 @@ from dfclient.retry import NO_RETRIES
 from dfclient.server import Server
 from dfcontract.card import ModelCard
 from dfcontract.live import live_name
+from dfcontract.startup import complain
+from dfcontract.text import printable
 
 
 def models(options: argparse.Namespace) -> int:
@@ -30,9 +31,9 @@ def models(options: argparse.Namespace) -> int:
         print("a higher score sounds more bona fide; a threshold holds for the data that it was set on")
     for reason in found.values():
         if not isinstance(reason, ModelCard):
-            print(f"not usable: {report.printable(str(reason))}")
+            print(f"not usable: {printable(str(reason))}")
     if not cards:
-        print(f"dfclient: error: no detector is ready at {options.url}", file=sys.stderr)
+        complain("dfclient", f"no detector is ready at {options.url}")
     return 0 if cards else 1
 
 
@@ -47,7 +48,7 @@ def health(options: argparse.Namespace) -> int:
         except ServerError as error:
             if len(addresses) == 1:
                 raise
-            print(f"dfclient: error: {report.printable(str(error))}", file=sys.stderr)
+            complain("dfclient", printable(str(error)))
             is_good = False
         else:
             print(report.health_table(address, found))

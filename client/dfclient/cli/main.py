@@ -1,12 +1,12 @@
 """Options of `dfclient score`, `stream`, `perfdata`, `models` and `health`; which of them runs, and the exit code."""
 
 import argparse
-import sys
 from pathlib import Path
 from typing import Any
 
 from dfclient.errors import DfserveError, InputError
-from dfcontract.startup import completed, described
+from dfcontract.startup import complain, completed, described
+from dfcontract.text import printable
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
@@ -18,9 +18,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         return int(options.run(options))
     except DfserveError as error:
-        from dfclient.cli.report import printable
-
-        print(f"dfclient: error: {printable(str(error))}", file=sys.stderr)
+        complain("dfclient", printable(str(error)))
         return EXIT_USAGE if isinstance(error, InputError) else EXIT_FAILED
 
 

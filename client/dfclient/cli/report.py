@@ -1,6 +1,6 @@
 """What a person reads: one line a recording, the summary, the banner, the tables of models and of health."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from dfcontract.card import ModelCard
 from dfcontract.live import live_name
 from dfcontract.published import out_of_domain
 from dfcontract.score_appending import errors_path
+from dfcontract.text import printable, printable_lines
 from dfcontract.windows import PROTOCOL, SLIDING
 
 BANNER_WIDTH = 76
@@ -55,16 +56,6 @@ def fused_heading(detector: FusedDetector) -> str:
         f"{fusion.threshold.rule}, on {fusion.fitted_on.get('protocol', 'unnamed data')}"
     )
     return printable_lines([f"fusion {fusion.digest[:12]} of", *members, meaning])
-
-
-def printable(text: str) -> str:
-    """Text as one line of a terminal: line ends, escape codes and bytes that are no text as backslash escapes."""
-    return "".join(mark if mark.isprintable() else mark.encode("unicode_escape").decode() for mark in text)
-
-
-def printable_lines(lines: Iterable[str]) -> str:
-    """Lines of which parts are a server's, or a file's: nobody's text may break out of its line."""
-    return "\n".join(map(printable, lines))
 
 
 def score_line(result: Score | FusedScore | Failed) -> str:

@@ -22,6 +22,7 @@ from dfclient.errors import DfserveError, InputError, ModelChanged
 from dfclient.fused import FusedDetector, FusedScore
 from dfclient.results import Failed, Score
 from dfcontract.startup import EXIT_INTERRUPTED
+from dfcontract.text import printable
 
 RESUME_HINT = "; the rows so far are kept: the same command with --resume goes on from here"
 
@@ -110,7 +111,7 @@ def run(options: argparse.Namespace) -> int:
             screen.stop()
             if screen.progress is None:  # nothing has begun
                 raise
-            say(f"dfclient: error: {report.printable(str(error))}{_what_is_kept(options.out, error)}")
+            say(f"dfclient: error: {printable(str(error))}{_what_is_kept(options.out, error)}")
             return 1
         finally:
             screen.stop()
