@@ -16,8 +16,9 @@ umask 022
 if [ ! -e "$secrets/tls/server.pem" ]; then
   names=
   for name in "${@:-localhost}"; do names="$names${names:+,}DNS:$name"; done
-  openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 365 -subj "/CN=${1:-localhost}" \
-    -addext "subjectAltName=$names" -keyout "$secrets/tls/server.key" -out "$secrets/tls/server.pem" 2>/dev/null
+  said=$(openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 365 -subj "/CN=${1:-localhost}" \
+    -addext "subjectAltName=$names" -keyout "$secrets/tls/server.key" -out "$secrets/tls/server.pem" 2>&1) \
+    || { echo "prepare.sh: openssl made no certificate: $said" >&2; exit 1; }
   chmod 644 "$secrets/tls/server.key"
 fi
 if [ ! -e "$secrets/keys.conf" ]; then

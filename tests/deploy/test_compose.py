@@ -74,3 +74,12 @@ def test_prepare_makes_a_certificate_a_key_and_a_password_once_and_closes_them_t
     certificate = x509.load_pem_x509_certificate(found["server.pem"])
     names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     assert names.get_values_for_type(x509.DNSName) == ["triton.example", "localhost"]
+
+
+def test_prepare_says_why_there_is_no_certificate(tmp_path: Path) -> None:
+    environment = {"DFSERVE_SECRETS": str(tmp_path), "PATH": "/usr/bin:/bin", "OPENSSL_CONF": str(tmp_path / "none")}
+    command = [COMPOSE / "prepare.sh", "triton.example"]
+    finished = subprocess.run(command, env=environment, check=False, capture_output=True, text=True)
+    assert finished.returncode == 1
+    assert finished.stderr.startswith("prepare.sh: openssl made no certificate: ")
+    assert str(tmp_path / "none") in finished.stderr
