@@ -24,7 +24,6 @@ EXIT_BROKEN_PIPE = EXIT_OUTPUT_LOST = 1
 EXIT_USAGE = 2
 
 Command = Callable[[list[str] | None], int]
-NEWLINE = "\n"
 
 
 def run_command(name: str, load: Callable[[], Command], argv: list[str] | None) -> int:
@@ -59,7 +58,8 @@ def complain(name: str, error: object) -> None:
         name: of the command.
         error: what is wrong, in one line or more.
     """
-    print(f"{name}: error: {printable_lines(str(error).split(NEWLINE))}", file=sys.stderr)
+    text = printable_lines(str(error).split("\n"))
+    print(f"{name}: error: {text}", file=sys.stderr)
 
 
 class _Output(io.FileIO):
