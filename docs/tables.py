@@ -208,9 +208,9 @@ def precisions() -> str:
 
 def drift_limits() -> str:
     """How far fewer bits may move scores."""
-    from dfexport.precision import PRECISIONS  # loads torch
+    from dfexport.precision import REDUCTIONS  # loads torch
 
-    limits = {name: row.limits for name, row in PRECISIONS.items() if row is not None}
+    limits = {precision: row.limits for (precision, _), row in REDUCTIONS.items()}
     rows = (
         (
             name,

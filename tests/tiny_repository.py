@@ -12,10 +12,11 @@ from dfexport import live, repository
 from dfexport.card import identity, model_card, with_self_check
 from dfexport.registry import find
 from dfexport.signals import wave
-from dfexport.spec import Weights
+from dfexport.spec import XLSR_PRECISIONS, DetectorSpec, Weights
 
 WINDOW_SAMPLES = 16_000
 SPEC = dataclasses.replace(find("aasist"), name="tiny", window_samples=WINDOW_SAMPLES)
+WITH_ENCODER = dataclasses.replace(SPEC, precisions=XLSR_PRECISIONS)
 DIGESTS = {"tiny": "0" * 64, "tiny_trained": "ab" * 32, "tiny_other": "cd" * 32}
 OTHER_GAIN = -2.0  # of the logits of ``tiny_other``, beside those of the two others
 IDENTITIES = {name: identity(SPEC, sha256, "onnx", "fp32", reduce_range=False) for name, sha256 in DIGESTS.items()}
@@ -47,9 +48,12 @@ def write(folder: Path, calibration: Calibration | None = None) -> Path:
     return folder
 
 
-def write_as(folder: Path, name: str, form: str) -> Path:
-    """Write a model with random weights in a format whose file is ONNX; returns the folder."""
-    _write_model(folder, name, weights="random", form=form)
+def write_as(folder: Path, name: str, form: str, spec: DetectorSpec = SPEC) -> Path:
+    """Write a model with random weights in a format whose file is ONNX, as if it were of a detector.
+
+    Returns the folder.
+    """
+    _write_model(folder, name, weights="random", form=form, spec=spec)
     return folder
 
 
@@ -68,17 +72,18 @@ def _write_model(
     calibration: Calibration | None = None,
     form: str = "onnx",
     gain: float = 1.0,
+    spec: DetectorSpec = SPEC,
 ) -> None:
     (folder / name / "1").mkdir(parents=True)
     waveform = wave(1, WINDOW_SAMPLES)
     spoof, bonafide = np.float32(gain * logits_of(waveform)).tolist()
     sha256 = DIGESTS.get(name, DIGESTS["tiny"])
-    card = model_card(name, SPEC, weights=weights, sha256=sha256, source="made by rule", format=form)
+    card = model_card(name, spec, weights=weights, sha256=sha256, source="made by rule", format=form)
     save(_graph(card.identity, gain), folder / name / "1" / "model.onnx")
-    card = with_self_check(card, SPEC, (spoof, bonafide))
+    card = with_self_check(card, spec, (spoof, bonafide))
     if weights == "custom":
         card = dataclasses.replace(card, threshold=0.25, threshold_source="a made-up set", calibration=calibration)
-    repository.write_model(folder / name, SPEC, card, waveform)
+    repository.write_model(folder / name, spec, card, waveform)
     live.write_live_model(folder / live_name(name), name, WINDOW_SAMPLES)
 
 

@@ -324,7 +324,8 @@ def _serve_container(arguments: argparse.Namespace) -> int:
     models = built_models(arguments.repository)
     host_ports = {name: getattr(arguments, f"{name}_port") for name in container.CONTAINER_PORTS}
     profile = arguments.profile or container.default_profile()
-    container.check_profile(arguments.repository, models, profile)
+    if profile != "cpu":
+        container.check_profile(arguments.repository, models, profile)
     secured = tls.of(arguments)
     command = container.command(
         arguments.repository,

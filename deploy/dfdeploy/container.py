@@ -125,11 +125,15 @@ def nvidia_command(profile: str, *, http_inference: bool = False, tls: Tls | Non
 
 
 def triton_command(profile: str, *, http_inference: bool = False, tls: Tls | None = None) -> list[str]:
-    """What is run in NVIDIA's image, and in ours made from it (`dfdeploy.in_container`)."""
+    """What is run in NVIDIA's image, and in ours made from it (`dfdeploy.in_container`).
+
+    On a CPU its own backends have configurations of their own; a model that was built before those were there has
+    one that suits them in ``config.pbtxt``, which Triton takes then.
+    """
     return [
         "tritonserver",
         f"--model-repository={MOUNT}",
-        f"--model-config-name={profile}",
+        f"--model-config-name={'nvidia_cpu' if profile == 'cpu' else profile}",
         "--disable-auto-complete-config",
         "--model-control-mode=none",
         "--exit-timeout-secs=30",

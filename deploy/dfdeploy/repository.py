@@ -35,11 +35,19 @@ def read_config(model_dir: Path, profile: str = "") -> Any:
     Raises:
         RepositoryUnusable: there is none, or it is not one.
     """
+    own = model_dir / "configs" / f"{profile}.pbtxt"
+    return read_config_file(own if profile and own.is_file() else model_dir / "config.pbtxt")
+
+
+def read_config_file(path: Path) -> Any:
+    """The same of a file.
+
+    Raises:
+        RepositoryUnusable: there is none, or it is not one.
+    """
     from google.protobuf import text_format
     from tritonclient.grpc import model_config_pb2
 
-    own = model_dir / "configs" / f"{profile}.pbtxt"
-    path = own if profile and own.is_file() else model_dir / "config.pbtxt"
     try:
         return text_format.Parse(path.read_text(encoding="utf-8"), model_config_pb2.ModelConfig())
     except (OSError, ValueError, text_format.ParseError) as error:

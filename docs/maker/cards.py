@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 
 from dfcontract.tensors import SAMPLE_RATE_HZ
-from dfexport.precision import PRECISIONS, Reduction
+from dfexport.precision import FP32, REDUCTIONS, Reduction
 from dfexport.registry import DETECTORS
 from dfexport.spec import DetectorSpec
 from maker import architectures
@@ -190,7 +190,8 @@ def _precisions(spec: DetectorSpec) -> Iterator[str]:
         f"At most {spec.max_batch_size} windows go through it at once on a GPU.\n"
     )
     yield "| precision | what it is | one score moves by, at most | in the mean |\n|---|---|---|---|"
-    yield from (_precision(spec, name, reduction) for name, reduction in PRECISIONS.items())
+    yield f"| {FP32} | as trained | | |"
+    yield from (_precision(spec, precision, form, reduction) for (precision, form), reduction in REDUCTIONS.items())
     yield ""
     if rows := [row for row in _measured_rows("precisions") if row["model"] == f"`{spec.name}`"]:
         yield "What was measured of formats and fewer bits, against ONNX Runtime in fp32:\n"
@@ -201,14 +202,12 @@ def _precisions(spec: DetectorSpec) -> Iterator[str]:
         yield ""
 
 
-def _precision(spec: DetectorSpec, name: str, reduction: Reduction | None) -> str:
-    if reduction is None:
-        return f"| {name} | as trained | | |"
+def _precision(spec: DetectorSpec, name: str, form: str, reduction: Reduction) -> str:
     if name not in spec.precisions:
         return f"| {name} | not offered: {reduction.without_encoder} | | |"
     limits = reduction.limits
-    form = "" if "onnx" in reduction.formats else f", with `--format {' or '.join(reduction.formats)}`"
-    return f"| {name} | {reduction.note}{form} | {limits.max_difference:g} | {limits.mean_difference:g} |"
+    option = "" if form == "onnx" else f"With `--format {form}`: "
+    return f"| {name} | {option}{reduction.note} | {limits.max_difference:g} | {limits.mean_difference:g} |"
 
 
 @cache

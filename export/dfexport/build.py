@@ -20,7 +20,15 @@ from dfexport.family import family_of
 from dfexport.formats import Runner, find_format
 from dfexport.formats.served import ServedDetector
 from dfexport.parity import Parity
-from dfexport.precision import FP32, Conversion, Reduction, find_precision, this_cpu_needs_reduced_range
+from dfexport.precision import (
+    FP32,
+    PRECISIONS,
+    REDUCTIONS,
+    Conversion,
+    Reduction,
+    find_reduction,
+    this_cpu_needs_reduced_range,
+)
 from dfexport.registry import DETECTORS
 from dfexport.signals import wave
 from dfexport.spec import DetectorSpec
@@ -48,7 +56,7 @@ class Variant:
     @property
     def has_reduced_range(self) -> bool:
         """Whether 7 bits are used in the end: only int8 has a choice, which this machine's CPU may make."""
-        reduction = find_precision(self.precision)
+        reduction = find_reduction(self.precision, self.format)
         if reduction is None or not reduction.has_range:
             return False
         return this_cpu_needs_reduced_range() if self.reduce_range is None else self.reduce_range
@@ -165,17 +173,13 @@ def check_variant(spec: DetectorSpec, variant: Variant) -> None:
             f"{spec.name} scores clips of any length, which --format {variant.format} can't serve: add --window "
             f"{spec.window_samples} for one fixed window, or choose another format"
         )
-    reduction = find_precision(variant.precision)
-    if variant.precision not in spec.precisions:
+    if variant.precision in PRECISIONS and variant.precision not in spec.precisions:
+        reasons = {row.without_encoder for (of, _), row in REDUCTIONS.items() if of == variant.precision} - {""}
         raise ExportError(
             f"{spec.name} is built in {', '.join(spec.precisions)}, not in {variant.precision}"
-            + (f": {reduction.without_encoder}" if reduction and reduction.without_encoder else "")
+            + "".join(f": {reason}" for reason in reasons)
         )
-    if reduction is not None and variant.format not in reduction.formats:
-        raise ExportError(
-            f"--precision {variant.precision} goes with --format {' or '.join(reduction.formats)}, not with "
-            f"{variant.format}"
-        )
+    reduction = find_reduction(variant.precision, variant.format)
     if reduction is not None and (complaint := reduction.missing()):
         raise ExportError(f"--precision {variant.precision}: {complaint}")
 
@@ -184,7 +188,7 @@ def _write(
     spec: DetectorSpec, weights: LoadedWeights, plan: ModelCard, variant: Variant, folder: Path
 ) -> tuple[ModelCard, Parity, Drift | None]:
     """Write a whole model into ``folder``, checked; its final card, its parity and its drift."""
-    form, reduction = find_format(variant.format), find_precision(variant.precision)
+    form, reduction = find_format(variant.format), find_reduction(variant.precision, variant.format)
     (folder / "1").mkdir(parents=True)
     network = load_network(spec, weights)
     # An fp32 file that only serves to make another one carries that one's identity already.

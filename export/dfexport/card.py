@@ -9,7 +9,7 @@ from dfcontract.tensors import SAMPLE_RATE_HZ, identity_of
 from dfcontract.windows import PROTOCOL, SLIDING
 from dfexport.errors import ExportError
 from dfexport.formats import find_format
-from dfexport.precision import FP32, find_precision
+from dfexport.precision import FP32, find_reduction
 from dfexport.spec import DetectorSpec, Weights
 
 
@@ -32,7 +32,7 @@ def model_card(
         weights, sha256, source: of which weights.
         format, precision, reduce_range: in what form.
     """
-    reduction = find_precision(precision)
+    reduction = find_reduction(precision, format)
     pretrained = weights == "pretrained"
     operating_point = spec.threshold if pretrained else None
     licences = {"pretrained": spec.checkpoint.licence, "random": "none: seeded weights", "custom": "yours"}
@@ -66,7 +66,7 @@ def model_card(
 
 def with_self_check(card: ModelCard, spec: DetectorSpec, logits: tuple[float, float]) -> ModelCard:
     """The card with what the built model answers to the waveform beside it, spoof and bona fide."""
-    reduction = find_precision(card.precision)
+    reduction = find_reduction(card.precision, card.format)
     return replace(card, self_check=SelfCheck(logits, reduction.self_check_tolerance if reduction else spec.tolerance))
 
 

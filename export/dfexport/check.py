@@ -10,7 +10,7 @@ from dfexport.checkpoints import LoadedWeights
 from dfexport.errors import ExportError
 from dfexport.formats import find_format
 from dfexport.parity import Parity
-from dfexport.precision import find_precision
+from dfexport.precision import find_reduction
 from dfexport.registry import find
 from dfexport.repository import read_card
 from dfexport.spec import DetectorSpec
@@ -52,7 +52,7 @@ def check_built(weights: LoadedWeights, folder: Path) -> Parity:
     """
     card = read_card(folder)
     spec = built_spec(card)
-    form, reduction = find_format(card.format), find_precision(card.precision)
+    form, reduction = find_format(card.format), find_reduction(card.precision, card.format)
     if reduction is not None:
         spec = replace(spec, tolerance=reduction.limits.max_difference)
     return parity.check(

@@ -3,17 +3,22 @@
 - fp32: as trained.
 - fp16, for GPUs: everything in the encoder but its layer norms, whose sums of squares overflow; the head keeps fp32.
 - bf16, for CPUs that have it: the whole network, by OpenVINO, which rounds as it loads the fp32 file.
-- int8, for CPUs: the encoder's MatMuls by a weight (attention projections, feed-forward: 96 % of the weights), weights
-  scaled per output channel, activations by the range that they have in each clip. The convolutions stay fp32: their
-  input is the waveform itself, whose range is the recording's level. Attention's own products have no weights to
-  shrink.
+- int8, for CPUs: the encoder's matrix products by a weight (its extractor's, its attention's projections, feed-forward:
+  98 % of the weights), weights scaled per output channel, activations by the range that they have. ONNX Runtime takes
+  the range of a whole clip, so that it serves clips one at a time; OpenVINO that of 128 values of a frame, and computes
+  the rest of the network in bf16 where the CPU has it. The product of the waveform itself stays as it is, and so do
+  attention's own, which have no weights to shrink.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
+from dfcontract.tensors import Samples
 from dfexport.errors import ExportError, unknown
 from dfexport.formats import Format
 from dfexport.formats.onnx import SCOPES, quiet_exporter
@@ -26,6 +31,8 @@ if TYPE_CHECKING:
 
 # The encoder's, or a part of it: some detectors run its parts one by one, for every layer's output.
 ENCODER_SCOPES = ("'network.encoder'", "'network.encoder.")
+# The product of the waveform itself, whose range is the recording's level: quiet words beside loud ones would be lost.
+WAVEFORM_SCOPE = "'network.encoder.feature_extractor.first'"
 # Instructions that add products of 8 bits without overflow; without them a sum of two products saturates at 16 bits.
 VNNI_FLAGS = {"avx512_vnni", "avx_vnni", "amx_int8"}
 CPU_INFO = Path("/proc/cpuinfo")
@@ -74,12 +81,11 @@ class Reduction:
     """What fewer bits than fp32 take.
 
     Attributes:
-        convert: writes the file.
+        convert: writes the file, in the format of its row.
         note: what it is, for the card.
         limits: how far scores may drift.
         without_encoder: why a detector without an XLS-R encoder is not built in it; "" where it is.
         self_check_tolerance: how far another machine's logits may be from those of the machine that built it.
-        formats: those that it can be written in.
         max_batch_size: 1 where a batch would share one scale for its activations: then a clip's score would depend on
             its neighbours.
         has_range: whether its weights can use fewer values than their type has.
@@ -92,7 +98,6 @@ class Reduction:
     limits: DriftLimits
     self_check_tolerance: float
     without_encoder: str = ""
-    formats: tuple[str, ...] = ("onnx",)
     max_batch_size: int | None = None
     has_range: bool = False
     missing: Callable[[], str] = lambda: ""
@@ -124,22 +129,14 @@ def to_bf16(job: Conversion) -> None:
 
 
 def to_int8(job: Conversion) -> None:
-    """Write the encoder's MatMuls by a weight in int8."""
-    import onnx
+    """Write the encoder's MatMuls by a weight in int8, for ONNX Runtime."""
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    graph = onnx.load(job.fp32, load_external_data=False).graph
-    weights = {tensor.name for tensor in graph.initializer}
-    chosen = [
-        node.name for node in graph.node if node.op_type == "MatMul" and _in_encoder(node) and node.input[1] in weights
-    ]
-    if not chosen:
-        raise ExportError("expected matrix products of an encoder to write in int8, found none in the exported graph")
     with quiet_exporter(log=""):  # its advice on the root logger is for whoever wrote the graph
         quantize_dynamic(
             job.fp32,
             job.target,
-            nodes_to_quantize=chosen,
+            nodes_to_quantize=[node.name for node in _products_by_weight(_graph(job.fp32))],
             op_types_to_quantize=["MatMul"],
             per_channel=True,
             reduce_range=job.reduce_range,
@@ -147,20 +144,97 @@ def to_int8(job: Conversion) -> None:
             use_external_data_format=True,
             extra_options={"MatMulConstBOnly": True},
         )
-    for file in job.target.parent.iterdir():
-        file.chmod(0o644)  # the quantizer's are its owner's alone, and a container serves as another user
+    _let_all_read(job.target.parent)
+
+
+def to_int8_weights(job: Conversion) -> None:
+    """Write the weights of the same MatMuls in int8, each dequantized again: from that OpenVINO computes in int8."""
+    import onnx
+
+    model = onnx.load(job.fp32)
+    graph = model.graph
+    floats = {tensor.name: tensor for tensor in graph.initializer}
+    dequantized = {}
+    for node in _products_by_weight(graph):
+        name = node.input[1]
+        if name not in dequantized:
+            weight, scale = per_channel_int8(onnx.numpy_helper.to_array(floats[name]))
+            graph.initializer.remove(floats[name])
+            parts = [f"{name}.int8", f"{name}.scale"]
+            graph.initializer.append(onnx.numpy_helper.from_array(weight, parts[0]))
+            graph.initializer.append(onnx.numpy_helper.from_array(scale, parts[1]))
+            dequantized[name] = onnx.helper.make_node("DequantizeLinear", parts, [f"{name}.dequantized"], axis=1)
+        node.input[1] = f"{name}.dequantized"
+    others = [*graph.node]
+    del graph.node[:]
+    graph.node.extend([*dequantized.values(), *others])
+    onnx.save(model, job.target, save_as_external_data=True, location=f"{job.target.name}.data")
+    _let_all_read(job.target.parent)
+
+
+def per_channel_int8(weight: Samples) -> tuple[NDArray[np.int8], Samples]:
+    """A weight (in, out) as integers of 8 bits, and each column's scale; neither exceeds the other's range."""
+    scale = np.abs(weight).max(axis=0) / np.float32(127)
+    scale[scale == 0] = 1
+    return np.rint(weight / scale).astype(np.int8), scale
+
+
+def _let_all_read(folder: Path) -> None:
+    """What these libraries write is its owner's alone, and a container serves as another user."""
+    for file in folder.iterdir():
+        file.chmod(0o644)
+
+
+def _graph(path: Path) -> "onnx.GraphProto":
+    import onnx
+
+    return onnx.load(path, load_external_data=False).graph
+
+
+def _products_by_weight(graph: "onnx.GraphProto") -> list["onnx.NodeProto"]:
+    """The encoder's.
+
+    Raises:
+        ExportError: there are none.
+    """
+    weights = {tensor.name for tensor in graph.initializer}
+    found = [node for node in graph.node if node.op_type == "MatMul" and _in_encoder(node) and node.input[1] in weights]
+    if not found:
+        raise ExportError("expected matrix products of an encoder to write in int8, found none in the exported graph")
+    return found
 
 
 def _in_encoder(node: "onnx.NodeProto") -> bool:
     scopes = [entry.value for entry in node.metadata_props if entry.key == SCOPES]
-    return any(scope in entry for entry in scopes for scope in ENCODER_SCOPES)
+    return any(scope in entry and WAVEFORM_SCOPE not in entry for entry in scopes for scope in ENCODER_SCOPES)
 
 
 FP32 = "fp32"
-# None: the fp32 file, which parity has judged, is served as it is.
-PRECISIONS: dict[str, Reduction | None] = {
-    FP32: None,
-    "fp16": Reduction(
+PRECISIONS = (FP32, "fp16", "bf16", "int8")
+_INT8_UNJUDGED = (
+    "Its accuracy could not be judged where this was written: no published XLS-R weights were at hand, only weights "
+    "filled by rule; judge it on labelled recordings of your own (--drift-audio, --drift-labels)"
+)
+_INT8 = Reduction(
+    to_int8,
+    "int8 weights in the encoder's matrix products, for CPUs; its convolutions, layer norms and the head stay fp32. "
+    + _INT8_UNJUDGED,
+    DriftLimits(max_difference=0.5, mean_difference=0.1, rank_correlation=0.98, eer_difference=0.01),
+    # The last bit of an fp32 value decides whether an activation is rounded up or down to a step of int8: changing
+    # the waveform by a millionth moved 24 layers' logits by up to 0.1.
+    self_check_tolerance=0.2,
+    without_encoder=(
+        "it has no XLS-R encoder, and int8 ruins its convolutions: measured on aasist, a quarter faster at best, "
+        "its scores correlated by 0.80 to 0.98 with fp32's and its EER rose by 3 to 9 points "
+        "(docs/detectors.md, Precision)"
+    ),
+    max_batch_size=1,
+    has_range=True,
+    runs_on_gpu=False,
+)
+# By precision and format; fp32 has no row: its file, which parity has judged, is served as it is.
+REDUCTIONS = {
+    ("fp16", "onnx"): Reduction(
         to_fp16,
         "fp16 encoder, for GPUs; layer norms and the head stay fp32",
         DriftLimits(max_difference=0.05, mean_difference=0.02, rank_correlation=0.99, eer_difference=0.002),
@@ -168,47 +242,42 @@ PRECISIONS: dict[str, Reduction | None] = {
         self_check_tolerance=0.01,
         without_encoder="it has no XLS-R encoder, and fp16 would save nothing",
     ),
-    "bf16": Reduction(
+    ("bf16", "openvino"): Reduction(
         to_bf16,
         "the fp32 graph, computed in bf16 by CPUs that have it (AVX512_BF16, AMX)",
         DriftLimits(max_difference=0.05, mean_difference=0.02, rank_correlation=0.99, eer_difference=0.005),
         # bf16 keeps 8 bits of a number: it moved logits by 0.011 (XLS-R) and 0.017 (AASIST), and a server on a CPU
         # without it answers as in fp32.
         self_check_tolerance=0.05,
-        formats=("openvino",),
         missing=why_no_bf16,
         runs_on_gpu=False,
     ),
-    "int8": Reduction(
-        to_int8,
-        "int8 weights in the encoder's matrix products, for CPUs; convolutions, layer norms and the head stay fp32. "
-        "Its accuracy could not be judged where this was written: no published XLS-R weights were at hand, only "
-        "weights filled by rule; judge it on labelled recordings of your own (--drift-audio, --drift-labels)",
-        DriftLimits(max_difference=0.5, mean_difference=0.1, rank_correlation=0.98, eer_difference=0.01),
-        # The last bit of an fp32 value decides whether an activation is rounded up or down to a step of int8: changing
-        # the waveform by a millionth moved 24 layers' logits by up to 0.1.
-        self_check_tolerance=0.2,
-        without_encoder=(
-            "it has no XLS-R encoder, and int8 ruins its convolutions: measured on aasist, a quarter faster at best, "
-            "its scores correlated by 0.80 to 0.98 with fp32's and its EER rose by 3 to 9 points "
-            "(docs/detectors.md, Precision)"
-        ),
-        max_batch_size=1,
-        has_range=True,
-        runs_on_gpu=False,
+    ("int8", "onnx"): _INT8,
+    ("int8", "openvino"): replace(
+        _INT8,
+        convert=to_int8_weights,
+        note="int8 weights in the encoder's matrix products, for CPUs with VNNI; the rest in bf16 where the CPU has "
+        f"it. {_INT8_UNJUDGED}",
+        max_batch_size=None,
+        has_range=False,
     ),
 }
 
 
-def find_precision(name: str) -> Reduction | None:
-    """Look a precision up by name; None for fp32.
+def find_reduction(precision: str, form: str) -> Reduction | None:
+    """Look a precision up in a format; None for fp32.
 
     Raises:
-        ExportError: no such row.
+        ExportError: no such precision, or none in this format.
     """
-    if name not in PRECISIONS:
-        raise unknown("precision", name, PRECISIONS)
-    return PRECISIONS[name]
+    if precision not in PRECISIONS:
+        raise unknown("precision", precision, PRECISIONS)
+    if precision == FP32:
+        return None
+    if (precision, form) not in REDUCTIONS:
+        others = [other for of, other in REDUCTIONS if of == precision]
+        raise ExportError(f"--precision {precision} goes with --format {' or '.join(others)}, not with {form}")
+    return REDUCTIONS[precision, form]
 
 
 def needs_reduced_range(cpu_info: str) -> bool:

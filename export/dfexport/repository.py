@@ -15,7 +15,7 @@ from dfcontract.card import ModelCard
 from dfcontract.tensors import IDENTITY, OUTPUTS, WARMUP_FILE, WAVEFORM, Samples, Tensor
 from dfexport.errors import ExportError
 from dfexport.formats import find_format
-from dfexport.precision import find_precision
+from dfexport.precision import find_reduction
 from dfexport.registry import DETECTORS
 from dfexport.spec import DetectorSpec
 
@@ -47,9 +47,13 @@ class Profile:
     least_tolerance: float = 0.0
 
 
+# What NVIDIA's image serves on a CPU, whose backends can do less than our twins of them. It is also the one without a
+# name, which a Triton reads that was told of no profile.
+NVIDIA_CPU = "nvidia_cpu"
 _PROFILES = (
-    # A batch is no faster than its clips on a CPU, so nothing waits for companions; what queues up goes together.
+    # A batch is hardly faster than its clips on a CPU, so nothing waits for companions; what queues up goes together.
     Profile("cpu", "KIND_CPU", max_batch_size=8, warmup_batches=(1,), max_queue_delay_us=0),
+    Profile(NVIDIA_CPU, "KIND_CPU", max_batch_size=8, warmup_batches=(1,), max_queue_delay_us=0),
     # The first request of a new batch size can take seconds, and each change of size has cuDNN plan its convolutions
     # anew, so there are few sizes. The largest is tried first: memory taken for it serves the smaller ones, where the
     # other way round each would add its own (AASIST up to 32: 7.6 GB; down from 8: 1.1, simulated).
@@ -66,8 +70,7 @@ _PROFILES = (
 # The same on a GPU, with fp16 builds compiled by TensorRT: asked for by name, as the first start takes minutes and the
 # engines want a place to be kept in.
 TENSORRT = "tensorrt"
-PROFILES = {profile.name: profile for profile in (*_PROFILES, *(replace(one, name=TENSORRT) for one in _PROFILES[1:]))}
-DEFAULT_PROFILE = "cpu"
+PROFILES = {profile.name: profile for profile in (*_PROFILES, replace(_PROFILES[-1], name=TENSORRT))}
 
 
 def write_model(folder: Path, spec: DetectorSpec, card: ModelCard, waveform: Samples) -> None:
@@ -85,7 +88,7 @@ def write_model(folder: Path, spec: DetectorSpec, card: ModelCard, waveform: Sam
     for profile in PROFILES.values():
         text = config_text(spec, card, profile)
         (folder / "configs" / f"{profile.name}.pbtxt").write_text(text, encoding="utf-8")
-        if profile.name == DEFAULT_PROFILE:
+        if profile.name == NVIDIA_CPU:
             (folder / CONFIG_FILE).write_text(text, encoding="utf-8")
 
 
@@ -96,11 +99,14 @@ def config_text(spec: DetectorSpec, card: ModelCard, profile: Profile) -> str:
 
 def model_config(spec: DetectorSpec, card: ModelCard, profile: Profile) -> pb.ModelConfig:
     """The same as Triton's own message, from the detector, its card, the format's row and the precision's."""
-    form, reduction = find_format(card.format), find_precision(card.precision)
-    if not form.runs_on_gpu or (reduction is not None and not reduction.runs_on_gpu):
-        profile = PROFILES["cpu"]
-    own_limits = (form.max_batch_size, reduction.max_batch_size if reduction else None)
-    max_batch_size = min(profile.max_batch_size, spec.max_batch_size, *filter(None, own_limits))
+    form, reduction = find_format(card.format), find_reduction(card.precision, card.format)
+    is_for_cpus = not form.runs_on_gpu or (reduction is not None and not reduction.runs_on_gpu)
+    if is_for_cpus and profile.instance_kind == "KIND_GPU":
+        profile = PROFILES[NVIDIA_CPU]
+    limits = [form.max_batch_size, reduction.max_batch_size if reduction else None]
+    if profile.name != "cpu" or not spec.has_encoder:
+        limits.append(form.native_max_batch_size)
+    max_batch_size = min(profile.max_batch_size, spec.max_batch_size, *filter(None, limits))
     outputs = {name: tensor for name, tensor in OUTPUTS.items() if name != IDENTITY or card.identity}
     config = pb.ModelConfig(
         name=card.model,

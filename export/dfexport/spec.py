@@ -124,6 +124,11 @@ class DetectorSpec:
         return self.published_result or f"EER: {', '.join(str(eer) for eer in self.eers if not eer.source)}"
 
     @property
+    def has_encoder(self) -> bool:
+        """Whether most of it is an XLS-R encoder, whose large matrix products fewer bits and batches make faster."""
+        return "int8" in self.precisions
+
+    @property
     def window_s(self) -> float:
         """Length of the window in seconds."""
         return self.window_samples / SAMPLE_RATE_HZ

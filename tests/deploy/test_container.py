@@ -158,7 +158,7 @@ def test_where_what_is_published_is_reached(host: str, url: str) -> None:
 
 def test_a_cpu_asks_for_no_gpu() -> None:
     assert "--gpus" not in text("cpu")
-    assert "--model-config-name=cpu" in text("cpu")
+    assert "--model-config-name=nvidia_cpu" in text("cpu")
 
 
 def test_only_an_explicit_host_is_published_to_others() -> None:

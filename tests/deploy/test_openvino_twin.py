@@ -1,7 +1,9 @@
 """The OpenVINO twin on a real Triton, and what it refuses."""
 
 import sys
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,13 +18,15 @@ from dfdeploy.backends.openvino.runner import Runner, import_openvino
 from dfdeploy.embedded import Server
 from dfexport.repository import read_card
 from dfexport.signals import wave
+from held import backends_held
 
 NAME = "tiny_openvino"
 
 
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_repository.write_as(tmp_path_factory.mktemp("openvino") / "models", NAME, "openvino")
+    folder = tmp_path_factory.mktemp("openvino") / "models"
+    return tiny_repository.write_as(folder, NAME, "openvino", tiny_repository.WITH_ENCODER)
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +50,28 @@ def test_it_answers_the_logits_and_the_identity_of_the_card(server: Server, repo
             assert answer.as_numpy("IDENTITY").tolist() == [[read_card(repository / NAME).identity]]
 
 
-def test_a_client_scores_many_windows_though_each_goes_alone(server: Server) -> None:
+def test_requests_that_come_together_are_one_batch_and_each_gets_its_own_answer(server: Server) -> None:
+    """Batches of changing size, which NVIDIA's backend would mix up."""
+    windows = np.stack([wave(seed, tiny_repository.WINDOW_SAMPLES) for seed in range(2, 12)])
+    parts = [windows[start : start + size] for start, size in ((0, 1), (1, 1), (2, 3), (5, 2), (7, 1), (6, 4), (0, 2))]
+    with Detector(server.grpc_url, NAME) as detector, ThreadPoolExecutor(len(parts)) as pool:
+        with backends_held(server):
+            answers = []
+            for part in parts:
+                answers.append(pool.submit(detector.infer, part))
+                time.sleep(0.03)
+        for part, answer in zip(parts, answers, strict=True):
+            expected = [tiny_repository.logits_of(window) for window in part]
+            np.testing.assert_allclose(answer.result()[0], expected, atol=1e-4)
+    with triton.InferenceServerClient(server.grpc_url) as client:
+        (found,) = client.get_inference_statistics(NAME).model_stats
+    sizes = {batch.batch_size for batch in found.batch_stats}
+    assert 1 in sizes
+    assert 4 in sizes
+    assert len(found.batch_stats) < len(parts) + 2  # several requests were one batch
+
+
+def test_a_client_scores_many_windows(server: Server) -> None:
     seconds = np.concatenate([wave(seed, tiny_repository.WINDOW_SAMPLES) for seed in (2, 3, 4)])
     with Detector(server.grpc_url, NAME) as detector:
         assert detector.card.format == "openvino"
@@ -78,21 +103,32 @@ def fake_openvino(capabilities: list[str], compiled: list[Any]) -> Any:
     return SimpleNamespace(Core=Core)
 
 
-@pytest.mark.parametrize("is_bf16", [True, False])
-def test_the_precision_is_asked_for_since_openvino_would_choose_bf16_by_itself(tmp_path: Path, is_bf16: bool) -> None:
+@pytest.mark.parametrize(
+    ("precision", "capabilities", "hint", "group"),
+    [
+        ("fp32", ["FP32", "BF16"], "f32", None),  # OpenVINO would choose bf16 by itself
+        ("bf16", ["FP32", "BF16"], "bf16", None),
+        ("int8", ["FP32", "BF16"], "bf16", 128),
+        ("int8", ["FP32"], "f32", 128),
+    ],
+)
+def test_the_precision_is_asked_for(
+    precision: str, capabilities: list[str], hint: str, group: int | None, tmp_path: Path
+) -> None:
     compiled: list[Any] = []
-    openvino = fake_openvino(["FP32", "BF16"], compiled)
-    Runner(openvino, tmp_path, "WAVEFORM", ["LOGITS"], 3, is_bf16=is_bf16)
+    openvino = fake_openvino(capabilities, compiled)
+    Runner(openvino, tmp_path, "WAVEFORM", ["LOGITS"], 3, precision=precision, max_batch_size=1)
     shapes, options = compiled
     assert shapes == {"WAVEFORM": [1, 16_000]}
-    assert options["INFERENCE_PRECISION_HINT"] == ("bf16" if is_bf16 else "f32")
+    assert options["INFERENCE_PRECISION_HINT"] == hint
+    assert options.get("DYNAMIC_QUANTIZATION_GROUP_SIZE") == group
     assert (options["INFERENCE_NUM_THREADS"], options["NUM_STREAMS"]) == (3, 1)
 
 
 def test_bf16_is_refused_where_the_cpu_has_none(tmp_path: Path) -> None:
     folder = tmp_path / "model" / "1"
     with pytest.raises(RuntimeError, match="model was built to be computed in bf16, which this CPU does not have"):
-        Runner(fake_openvino(["FP32"], []), folder, "WAVEFORM", ["LOGITS"], 2, is_bf16=True)
+        Runner(fake_openvino(["FP32"], []), folder, "WAVEFORM", ["LOGITS"], 2, precision="bf16", max_batch_size=1)
 
 
 def test_a_server_without_openvino_names_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

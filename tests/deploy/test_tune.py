@@ -23,6 +23,7 @@ from dfdeploy.tune import settings
 from dfdeploy.tune.candidates import Candidate, candidates, commands_for_others, reference
 from dfdeploy.tune.measure import Measured, Setting
 from dfdeploy.tune.tune import Drift, drift_of
+from dfexport.repository import PROFILES
 from dfexport.signals import wave
 
 
@@ -114,22 +115,23 @@ def test_what_is_compared_with_is_fp32_and_onnx_where_there_is_one(make: Callabl
     assert commands_for_others([int8, plain]) == [
         "dfexport build tiny --weights=random --format=openvino --precision=fp32 --as=tiny_openvino_fp32",
         "dfexport build tiny --weights=random --format=openvino --precision=bf16 --as=tiny_openvino_bf16",
+        "dfexport build tiny --weights=random --format=openvino --precision=int8 --as=tiny_openvino_int8",
     ]
 
 
 def test_what_is_built_beside_it_has_the_same_weights(tmp_path: Path) -> None:
     own = card_of(weights="custom", checkpoint_source="my runs/best.pth", precision="fp32", format="onnx")
-    first, *_ = commands_for_others([Candidate(tmp_path, "onnxruntime", own, 8, False)])
+    first, *_ = commands_for_others([Candidate(tmp_path, "onnxruntime", own, 8)])
     assert shlex.split(first)[:4] == ["dfexport", "build", "tiny", "--checkpoint=my runs/best.pth"]
     published = dataclasses.replace(own, weights="pretrained")
-    first, *_ = commands_for_others([Candidate(tmp_path, "onnxruntime", published, 8, False)])
+    first, *_ = commands_for_others([Candidate(tmp_path, "onnxruntime", published, 8)])
     assert shlex.split(first)[:4] == ["dfexport", "build", "tiny", "--format=onnx"]
 
 
 @pytest.fixture
 def make(tmp_path: Path) -> Callable[..., Candidate]:
     return lambda precision, form: Candidate(
-        tmp_path / f"{form}_{precision}", "onnxruntime", card_of(precision=precision, format=form), 8, False
+        tmp_path / f"{form}_{precision}", "onnxruntime", card_of(precision=precision, format=form), 8
     )
 
 
@@ -174,8 +176,38 @@ def test_drift_is_of_logits_and_correlation_of_scores() -> None:
 def test_all_cores_are_not_written_as_a_number(repository: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(repository / "tiny", tmp_path / "tiny"))
     settings.write(folder, threads=None, max_batch_size=4, note="by hand")
-    config = config_of(folder / settings.PROFILE)
+    config = config_of(folder / settings.CPU)
     assert "intra_op_thread_count" not in config.parameters
     assert config.max_batch_size == 4
     assert settings.undo(folder)
     assert not settings.undo(folder)
+
+
+def test_nvidias_image_gets_the_same_settings_but_no_larger_batch_than_it_can(tmp_path: Path) -> None:
+    folder = tiny_repository.write_as(tmp_path, "ov", "openvino", tiny_repository.WITH_ENCODER) / "ov"
+    files = settings.CPU, settings.NVIDIA_CPU
+    built = [(folder / file).read_bytes() for file in files]
+    for max_batch_size in (4, 2):  # tuned twice, from what was built each time
+        settings.write(folder, threads=1, max_batch_size=max_batch_size, note="by hand")
+        assert [config_of(folder / file).max_batch_size for file in files] == [max_batch_size, 1]
+        for file in files:
+            assert config_of(folder / file).parameters["INFERENCE_NUM_THREADS"].string_value == "1"
+        assert settings.as_built(folder).max_batch_size == 4
+    assert settings.undo(folder)
+    assert [(folder / file).read_bytes() for file in files] == built
+    assert {path.name for path in (folder / "configs").iterdir()} == {f"{name}.pbtxt" for name in PROFILES}
+
+
+def test_what_an_earlier_version_tuned_is_undone_from_what_it_kept(tmp_path: Path) -> None:
+    folder = tiny_repository.write_as(tmp_path, "old", "onnx") / "old"
+    (folder / settings.NVIDIA_CPU).unlink()
+    built = (folder / "config.pbtxt").read_bytes()
+    tuned = config_of(folder / settings.CPU)
+    tuned.max_batch_size = 2
+    tuned.parameters["tuned"].string_value = "long ago"
+    (folder / settings.CPU).write_text(text_format.MessageToString(tuned))
+    assert settings.as_built(folder).max_batch_size == 8
+    settings.write(folder, threads=None, max_batch_size=4, note="again")
+    assert config_of(folder / settings.CPU).max_batch_size == 4
+    assert settings.undo(folder)
+    assert (folder / settings.CPU).read_bytes() == built

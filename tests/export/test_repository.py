@@ -18,7 +18,7 @@ from dfexport.card import identity, model_card, with_self_check
 from dfexport.check import check_built
 from dfexport.errors import ExportError, ParityError
 from dfexport.formats import FORMATS
-from dfexport.precision import PRECISIONS
+from dfexport.precision import REDUCTIONS
 from dfexport.registry import DETECTORS, find
 from dfexport.signals import wave
 from dfexport.spec import Weights
@@ -120,9 +120,8 @@ PROVIDERS_READ = {
 }
 
 
-@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize(("precision", "form"), [*product(["fp32"], FORMATS), *REDUCTIONS])
 @pytest.mark.parametrize("profile", repository.PROFILES)
-@pytest.mark.parametrize("precision", PRECISIONS)
 def test_the_backend_reads_every_option_of_a_config(form: str, profile: str, precision: str) -> None:
     card = replace(card_of("custom"), format=form, precision=precision)
     config = repository.model_config(find("ssl_aasist"), card, repository.PROFILES[profile])
@@ -136,7 +135,7 @@ def test_the_backend_reads_every_option_of_a_config(form: str, profile: str, pre
 def test_every_config_of_every_detector_reads_back(name: str) -> None:
     """In each format, precision and profile, by Triton's own protobuf."""
     spec = find(name)
-    for form, precision in product(FORMATS, spec.precisions):
+    for precision, form in [*product(["fp32"], FORMATS), *(row for row in REDUCTIONS if row[0] in spec.precisions)]:
         card = replace(model_card(name, spec, weights="random", sha256="ab" * 32, source="x"), format=form)
         card = replace(card, precision=precision)
         for profile in repository.PROFILES.values():
@@ -162,7 +161,7 @@ def test_tensorrt_compiles_what_is_fp16_and_nothing_else() -> None:
     )
     for other in (
         replace(card, precision="fp32"),
-        replace(card, format="torchscript"),
+        replace(card, precision="fp32", format="torchscript"),
         replace(card, precision="int8"),
     ):
         config = repository.model_config(find("ssl_aasist"), other, profile)
@@ -175,17 +174,31 @@ def test_the_backends_read_the_number_of_threads_by_these_names() -> None:
 
 
 @pytest.mark.parametrize("profile", repository.PROFILES)
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_openvino_serves_one_clip_at_a_time_on_a_cpu_in_every_profile(profile: str, precision: str) -> None:
+@pytest.mark.parametrize(
+    ("detector", "precision"),
+    [("aasist", "fp32"), ("aasist", "bf16"), ("sls", "fp32"), ("sls", "bf16"), ("sls", "int8")],
+)
+def test_openvino_serves_on_a_cpu_and_batches_in_our_twin_alone(profile: str, detector: str, precision: str) -> None:
     card = replace(card_of("custom"), format="openvino", precision=precision)
-    config = repository.model_config(find("aasist"), card, repository.PROFILES[profile])
+    config = repository.model_config(find(detector), card, repository.PROFILES[profile])
     assert (config.backend, config.default_model_filename) == ("openvino", "model.onnx")
     assert [group.kind for group in config.instance_group] == [pb.ModelInstanceGroup.KIND_CPU]
-    # The native backend answers batches of changing size wrong.
-    assert config.max_batch_size == 1
+    # The native backend answers batches of changing size wrong, and AASIST gains nothing by them.
+    assert config.max_batch_size == (4 if (profile, detector) == ("cpu", "sls") else 1)
     assert [warmup.batch_size for warmup in config.model_warmup] == [1]
     asked = config.parameters["HINT_BF16"].string_value if "HINT_BF16" in config.parameters else None
-    assert asked == ("YES" if precision == "bf16" else None)
+    assert asked == (None if precision == "fp32" else "YES")
+
+
+@pytest.mark.parametrize(("form", "precision"), [("onnx", "fp32"), ("openvino", "bf16")])
+def test_a_triton_that_is_told_of_no_profile_gets_what_nvidias_backends_can_do(
+    form: str, precision: str, tmp_path: Path
+) -> None:
+    spec, card = find("sls"), replace(card_of("custom"), format=form, precision=precision)
+    repository.write_model(tmp_path / "sls", spec, card, wave(1, spec.window_samples))
+    texts = {name: (tmp_path / "sls/configs" / f"{name}.pbtxt").read_text() for name in repository.PROFILES}
+    assert (tmp_path / "sls/config.pbtxt").read_text() == texts["nvidia_cpu"]
+    assert (texts["cpu"] == texts["nvidia_cpu"]) == (form == "onnx")
 
 
 def test_an_identity_fits_what_its_runtime_passes_on() -> None:
@@ -249,6 +262,7 @@ def test_a_build_holds_what_triton_needs(seeded_aasist_l: Build) -> None:
         "config.pbtxt",
         "configs/cpu.pbtxt",
         "configs/gpu.pbtxt",
+        "configs/nvidia_cpu.pbtxt",
         "configs/tensorrt.pbtxt",
         "1/model.onnx",
         "warmup/WAVEFORM",

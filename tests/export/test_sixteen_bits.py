@@ -9,7 +9,8 @@ from torch import nn
 
 from dfexport.formats.torchscript import traced
 from dfexport.layers import xlsr
-from dfexport.layers.sixteen_bits import Fp32Norm, FrameProducts, WaveformProduct, reduce_encoder
+from dfexport.layers.products import FrameProducts, WaveformProduct
+from dfexport.layers.sixteen_bits import Fp32Norm, reduce_encoder
 from dfexport.layers.xlsr import W2V_BASE, Xlsr, XlsrConfig, load_xlsr
 from dfexport.seeded import seeded_state
 

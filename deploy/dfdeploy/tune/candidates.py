@@ -9,11 +9,12 @@ from dfcontract.live import LIVE_OF
 from dfcontract.tensors import WARMUP_FILE
 from dfdeploy.backends.common.options import THREADS_PARAMETER
 from dfdeploy.errors import RepositoryUnusable
-from dfdeploy.repository import built_models, read_config
+from dfdeploy.repository import built_models
+from dfdeploy.tune.settings import as_built
 
 FP32 = "fp32"
 # What dfexport can build for a CPU; it says itself which of them a detector does not have.
-FORMS = (("onnx", FP32), ("onnx", "int8"), ("openvino", FP32), ("openvino", "bf16"))
+FORMS = (("onnx", FP32), ("onnx", "int8"), ("openvino", FP32), ("openvino", "bf16"), ("openvino", "int8"))
 
 
 @dataclass(frozen=True)
@@ -25,14 +26,12 @@ class Candidate:
         backend: Triton's for it.
         card: the model's.
         max_batch_size: as it was built, whatever was tuned since.
-        is_bf16: whether its runtime is asked to compute in bf16.
     """
 
     folder: Path
     backend: str
     card: ModelCard
     max_batch_size: int
-    is_bf16: bool
 
     @property
     def name(self) -> str:
@@ -98,13 +97,12 @@ def _command(card: ModelCard, own: str, *options: str) -> str:
 
 def _candidate(folder: Path) -> Candidate | None:
     """None for what is no detector: a live model, or one of a backend that is not ours."""
-    config = read_config(folder)
+    config = as_built(folder)
     parameters = {key: value.string_value for key, value in config.parameters.items()}
     if LIVE_OF in parameters or config.backend not in THREADS_PARAMETER or not (folder / WARMUP_FILE).is_file():
         return None
-    is_bf16 = parameters.get("HINT_BF16", "").upper() == "YES"
     card = ModelCard.from_parameters(folder.name, "", parameters)
-    return Candidate(folder, config.backend, card, max(config.max_batch_size, 1), is_bf16)
+    return Candidate(folder, config.backend, card, max(config.max_batch_size, 1))
 
 
 def _weights_of(one: Candidate) -> tuple[str, str, int]:

@@ -17,7 +17,7 @@ from dfcontract.tensors import Samples
 from dfdeploy import environment
 from dfdeploy.errors import DeployError
 from dfdeploy.tune import worker
-from dfdeploy.tune.candidates import Candidate
+from dfdeploy.tune.candidates import FP32, Candidate
 
 # A larger batch has to gain more than what two measurements of the same differ by.
 LEAST_GAIN = 1.03
@@ -149,7 +149,8 @@ class _Worker:
 @contextmanager
 def _open(one: Candidate, threads: int, server: environment.ServerEnvironment, folder: Path) -> Iterator[_Worker]:
     command = [server.folder / "bin" / "python", worker.__file__, folder / one.backend, one.backend]
-    options = [one.version_folder, threads, int(one.is_bf16), folder / "windows.npy"]
+    build = one.card.precision or FP32, one.max_batch_size
+    options = [one.version_folder, threads, *build, folder / "windows.npy"]
     process = subprocess.Popen(
         list(map(str, [*command, *options])),
         stdin=subprocess.PIPE,

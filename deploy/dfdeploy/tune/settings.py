@@ -1,51 +1,81 @@
-"""A model's settings for a CPU: ``configs/cpu.pbtxt`` as tuned, or again as it was built.
+"""A model's settings for a CPU: as tuned, or again as it was built.
 
-``config.pbtxt`` holds what dfexport wrote into ``configs/cpu.pbtxt`` and is never touched, so that it undoes a tuning.
+They are in two files: ``configs/cpu.pbtxt``, which our servers read, and ``configs/nvidia_cpu.pbtxt``, which NVIDIA's
+image reads. Beside each that was tuned lies what dfexport wrote, ``<file>.built``, so that it undoes a tuning.
 """
 
 from pathlib import Path
+from typing import Any
 
 from google.protobuf import text_format
 
 from dfdeploy.backends.common.options import THREADS_PARAMETER
-from dfdeploy.repository import read_config
+from dfdeploy.repository import read_config, read_config_file
 
-PROFILE = Path("configs") / "cpu.pbtxt"
-BUILT = "config.pbtxt"
+CPU, NVIDIA_CPU = (Path("configs") / f"{profile}.pbtxt" for profile in ("cpu", "nvidia_cpu"))
 NOTE = "tuned"  # a parameter of the configuration: when and where, and what came of it
 HEADER = "# Written by dfdeploy tune; undo it with dfdeploy tune {name} --undo\n"
 
 
+def as_built(folder: Path, file: Path = CPU) -> Any:
+    """A configuration as dfexport wrote it, whatever was tuned since; Triton's ``ModelConfig`` message.
+
+    Raises:
+        RepositoryUnusable: it can't be read.
+    """
+    kept = _kept(folder / file)
+    if kept.is_file():
+        return read_config_file(kept)
+    config = read_config(folder, file.stem)
+    # Earlier versions kept it in config.pbtxt alone.
+    return read_config(folder) if NOTE in config.parameters else config
+
+
 def write(folder: Path, *, threads: int | None, max_batch_size: int, note: str) -> None:
-    """Write the profile: as it was built, but for these.
+    """Write the configurations: as they were built, but for these.
 
     Args:
         folder: the model's.
         threads: of one inference; None for all cores, wherever the repository is served.
-        max_batch_size: clips of one inference.
+        max_batch_size: clips of one inference, where a configuration allows as many.
         note: for a reader of the configuration.
     """
-    config = read_config(folder)
-    config.max_batch_size = max_batch_size
-    config.parameters[NOTE].string_value = note
-    if threads is not None:
-        config.parameters[THREADS_PARAMETER[config.backend]].string_value = str(threads)
-    _replace(folder, HEADER.format(name=folder.name) + text_format.MessageToString(config))
+    for file in _files(folder):
+        config = as_built(folder, file)
+        if not _kept(folder / file).is_file():
+            built = folder / ("config.pbtxt" if NOTE in read_config(folder, file.stem).parameters else file)
+            _replace(_kept(folder / file), built.read_text(encoding="utf-8"))
+        config.max_batch_size = min(max_batch_size, config.max_batch_size)
+        config.parameters[NOTE].string_value = note
+        if threads is not None:
+            config.parameters[THREADS_PARAMETER[config.backend]].string_value = str(threads)
+        _replace(folder / file, HEADER.format(name=folder.name) + text_format.MessageToString(config))
 
 
 def undo(folder: Path) -> bool:
-    """Write the profile as it was built; whether that changed anything."""
-    built = (folder / BUILT).read_text(encoding="utf-8")
-    if (folder / PROFILE).is_file() and (folder / PROFILE).read_text(encoding="utf-8") == built:
-        return False
-    _replace(folder, built)
-    return True
+    """Write the configurations as they were built; whether that changed anything."""
+    tuned = [file for file in _files(folder) if NOTE in read_config(folder, file.stem).parameters]
+    for file in tuned:
+        kept = _kept(folder / file)
+        if kept.is_file():
+            kept.replace(folder / file)
+        else:
+            _replace(folder / file, (folder / "config.pbtxt").read_text(encoding="utf-8"))
+    return bool(tuned)
 
 
-def _replace(folder: Path, text: str) -> None:
+def _files(folder: Path) -> list[Path]:
+    """Those that there are; a model that was built by an earlier version has none for NVIDIA's image."""
+    return [CPU, *(file for file in (NVIDIA_CPU,) if (folder / file).is_file())]
+
+
+def _kept(path: Path) -> Path:
+    return path.with_name(f"{path.name}.built")
+
+
+def _replace(target: Path, text: str) -> None:
     """In one step: a server that starts meanwhile reads the old file or the new one."""
-    target = folder / PROFILE
     target.parent.mkdir(exist_ok=True)
-    written = target.with_suffix(".pbtxt.new")
+    written = target.with_name(f"{target.name}.new")
     written.write_text(text, encoding="utf-8")
     written.replace(target)

@@ -153,7 +153,7 @@ def _conclude(
                 max_batch_size=best.batch,
                 note=_note(figures, best),
             )
-            where = one.folder / settings.PROFILE
+            where = one.folder / settings.CPU
             console.print(f"{escape(one.name)}: {_words(best)}, written to {escape(str(where))}")
         if objection := drifts[one.name].objection:
             console.print(f"{escape(one.name)} is not proposed: {objection}")

@@ -1,9 +1,9 @@
 """One model in the runtime that serves it, without a server: its answers, and how long a batch takes.
 
-Run by the server's own Python as ``python worker.py PACKAGES_DIR BACKEND VERSION_DIR THREADS IS_BF16 WINDOWS``, where
-PACKAGES_DIR is a backend's folder as the server gets it and WINDOWS an array (n, samples) of NumPy's. It says a line of
-JSON once it is ready, then one for each on standard input: for a number N the seconds that a batch of N took, for
-``"logits"`` those of all windows.
+Run by the server's own Python as ``python worker.py PACKAGES_DIR BACKEND VERSION_DIR THREADS PRECISION MAX_BATCH_SIZE
+WINDOWS``, where PACKAGES_DIR is a backend's folder as the server gets it and WINDOWS an array (n, samples) of NumPy's.
+It says a line of JSON once it is ready, then one for each on standard input: for a number N the seconds that a batch of
+N took, for ``"logits"`` those of all windows.
 """
 
 import json
@@ -16,13 +16,13 @@ from typing import Any
 
 def main() -> int:
     """Serve until standard input ends."""
-    packages_dir, backend, version_dir, threads, is_bf16, windows_file = sys.argv[1:]
+    packages_dir, backend, version_dir, threads, precision, max_batch_size, windows_file = sys.argv[1:]
     sys.path[0] = packages_dir  # in place of this file's folder
     import numpy as np
 
     windows = np.load(windows_file, mmap_mode="r")
     try:
-        runner = _open(backend, Path(version_dir), int(threads), is_bf16=is_bf16 == "1")
+        runner = _open(backend, Path(version_dir), int(threads), precision, int(max_batch_size))
         _answer(runner, windows[:1])
     except Exception as error:
         _say({"error": str(error)})
@@ -40,7 +40,7 @@ def main() -> int:
     return 0
 
 
-def _open(backend: str, folder: Path, threads: int, *, is_bf16: bool) -> Any:
+def _open(backend: str, folder: Path, threads: int, precision: str, max_batch_size: int) -> Any:
     """As the backend's twin opens it."""
     from dfcontract.tensors import LOGITS, SCORE, WAVEFORM
 
@@ -48,7 +48,15 @@ def _open(backend: str, folder: Path, threads: int, *, is_bf16: bool) -> Any:
     if backend == "openvino":
         from dfdeploy.backends.openvino.runner import Runner, import_openvino
 
-        return Runner(import_openvino(folder), folder, WAVEFORM, outputs, threads, is_bf16=is_bf16)
+        return Runner(
+            import_openvino(folder),
+            folder,
+            WAVEFORM,
+            outputs,
+            threads,
+            precision=precision,
+            max_batch_size=max_batch_size,
+        )
     if backend == "pytorch":
         from dfdeploy.backends.pytorch.runner import Runner as TorchRunner
         from dfdeploy.backends.pytorch.runner import import_torch

@@ -49,6 +49,7 @@ class Format:
         is_named: whether a configuration has to name the file, since the backend would look for another.
         tensorrt_precisions: those whose builds TensorRT can compile in the profile of that name.
         max_batch_size: largest batch, where the format allows less than the profile.
+        native_max_batch_size: the same of Triton's own backend, where that allows less than our twin of it.
         identity_bits: how much of an IDENTITY its runtime passes on.
         runs_on_gpu: whether the backend has a GPU; else it runs on the CPU in every profile.
         takes_clips: whether it can be served waveforms of any length.
@@ -69,6 +70,7 @@ class Format:
     is_named: bool = False
     tensorrt_precisions: tuple[str, ...] = ()
     max_batch_size: int | None = None
+    native_max_batch_size: int | None = None
     identity_bits: int = 64
     runs_on_gpu: bool = True
     takes_clips: bool = True

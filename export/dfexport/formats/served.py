@@ -1,9 +1,10 @@
-"""The module that every format writes: a network with the outputs of the contract."""
+"""The module that every format writes: a network as it is computed fastest, with the outputs of the contract."""
 
 import torch
 from torch import Tensor, nn
 
 from dfcontract.windows import ClipLengths
+from dfexport.layers.products import as_products
 from dfexport.spec import ScoreKind
 
 
@@ -11,7 +12,7 @@ class ServedDetector(nn.Module):
     """WAVEFORM (batch, samples) → LOGITS (batch, 2), SCORE (batch, 1), IDENTITY (batch, 1).
 
     Args:
-        network: waveform → logits.
+        network: waveform → logits; it stays as it is, and shares its weights.
         identity: see `dfcontract.tensors.identity_of`.
         score_kind: ``softmax`` where SCORE is the bona fide share of the logits' softmax; otherwise it is their bona
             fide column itself.
@@ -24,7 +25,7 @@ class ServedDetector(nn.Module):
         self, network: nn.Module, identity: int, score_kind: ScoreKind = "logit", clip: ClipLengths | None = None
     ) -> None:
         super().__init__()
-        self.network = network
+        self.network = as_products(network)
         self.clip = clip
         self.is_softmax = score_kind == "softmax"
         self.register_buffer("identity", torch.tensor([[identity]], dtype=torch.int64))

@@ -14,6 +14,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from dfexport.errors import unknown
 from dfexport.formats.torchscript import traced
+from dfexport.layers.products import as_products
 from dfexport.layers.sixteen_bits import reduce_encoder
 from dfexport.layers.xlsr import XlsrDetector
 from dfexport.speed.authors import as_authors_compute
@@ -78,7 +79,7 @@ def _torchscript(network: nn.Module, samples: int) -> Call:
     torch._C._jit_set_profiling_executor(False)  # as served: it would compile again at each batch size
     device = next(network.parameters()).device
     torch._C._set_graph_executor_optimize(device.type == "cpu")
-    call: Call = traced(network, samples, device)
+    call: Call = traced(as_products(network), samples, device)
     return call
 
 

@@ -53,6 +53,7 @@ class DetectorModel(ABC):
         config = json.loads(args["model_config"])
         self.parameters = {key: value["string_value"] for key, value in config.get("parameters", {}).items()}
         self.input: str = config["input"][0]["name"]
+        self.max_batch_size: int = config["max_batch_size"]
         self.outputs: dict[str, tuple[int, ...]] = {
             output["name"]: tuple(int(size) for size in output["dims"]) for output in config["output"]
         }

@@ -11,8 +11,15 @@ class TritonPythonModel(DetectorModel):
 
     def open_cpu(self, folder: Path, threads: int) -> Runner:
         """Load ``<folder>/model.onnx`` for this many cores."""
-        is_bf16 = self.parameters.get("HINT_BF16", "").upper() == "YES"
-        return Runner(import_openvino(folder), folder, self.input, [*self.outputs], threads, is_bf16=is_bf16)
+        return Runner(
+            import_openvino(folder),
+            folder,
+            self.input,
+            [*self.outputs],
+            threads,
+            precision=self.parameters.get("precision", "fp32"),
+            max_batch_size=self.max_batch_size,
+        )
 
     def open_gpu(self, folder: Path, device_id: int) -> Runner:  # noqa: ARG002 (there is none)
         """Refuse, as the native backend does."""
