@@ -68,7 +68,9 @@ def measure(repository: Path, model: str, requests: int, largest: int, profile: 
     """Memory in MB after the first tenth of the requests, and after all of them."""
     waveform = np.fromfile(repository / model / WARMUP_FILE, "<f4")
     with Server(repository, profile=profile) as server:
-        load = Load(server, model, waveform, min(largest, max(read_config(repository / model).max_batch_size, 1)))
+        load = Load(
+            server, model, waveform, min(largest, max(read_config(repository / model, profile).max_batch_size, 1))
+        )
         load.send(requests // 10)
         before_mb = memory_mb(server)
         load.send(requests - requests // 10)

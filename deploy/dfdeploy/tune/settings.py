@@ -17,18 +17,13 @@ NOTE = "tuned"  # a parameter of the configuration: when and where, and what cam
 HEADER = "# Written by dfdeploy tune; undo it with dfdeploy tune {name} --undo\n"
 
 
-def as_built(folder: Path, file: Path = CPU) -> Any:
-    """A configuration as dfexport wrote it, whatever was tuned since; Triton's ``ModelConfig`` message.
+def as_built(folder: Path) -> Any:
+    """The configuration that our servers read, as dfexport wrote it; Triton's ``ModelConfig`` message.
 
     Raises:
         RepositoryUnusable: it can't be read.
     """
-    kept = _kept(folder / file)
-    if kept.is_file():
-        return read_config_file(kept)
-    config = read_config(folder, file.stem)
-    # Earlier versions kept it in config.pbtxt alone.
-    return read_config(folder) if NOTE in config.parameters else config
+    return read_config_file(_built(folder, CPU))
 
 
 def write(folder: Path, *, threads: int | None, max_batch_size: int, note: str) -> None:
@@ -41,10 +36,9 @@ def write(folder: Path, *, threads: int | None, max_batch_size: int, note: str) 
         note: for a reader of the configuration.
     """
     for file in _files(folder):
-        config = as_built(folder, file)
-        if not _kept(folder / file).is_file():
-            built = folder / ("config.pbtxt" if NOTE in read_config(folder, file.stem).parameters else file)
-            _replace(_kept(folder / file), built.read_text(encoding="utf-8"))
+        built = _built(folder, file)
+        config = read_config_file(built)
+        _replace(_kept(folder, file), built.read_text(encoding="utf-8"))
         config.max_batch_size = min(max_batch_size, config.max_batch_size)
         config.parameters[NOTE].string_value = note
         if threads is not None:
@@ -54,13 +48,10 @@ def write(folder: Path, *, threads: int | None, max_batch_size: int, note: str) 
 
 def undo(folder: Path) -> bool:
     """Write the configurations as they were built; whether that changed anything."""
-    tuned = [file for file in _files(folder) if NOTE in read_config(folder, file.stem).parameters]
+    tuned = [file for file in _files(folder) if _is_tuned(folder, file)]
     for file in tuned:
-        kept = _kept(folder / file)
-        if kept.is_file():
-            kept.replace(folder / file)
-        else:
-            _replace(folder / file, (folder / "config.pbtxt").read_text(encoding="utf-8"))
+        _replace(folder / file, _built(folder, file).read_text(encoding="utf-8"))
+        _kept(folder, file).unlink(missing_ok=True)
     return bool(tuned)
 
 
@@ -69,8 +60,20 @@ def _files(folder: Path) -> list[Path]:
     return [CPU, *(file for file in (NVIDIA_CPU,) if (folder / file).is_file())]
 
 
-def _kept(path: Path) -> Path:
-    return path.with_name(f"{path.name}.built")
+def _is_tuned(folder: Path, file: Path) -> bool:
+    return NOTE in read_config(folder, file.stem).parameters
+
+
+def _built(folder: Path, file: Path) -> Path:
+    """What dfexport wrote into a file."""
+    if (kept := _kept(folder, file)).is_file():
+        return kept
+    # Earlier versions kept it in config.pbtxt alone.
+    return folder / "config.pbtxt" if _is_tuned(folder, file) or not (folder / file).is_file() else folder / file
+
+
+def _kept(folder: Path, file: Path) -> Path:
+    return folder / f"{file}.built"
 
 
 def _replace(target: Path, text: str) -> None:
