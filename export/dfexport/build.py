@@ -180,6 +180,8 @@ def check_variant(spec: DetectorSpec, variant: Variant) -> None:
             + "".join(f": {reason}" for reason in reasons)
         )
     reduction = find_reduction(variant.precision, variant.format)
+    if variant.reduce_range is not None and reduction is not None and not reduction.has_range:
+        raise ExportError(f"--int8-range goes with --precision int8 of --format onnx, not of {variant.format}")
     if reduction is not None and (complaint := reduction.missing()):
         raise ExportError(f"--precision {variant.precision}: {complaint}")
 

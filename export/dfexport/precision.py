@@ -4,7 +4,7 @@
 - fp16, for GPUs: everything in the encoder but its layer norms, whose sums of squares overflow; the head keeps fp32.
 - bf16, for CPUs that have it: the whole network, by OpenVINO, which rounds as it loads the fp32 file.
 - int8, for CPUs: the encoder's matrix products by a weight (its extractor's, its attention's projections, feed-forward:
-  98 % of the weights), weights scaled per output channel, activations by the range that they have. ONNX Runtime takes
+  97 % of the weights), weights scaled per output channel, activations by the range that they have. ONNX Runtime takes
   the range of a whole clip, so that it serves clips one at a time; OpenVINO that of 128 values of a frame, and computes
   the rest of the network in bf16 where the CPU has it. The product of the waveform itself stays as it is, and so do
   attention's own, which have no weights to shrink.
