@@ -405,7 +405,7 @@ def test_weights_of_7_bits_are_for_x86_without_vnni(cpu_info: str, reduced: bool
         ),
         (
             ["sls", "--precision=int8", "--format=openvino", "--int8-range=full"],
-            "--int8-range goes with .* of --format onnx",
+            "--int8-range goes with --precision int8 of --format onnx",
         ),
         (["sls", "--drift-audio", "x"], "--drift-audio, --drift-labels and --force go with fewer bits than fp32"),
     ],
