@@ -232,16 +232,19 @@ _INT8 = Reduction(
     has_range=True,
     runs_on_gpu=False,
 )
+_FP16 = Reduction(
+    to_fp16,
+    "fp16 encoder, for GPUs; layer norms and the head stay fp32",
+    DriftLimits(max_difference=0.05, mean_difference=0.02, rank_correlation=0.99, eer_difference=0.002),
+    # A GPU rounds in other places than the CPU that built it, and AASIST's pooling keeps the nodes that score highest:
+    # where two are as good as equal, a last bit decides which. An H100 moved logits of noise by up to 0.032.
+    self_check_tolerance=0.05,
+    without_encoder="it has no XLS-R encoder, and fp16 would save nothing",
+)
 # By precision and format; fp32 has no row: its file, which parity has judged, is served as it is.
 REDUCTIONS = {
-    ("fp16", "onnx"): Reduction(
-        to_fp16,
-        "fp16 encoder, for GPUs; layer norms and the head stay fp32",
-        DriftLimits(max_difference=0.05, mean_difference=0.02, rank_correlation=0.99, eer_difference=0.002),
-        # fp16 moves 24 layers' logits by 0.002; a GPU rounds in other places than the CPU that built it.
-        self_check_tolerance=0.01,
-        without_encoder="it has no XLS-R encoder, and fp16 would save nothing",
-    ),
+    ("fp16", "onnx"): _FP16,
+    ("fp16", "torchscript"): _FP16,
     ("bf16", "openvino"): Reduction(
         to_bf16,
         "the fp32 graph, computed in bf16 by CPUs that have it (AVX512_BF16, AMX)",

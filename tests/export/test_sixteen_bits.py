@@ -80,8 +80,8 @@ def test_kernels_that_the_products_do_not_cover_are_refused() -> None:
         FrameProducts(nn.Conv1d(4, 4, 5, stride=2))
 
 
-def test_no_recorded_convolution_lets_a_gpu_round_to_tf32() -> None:
-    """TorchScript keeps that switch in each of them; it stands for the server's, whatever that says."""
+def test_a_recorded_convolution_is_cudnns_on_a_gpu_and_never_rounded_to_tf32() -> None:
+    """TorchScript keeps both switches in each of them; they stand for the server's, whatever those say."""
 
     class Convolution(nn.Module):
         def __init__(self) -> None:
@@ -92,8 +92,9 @@ def test_no_recorded_convolution_lets_a_gpu_round_to_tf32() -> None:
             convolved: torch.Tensor = self.conv(waveform[:, None])
             return convolved
 
-    before = torch.backends.cudnn.allow_tf32
+    before = torch.backends.cudnn.enabled, torch.backends.cudnn.allow_tf32
     graph = traced(Convolution(), 1_600).inlined_graph
-    switches = [[*node.inputs()][-1].toIValue() for node in graph.nodes() if node.kind() == "aten::_convolution"]
-    assert switches == [False]
-    assert torch.backends.cudnn.allow_tf32 == before
+    (convolution,) = (node for node in graph.nodes() if node.kind() == "aten::_convolution")
+    *_, is_cudnns, may_round = (value.toIValue() for value in convolution.inputs())
+    assert (is_cudnns, may_round) == (True, False)
+    assert (torch.backends.cudnn.enabled, torch.backends.cudnn.allow_tf32) == before
