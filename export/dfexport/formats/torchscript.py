@@ -28,9 +28,9 @@ def traced(module: "nn.Module", window_samples: int, device: "torch.device | str
     import torch
 
     waveforms = torch.from_numpy(wave(1, window_samples)).expand(2, -1).to(device)
-    # Each recorded convolution keeps two switches, whatever the server says. Whether a GPU may round what goes into it to
-    # TF32's 10 bits: that moved AASIST's logits by up to 0.003 on an H100. And whether cuDNN may compute it, which this
-    # function would switch off if it were not told: Nes2Net-X took 14 times as long there in batches of 64.
+    # Each recorded convolution keeps two switches, whatever the server says. Whether a GPU may round what goes into it
+    # to TF32's 10 bits: that moved AASIST's logits by up to 0.003 on an H100. And whether cuDNN may compute it, which
+    # this function switches off unless it is told: Nes2Net-X took 14 times as long there in batches of 64.
     whole = torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
     with warnings.catch_warnings(), torch.inference_mode(), whole:
         # These notes are for whoever wrote the model: tracing is deprecated, and Python numbers become constants. The
