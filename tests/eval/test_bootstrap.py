@@ -194,8 +194,20 @@ def test_a_share_has_students_interval_of_its_log_odds_less_their_bias():
     drawn = expit(np.random.default_rng(3).normal(2, 0.4, 4000))
     found = share_interval(0.9, drawn, 0.01, Units("speaker", 10, 10, 9))
     reach = student.ppf(0.975, 9) * logit(drawn).std(ddof=1) * np.sqrt(10 / 9)
-    centre = logit(2 * 0.9 - drawn.mean())
-    assert (found.low, found.high) == pytest.approx((expit(centre - reach), expit(centre + reach)), rel=1e-9)
+    unbiased = 2 * 0.9 - drawn.mean()
+    low, high = expit(logit(unbiased) - reach), expit(logit(unbiased) + reach)
+    assert found.high == pytest.approx(high, rel=1e-9)
+    # Towards the middle at least as far as Jeffreys' interval of as many trials as have the draws' variance.
+    n_trials = unbiased * (1 - unbiased) / (drawn.var(ddof=1) * 10 / 9)
+    errors = (1 - unbiased) * n_trials
+    jeffreys_low = beta.ppf(0.025, n_trials - errors + 0.5, errors + 0.5)
+    assert jeffreys_low < low
+    assert found.low == pytest.approx(jeffreys_low, rel=1e-9)
+    mirrored = share_interval(0.1, 1 - drawn, 0.01, Units("speaker", 10, 10, 9))
+    assert (mirrored.low, mirrored.high) == pytest.approx((1 - found.high, 1 - found.low), rel=1e-9)
+    many = share_interval(0.6, 0.6 + (drawn - drawn.mean()) / 20, 0.01, Units("trial", 10_000, 5_000, 9_998))
+    reach = student.ppf(0.975, 9_998) * (drawn.std(ddof=1) / 20) * np.sqrt(5_000 / 4_999)
+    assert (many.low, many.high) == pytest.approx((0.6 - reach, 0.6 + reach), abs=2e-5)  # either way, with many errors
     with_ends = share_interval(0.9, np.concatenate((drawn, [1.0])), 0.01, Units("speaker", 10, 10, 9))
     at_half_a_step = share_interval(0.9, np.concatenate((drawn, [0.995])), 0.01, Units("speaker", 10, 10, 9))
     assert with_ends.low == pytest.approx(at_half_a_step.low, abs=1e-4)

@@ -93,6 +93,9 @@ def share_interval(value: float, drawn: Floats, step: float, units: Units) -> In
     a few speakers than in the world. The draws' spread is that of as many units as were drawn, divided by n where
     n - 1 is right (Efron & Tibshirani, "An Introduction to the Bootstrap", 1993, ch. 12.4).
 
+    Few errors draw few errors, and the spread is too small where luck has seen one instead of three. So the end that is
+    farther from 0 or 1 lies at least where Jeffreys' would for a rate of as many trials as have that spread.
+
     Args:
         value: the figure.
         drawn: its replicates, shape (n_replicates,).
@@ -109,9 +112,14 @@ def share_interval(value: float, drawn: Floats, step: float, units: Units) -> In
     def log_odds(shares: Floats) -> Floats:
         return np.asarray(logit(np.clip(shares, step / 2, 1 - step / 2)))
 
-    centre = float(log_odds(np.asarray(2 * value - drawn.mean())))
-    reach = _student(units.degrees) * float(log_odds(drawn).std(ddof=1)) * math.sqrt(n_units / (n_units - 1))
+    unbiased = float(np.clip(2 * value - drawn.mean(), step / 2, 1 - step / 2))
+    variance_ratio = n_units / (n_units - 1)
+    reach = _student(units.degrees) * float(log_odds(drawn).std(ddof=1)) * math.sqrt(variance_ratio)
+    centre = float(logit(unbiased))
     low, high = float(expit(centre - reach)), float(expit(centre + reach))
+    variance = float(drawn.var(ddof=1)) * variance_ratio
+    least_low, least_high = jeffreys(unbiased, unbiased * (1 - unbiased) / variance)
+    low, high = (low, max(high, least_high)) if unbiased < 0.5 else (min(low, least_low), high)
     return _interval(min(low, value), max(high, value), units, drawn.size)
 
 
