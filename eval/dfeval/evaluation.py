@@ -204,7 +204,7 @@ def _group(trials: Trials, group: Group, threshold: float, settings: Settings) -
 
 def _cautions(rates: ErrorRates) -> list[str]:
     cautions = []
-    if rates.eer.value > 0.5:
+    if rates.eer.value > 0.5 and rates.auc < 0.5:  # ties alone can bring the EER there
         cautions.append("the EER is above 50 %: bona fide scores lie below spoof scores; is the polarity right?")
     if not rates.has_threshold_at_eer:
         at, above = rates.at(rates.eer.threshold), rates.at(np.nextafter(rates.eer.threshold, np.inf))

@@ -134,3 +134,17 @@ def test_applying_a_calibration_names_rows_that_it_could_not_read(run, small_dat
     assert (code, "line 3" in err, "loud" in err) == (0, True, True)
     code, _, err = run(*apply, "--id-column", "nope")
     assert (code, "has no --id-column 'nope'; its ids are in utt_id" in err) == (1, True)
+
+
+def test_equal_scores_have_no_interval_of_their_cllr_and_no_polarity(run, small_data):
+    scores, protocol = small_data
+    head, *rows = (line.split(",") for line in scores.read_text().splitlines())
+    flat = scores.with_name("flat.csv")
+    flat.write_text("\n".join(",".join(cells) for cells in [head, *([row[0], "0.3", *row[2:]] for row in rows)]) + "\n")
+    assert head[1] == "score"
+    code, out, _ = run("metrics", "--json", flat, "--protocol", protocol)
+    found = json.loads(out)
+    assert (code, "all scores are the same" in out, "polarity" in out) == (0, True, False)
+    assert found["pooled"]["cllr"] > 0
+    assert "act_dcf" in found["intervals"] and "cllr" not in found["intervals"]
+    assert "polarity" in run("metrics", scores, "--protocol", protocol, "--invert")[1]

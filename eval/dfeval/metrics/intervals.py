@@ -19,6 +19,7 @@ LEVEL = 0.95
 MIN_TRIALS = 20  # of each class: with fewer, no kind of interval held the true figure as often as it says
 MIN_CONFUSIONS = 2  # of each kind at the EER's threshold: with fewer, the Cllr's tail has not been seen yet
 MAX_SEPARATED = 0.05  # share of draws without a confusion beyond which the AUC's upper end is anybody's guess
+ROUNDING = 1e-12  # share of a mean by which rounding may move it
 MIN_SLOPE = 1e-6  # of Hall's transformation: nearer to 0 it is none, and would lose digits
 MIN_SPEAKERS = 10  # of each class: fewer draws of fewer speakers say little about the speakers that were not recorded
 
@@ -153,7 +154,8 @@ def loss_interval(value: float, variance: float, skewness: float, units: Units) 
     Returns:
         The interval; None where nothing varies, or where the upper end has no bound.
     """
-    if not variance > 0 or not 0 < value < math.inf or units.n_of_rarer_class < 2:
+    # Of equal losses rounding may leave a variance of its own.
+    if not 0 < value < math.inf or not variance > (ROUNDING * value) ** 2 or units.n_of_rarer_class < 2:
         return None
     # Losses of one class may vary far more than the other's: the degrees are those of the class with fewer units.
     error, quantile = math.sqrt(variance), _student(units.n_of_rarer_class - 1)
