@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from dfexport import repository
+from dfexport import parity, repository
 from dfexport.__main__ import main
 from dfexport.build import Build, Variant, build, check_variant
 from dfexport.card import identity
@@ -191,6 +191,19 @@ def test_int8_of_openvino_answers_a_clip_the_same_whatever_its_neighbours(reduce
     alone = np.concatenate([run(waveform[None]).logits for waveform in waveforms])
     for size in (2, 3, 4):
         np.testing.assert_allclose(run(waveforms[:size]).logits, alone[:size], atol=1e-5)
+
+
+@pytest.mark.parametrize(("moved", "most"), [(1e-6, 4), (2e-5, 1)])
+def test_a_build_whose_batches_answer_otherwise_is_served_one_clip_at_a_time(
+    moved: float, most: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As Spectra-0 in OpenVINO, whose clips are computed by other kernels in batches of two and four than alone."""
+    found = parity.of_reduced
+    monkeypatch.setattr(parity, "of_reduced", lambda *a, **k: replace(found(*a, **k), batch_difference=moved))
+    spec, weights = tiny_ssl()
+    built = build(spec, weights, tmp_path / "models", "ssl", variant=Variant("openvino", "int8", force=True))
+    assert f"max_batch_size: {most}\n" in (built.folder / "configs/cpu.pbtxt").read_text()
+    assert built.parity.batch_difference == (None if most == 1 else moved)
 
 
 @pytest.mark.parametrize("name", VARIANTS)
