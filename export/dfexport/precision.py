@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from dfcontract.tensors import Samples
 from dfexport.errors import ExportError, unknown
 from dfexport.formats import Format
-from dfexport.formats.onnx import SCOPES, quiet_exporter
+from dfexport.formats.onnx import SCOPES
 from dfexport.formats.openvino import why_no_bf16
 
 if TYPE_CHECKING:
@@ -129,66 +129,91 @@ def to_bf16(job: Conversion) -> None:
 
 
 def to_int8(job: Conversion) -> None:
-    """Write the encoder's MatMuls by a weight in int8, for ONNX Runtime."""
-    from onnxruntime.quantization import QuantType, quantize_dynamic
-
-    with quiet_exporter(log=""):  # its advice on the root logger is for whoever wrote the graph
-        quantize_dynamic(
-            job.fp32,
-            job.target,
-            nodes_to_quantize=[node.name for node in _products_by_weight(_graph(job.fp32))],
-            op_types_to_quantize=["MatMul"],
-            per_channel=True,
-            reduce_range=job.reduce_range,
-            weight_type=QuantType.QInt8,
-            use_external_data_format=True,
-            extra_options={"MatMulConstBOnly": True},
-        )
-    _let_all_read(job.target.parent)
+    """Write the encoder's products by a weight in int8, for ONNX Runtime: a clip's values by the range they have."""
+    _write_int8(job, _integer_product)
 
 
 def to_int8_weights(job: Conversion) -> None:
-    """Write the weights of the same MatMuls in int8, each dequantized again: from that OpenVINO computes in int8."""
+    """Write the weights of the same products in int8, each dequantized again: from that OpenVINO computes in int8."""
+    _write_int8(job, _product_of_dequantized)
+
+
+def _write_int8(job: Conversion, write: "Callable[[onnx.NodeProto], list[onnx.NodeProto]]") -> None:
+    """Write the encoder's MatMuls by a weight as other nodes, each weight as integers and a scale for each column.
+
+    Weights are read one by one: those of a billion parameters fill a small machine's memory, and the network that they
+    come from is still there. Nodes that several products share are written once.
+    """
     import onnx
 
-    model = onnx.load(job.fp32)
+    model = onnx.load(job.fp32, load_external_data=False)
     graph = model.graph
-    floats = {tensor.name: tensor for tensor in graph.initializer}
-    dequantized = {}
-    for node in _products_by_weight(graph):
-        name = node.input[1]
-        if name not in dequantized:
-            weight, scale = per_channel_int8(onnx.numpy_helper.to_array(floats[name]))
-            graph.initializer.remove(floats[name])
-            parts = [f"{name}.int8", f"{name}.scale"]
-            graph.initializer.append(onnx.numpy_helper.from_array(weight, parts[0]))
-            graph.initializer.append(onnx.numpy_helper.from_array(scale, parts[1]))
-            dequantized[name] = onnx.helper.make_node("DequantizeLinear", parts, [f"{name}.dequantized"], axis=1)
-        node.input[1] = f"{name}.dequantized"
-    others = [*graph.node]
-    del graph.node[:]
-    graph.node.extend([*dequantized.values(), *others])
+    products = {node.output[0] for node in _products_by_weight(graph)}
+    weights = {node.input[1] for node in graph.node if node.output[0] in products}
+    largest = 64 if job.reduce_range else 127
+    tensors = []
+    for tensor in graph.initializer:
+        values = onnx.numpy_helper.to_array(tensor, str(job.fp32.parent))
+        parts = {tensor.name: values}
+        if tensor.name in weights:
+            parts = dict(zip(_names(tensor.name), per_channel_int8(values, largest), strict=False))
+        tensors += [onnx.numpy_helper.from_array(part, name) for name, part in parts.items()]
+    nodes: dict[str, onnx.NodeProto] = {}  # by what they make, in order
+    for node in [*graph.node]:
+        for written in write(node) if node.output[0] in products else [node]:
+            nodes.setdefault(written.output[0], written)
+    del graph.initializer[:], graph.node[:]
+    graph.initializer.extend(tensors)
+    graph.node.extend(nodes.values())
     onnx.save(model, job.target, save_as_external_data=True, location=f"{job.target.name}.data")
     _let_all_read(job.target.parent)
 
 
-def per_channel_int8(weight: Samples) -> tuple[NDArray[np.int8], Samples]:
-    """A weight (in, out) as integers of 8 bits, and each column's scale; neither exceeds the other's range."""
-    scale = np.abs(weight).max(axis=0) / np.float32(127)
+def _names(name: str) -> tuple[str, str, str]:
+    """Of a tensor's integers, their scale, and which of them stands for 0."""
+    return f"{name}.int8", f"{name}.scale", f"{name}.zero"
+
+
+def _integer_product(product: "onnx.NodeProto") -> "list[onnx.NodeProto]":
+    """What ONNX Runtime merges into one operator, DynamicQuantizeMatMul or MatMulIntegerToFloat."""
+    from onnx import TensorProto, helper
+
+    (values, weight), (answer,) = product.input, product.output
+    integers, scale, zero = _names(values)
+    weight_integers, weight_scale, _ = _names(weight)
+    sums, floats, scales = f"{answer}.sums", f"{answer}.floats", f"{answer}.scale"
+    return [
+        helper.make_node("DynamicQuantizeLinear", [values], [integers, scale, zero]),
+        helper.make_node("MatMulInteger", [integers, weight_integers, zero], [sums]),
+        helper.make_node("Cast", [sums], [floats], to=TensorProto.FLOAT),
+        helper.make_node("Mul", [scale, weight_scale], [scales]),
+        helper.make_node("Mul", [floats, scales], [answer]),
+    ]
+
+
+def _product_of_dequantized(product: "onnx.NodeProto") -> "list[onnx.NodeProto]":
+    from onnx import helper
+
+    (values, weight), (answer,) = product.input, product.output
+    integers, scale, _ = _names(weight)
+    dequantized = f"{weight}.dequantized"
+    return [
+        helper.make_node("DequantizeLinear", [integers, scale], [dequantized], axis=1),
+        helper.make_node("MatMul", [values, dequantized], [answer]),
+    ]
+
+
+def per_channel_int8(weight: Samples, largest: int = 127) -> tuple[NDArray[np.int8], Samples]:
+    """A weight (in, out) as integers up to ``largest``, and each column's scale; neither exceeds the other's range."""
+    scale = np.abs(weight).max(axis=0) / np.float32(largest)
     scale[scale == 0] = 1
     return np.rint(weight / scale).astype(np.int8), scale
 
 
 def _let_all_read(folder: Path) -> None:
-    """What these libraries write is its owner's alone, and a container serves as another user."""
+    """What this library writes is its owner's alone, and a container serves as another user."""
     for file in folder.iterdir():
         file.chmod(0o644)
-
-
-def _graph(path: Path) -> "onnx.GraphProto":
-    import onnx
-
-    return onnx.load(path, load_external_data=False).graph
 
 
 def _products_by_weight(graph: "onnx.GraphProto") -> list["onnx.NodeProto"]:

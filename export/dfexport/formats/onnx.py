@@ -32,13 +32,9 @@ CLIP_PARAMETERS = {"enable_mem_pattern": "0"}
 
 
 @contextmanager
-def quiet_exporter(log: str = "torch.onnx") -> Iterator[None]:
-    """Keep a library's notes to its own developers (no torchvision, deprecated internals) off the user's screen.
-
-    Args:
-        log: the name of the logger that it writes to.
-    """
-    exporter_log = logging.getLogger(log)
+def quiet_exporter() -> Iterator[None]:
+    """Keep the exporter's notes to its own developers (no torchvision, deprecated internals) off the user's screen."""
+    exporter_log = logging.getLogger("torch.onnx")
     level = exporter_log.level
     exporter_log.setLevel(logging.ERROR)
     with warnings.catch_warnings():
