@@ -221,7 +221,7 @@ def test_fp32_stays_fp32_on_a_gpu_and_its_self_check_allows_for_other_hardware()
     assert accelerator.parameters == {"use_tf32": "0"}
     assert not fp16.optimization.execution_accelerators.gpu_execution_accelerator
     tolerances = [config.parameters["self_check_tolerance"].string_value for config in (fp32, fp16)]
-    assert tolerances == ["0.001", "0.01"]
+    assert tolerances == ["0.001", "0.05"]
     on_cpu = repository.model_config(find("ssl_aasist"), card_of("custom"), repository.PROFILES["cpu"])
     assert on_cpu.parameters["self_check_tolerance"].string_value == "0.0001"
     assert not on_cpu.HasField("optimization")
