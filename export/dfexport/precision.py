@@ -156,7 +156,7 @@ def _write_int8(job: Conversion, write: "Callable[[onnx.NodeProto], list[onnx.No
         values = onnx.numpy_helper.to_array(tensor, str(job.fp32.parent))
         parts = {tensor.name: values}
         if tensor.name in weights:
-            parts = dict(zip(_names(tensor.name), per_channel_int8(values, largest), strict=False))
+            parts = dict(zip(_names(tensor.name)[:2], per_channel_int8(values, largest), strict=True))
         tensors += [onnx.numpy_helper.from_array(part, name) for name, part in parts.items()]
     nodes: dict[str, onnx.NodeProto] = {}  # by what they make, in order
     for node in [*graph.node]:
